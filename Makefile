@@ -1,0 +1,27 @@
+# `make quickstart` and `make test` need only Python >= 3.10 and the package registry.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: install quickstart test slow clean
+
+install: $(VENV)/installed
+
+# Installed anew only where setup.cfg has changed since.
+$(VENV)/installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	@touch $@
+
+quickstart: install
+	$(BIN)/python scripts/quickstart.py
+
+test: install
+	$(BIN)/python -m pytest -q
+
+slow: install
+	$(BIN)/python -m pytest -q -m slow
+
+clean:
+	rm -rf $(VENV) build *.egg-info runs
