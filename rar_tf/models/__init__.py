@@ -1,0 +1,21 @@
+"""The networks of the papers, by name: each builder takes an input shape and a number of classes."""
+from typing import Callable
+
+import keras
+
+from rar_tf.errors import UsageError
+from rar_tf.models.cnn import small_cnn
+from rar_tf.models.resnet import PerImageStandardization, resnet
+
+BUILDERS: dict[str, Callable[[tuple[int, int, int], int], keras.Model]] = {
+    "small_cnn": small_cnn,
+    "resnet_1": lambda shape, classes: resnet(shape, classes, units=1),
+    "resnet_2": lambda shape, classes: resnet(shape, classes, units=2),
+}
+
+
+def build(name: str, input_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
+    """Return the network of that name, freshly initialised. Raises: UsageError for an unknown name."""
+    if name not in BUILDERS:
+        raise UsageError(f"unknown model {name!r}; known: {', '.join(BUILDERS)}")
+    return BUILDERS[name](input_shape, num_classes)
