@@ -43,8 +43,9 @@ def _l2_project(perturbed, images, epsilon):
 
 LINF = Ball(_linf_start, tf.sign, lambda x, images, epsilon: tf.clip_by_value(x, images - epsilon, images + epsilon))
 L2 = Ball(_l2_start, lambda gradient: gradient / _per_image_norm(gradient), _l2_project)
-# No constraint but the pixel range: a penalty inside the objective holds the adversary back.
-FREE = Ball(lambda images, epsilon, seed: images, lambda gradient: gradient, lambda x, images, epsilon: x)
+# No constraint but the pixel range: a penalty inside the objective holds the adversary back. The start is random all
+# the same, since the size of an attribution has no gradient at the image itself.
+FREE = Ball(_linf_start, lambda gradient: gradient, lambda x, images, epsilon: x)
 
 BALLS = {"linf": LINF, "l2": L2, "wasserstein": FREE}
 

@@ -1,0 +1,6 @@
+"""Natural training: the plain cross-entropy."""
+from rar_tf.training import RobustModel
+
+
+class Natural(RobustModel):
+    """Minimise l_y(x); the budget serves only the adversarial accuracy that `evaluate` reports."""

@@ -1,0 +1,108 @@
+"""Robust attribution regularisation (Chen et al. 2019): IG-NORM, IG-SUM-NORM and the general objective.
+
+The attribution term is a size of IG(x→x'; l_y), the integrated gradients of the loss from the image to its
+perturbation, so that a small one says: every change of the loss on the way is small, feature by feature.
+"""
+from typing import Callable
+
+import tensorflow as tf
+
+from rar_tf import losses
+from rar_tf.attributions import hidden_integrated_gradients, integrated_gradients
+from rar_tf.errors import UsageError
+from rar_tf.targets import HiddenTarget, Target
+from rar_tf.training import RobustModel
+
+
+def _norm_l2(x):
+    return tf.sqrt(tf.maximum(tf.reduce_sum(tf.square(x), axis=1), 1e-24))  # the root has no gradient at 0
+
+
+def _norm_l1(x):
+    return tf.reduce_sum(tf.abs(x), axis=1)
+
+
+SIZES: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
+    "sum": lambda x: tf.reduce_sum(x, axis=1), "l1": _norm_l1, "l1_squared": lambda x: tf.square(_norm_l1(x)),
+    "l2": _norm_l2}
+
+
+class RAR(RobustModel):
+    """Minimise l_y(x) + weight · max_x' s(IG_h(x→x'; l_y)) (Chen et al. 2019, appendix B, Eq. (4)).
+
+    Special cases: size "sum" and weight 1 give Madry's objective (Proposition 1); one step of the left rule with
+    "l1_squared" gives input-gradient regularisation (Proposition 2); layer "output" gives the surrogate loss
+    |l(x') − l(x)| (Proposition 3).
+
+    Args:
+      attribution_weight: λ.
+      size: s, one of `SIZES`.
+      layer: h: "input", "output" (the loss itself), or the name of a hidden layer of the network.
+      rule: quadrature rule of the integrated gradients.
+      ig_steps: path points m in the training step.
+      attack_ig_steps: path points m' inside the adversary, a divisor of m.
+      ig_chunk: path points held in memory at once; None for all.
+    """
+
+    terms = ("cross_entropy", "attribution")
+
+    def __init__(self, network, *, attribution_weight: float = 1.0, size: str = "l1", layer: str = "input",
+                 rule: str = "right", ig_steps: int = 50, attack_ig_steps: int = 10, ig_chunk: int | None = None,
+                 **settings):
+        super().__init__(network, **settings)
+        check_ig_steps(ig_steps, attack_ig_steps)
+        if size not in SIZES:
+            raise UsageError(f"unknown size {size!r}; known: {', '.join(SIZES)}")
+        self.attribution_weight, self.size, self.layer, self.rule = attribution_weight, SIZES[size], layer, rule
+        self.ig_steps, self.attack_ig_steps, self.ig_chunk = ig_steps, attack_ig_steps, ig_chunk
+
+    def path_attribution(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor, steps: int) -> tf.Tensor:
+        """Return IG_h(x→x'; l_y) of the chosen layer, [B, …]."""
+        if self.layer == "output":
+            loss = Target(self.network, labels, losses.log_loss)
+            return (loss(perturbed) - loss(images))[:, None]
+        if self.layer == "input":
+            return integrated_gradients(Target(self.network, labels, losses.log_loss), perturbed, images, steps=steps,
+                                        rule=self.rule, chunk=self.ig_chunk)
+        return hidden_integrated_gradients(HiddenTarget(self.network, self.layer, labels, losses.log_loss), perturbed,
+                                           images, steps=steps, rule=self.rule)
+
+    def regulariser(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor, steps: int) -> tf.Tensor:
+        """Return weight · s(IG_h(x→x'; l_y)), one value a sample [B]."""
+        return self.attribution_weight * self.size(
+            losses.flatten(self.path_attribution(images, perturbed, labels, steps)))
+
+    def adversary(self, images: tf.Tensor, labels: tf.Tensor):
+        return lambda perturbed: self.regulariser(images, perturbed, labels, self.attack_ig_steps)
+
+    def loss_terms(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"cross_entropy": self.cross_entropy(images, labels),
+                "attribution": self.regulariser(images, perturbed, labels, self.ig_steps)}
+
+
+class IGNorm(RAR):
+    """Minimise l_y(x) + λ‖IG(x→x*; l_y)‖₁ at the x* that maximises the norm (Chen et al. 2019, IG-NORM)."""
+
+
+class IGSumNorm(RAR):
+    """Minimise l_y(x*) + β‖IG(x→x*; l_y)‖₁ at the x* that maximises this sum (Chen et al. 2019, IG-SUM-NORM).
+
+    The same as the general objective with the size function s(u) = sum(u) + β‖u‖₁; `attribution_weight` is β.
+    """
+
+    def adversary(self, images: tf.Tensor, labels: tf.Tensor):
+        loss, size = Target(self.network, labels, losses.cross_entropy), super().adversary(images, labels)
+        return lambda perturbed: loss(perturbed) + size(perturbed)
+
+    def loss_terms(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"cross_entropy": self.cross_entropy(perturbed, labels),
+                "attribution": self.regulariser(images, perturbed, labels, self.ig_steps)}
+
+
+def check_ig_steps(ig_steps: int, attack_ig_steps: int) -> None:
+    """Raise UsageError unless both numbers of path points are positive and the second divides the first."""
+    if ig_steps < 1 or attack_ig_steps < 1:
+        raise UsageError(f"ig_steps and attack_ig_steps must be at least 1, got {ig_steps} and {attack_ig_steps}")
+    if ig_steps % attack_ig_steps:
+        raise UsageError(f"attack_ig_steps must divide ig_steps (the reference's approx_factor is their ratio), got "
+                         f"{attack_ig_steps} and {ig_steps}")

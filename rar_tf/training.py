@@ -1,0 +1,188 @@
+"""`RobustModel`: any Keras network of logits, trained against an adversary of predictions or attributions.
+
+One train_step serves every method: perturb the batch, then minimise a sum of terms. A method is a subclass in
+`rar_tf.objectives` that says what its adversary maximises and which terms the network minimises.
+"""
+import inspect
+import re
+
+import keras
+import tensorflow as tf
+
+from rar_tf import balls, losses, randomness
+from rar_tf.ascent import ascend
+from rar_tf.errors import UsageError
+from rar_tf.targets import Target
+
+_START, _EVALUATION = 0, 1  # purposes of random numbers
+
+
+class RobustModel(keras.Model):
+    """A network and how it is trained; `compile` and `fit` are Keras's own.
+
+    Subclasses override `adversary` and `loss_terms`, and name their terms in `terms`.
+
+    Args:
+      network: a Keras model that maps images [B, H, W, C] to logits [B, K]; save and export this one.
+      epsilon: the training adversary's budget, in the pixels' unit.
+      step_size: its step; 2.5·epsilon/steps where it is None.
+      steps: its number of steps.
+      random_start: whether it starts from a random point of the ball instead of the image.
+      constraint: "linf", "l2", or "wasserstein": no ball, but a penalty gamma·‖x'−x‖² inside the objective and steps
+        of 1/(2·gamma·sqrt(t)) (Sinha et al. 2018); epsilon then is the radius of the random start only.
+      gamma: the penalty's weight.
+      bounds: pixel range (low, high) of the images.
+      reduction: "sum" or "mean" of the samples' losses over the global batch.
+      weight_decay: weight of Σ ½‖w‖² over all kernels (weights of rank 2 and more), a term of the loss.
+      seed: every random number derives from it and the optimizer's step.
+
+    Raises: UsageError for settings that make no sense.
+    """
+
+    terms: tuple[str, ...] = ("cross_entropy",)
+
+    def __init__(self, network: keras.Model, *, epsilon: float = 0.3, step_size: float | None = None, steps: int = 10,
+                 random_start: bool = True, constraint: str = "linf", gamma: float = 1.0,
+                 bounds: tuple[float, float] = (0.0, 1.0), reduction: str = "mean", weight_decay: float = 0.0,
+                 seed: int = 0):
+        super().__init__(name=_snake_case(type(self).__name__))
+        if epsilon <= 0:
+            raise UsageError(f"epsilon must be positive, got {epsilon}")
+        if steps < 1:
+            raise UsageError(f"the adversary's steps must be at least 1, got {steps}")
+        if step_size is not None and step_size <= 0:
+            raise UsageError(f"step_size must be positive, got {step_size}")
+        if gamma <= 0:
+            raise UsageError(f"gamma must be positive, got {gamma}")
+        if reduction not in ("sum", "mean"):
+            raise UsageError(f"unknown reduction {reduction!r}; known: sum, mean")
+        if weight_decay < 0:
+            raise UsageError(f"weight_decay must not be negative, got {weight_decay}")
+        if not bounds[0] < bounds[1]:
+            raise UsageError(f"bounds must be (low, high) with low < high, got {bounds}")
+        self.network = network
+        self.epsilon, self.steps, self.random_start = epsilon, steps, random_start
+        self.step_size = 2.5 * epsilon / steps if step_size is None else step_size
+        self.constraint, self.ball, self.gamma = constraint, balls.get(constraint), gamma
+        self.bounds, self.reduction, self.weight_decay, self.seed = tuple(bounds), reduction, weight_decay, seed
+        names = ("loss", *self.terms, *(["weight_decay"] if weight_decay else []))
+        self._trackers = {name: keras.metrics.Mean(name) for name in names}
+        self._accuracies = {name: keras.metrics.SparseCategoricalAccuracy(name)
+                            for name in ("natural_accuracy", "adversarial_accuracy")}
+
+    @classmethod
+    def options(cls) -> list[str]:
+        """Return the names of the settings that the constructor takes besides the network."""
+        names = [name for each in cls.__mro__ if issubclass(each, RobustModel) and "__init__" in vars(each)
+                 for name, parameter in inspect.signature(each.__init__).parameters.items()
+                 if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
+        return sorted(set(names))
+
+    # What a method overrides.
+
+    def adversary(self, images: tf.Tensor, labels: tf.Tensor):
+        """Return what the adversary makes large, perturbed images [B, H, W, C] -> [B]; None for no adversary."""
+        return None
+
+    def start(self, images: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        """Return where the adversary starts at a step of training; the start is not clipped to the pixel range."""
+        if not self.random_start:
+            return images
+        return self._random_start(images, step, _START)
+
+    def loss_terms(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return the terms that are minimised, by the names in `terms`: weighted, one value a sample [B]."""
+        return {"cross_entropy": self.cross_entropy(images, labels)}
+
+    # What every method uses.
+
+    def call(self, images, training=None):
+        return self.network(images, training=training)
+
+    def cross_entropy(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """Return the cross-entropy [B] of the network in training mode."""
+        return losses.cross_entropy(self.network(images, training=True), labels)
+
+    def perturb(self, images: tf.Tensor, labels: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
+        """Return the adversary's images, climbing from `start`; the images themselves without an adversary."""
+        objective = self.adversary(images, labels)
+        return images if objective is None else self._ascend(objective, images, start)
+
+    def minimise(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Make one optimizer step on given perturbed images; return the terms as they entered the global loss.
+
+        The optimizer adds gradients up over replicas, so a mean over the global batch is divided by their number.
+        """
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        share = 1.0 / replicas if self.reduction == "mean" else 1.0
+        reduce = tf.reduce_mean if self.reduction == "mean" else tf.reduce_sum
+        with tf.GradientTape() as tape:
+            terms = {name: share * reduce(term)
+                     for name, term in self.loss_terms(images, tf.stop_gradient(perturbed), labels).items()}
+            if self.weight_decay:
+                kernels = [v for v in self.network.trainable_variables if len(v.shape) > 1]
+                squares = tf.add_n([tf.nn.l2_loss(tf.convert_to_tensor(kernel)) for kernel in kernels])
+                terms["weight_decay"] = self.weight_decay / replicas * squares
+            loss = tf.add_n(list(terms.values()))
+        variables = self.network.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
+        return {name: value * replicas for name, value in {"loss": loss, **terms}.items()}
+
+    # What Keras calls.
+
+    def compile(self, *args, jit_compile: bool = False, **kwargs):
+        """As `keras.Model.compile`, with XLA off unless asked for: its second-order gradients of max-pool are wrong."""
+        super().compile(*args, jit_compile=jit_compile, **kwargs)
+
+    def train_step(self, data):
+        images, labels = self._unpack(data)
+        step = self.optimizer.iterations
+        perturbed = self.perturb(images, labels, self.start(images, step))
+        for name, value in self.minimise(images, perturbed, labels).items():
+            self._trackers[name].update_state(value)
+        results = {name: tracker.result() for name, tracker in self._trackers.items()}
+        if self._compile_metrics is None:
+            return results
+        return {**results, **self.compute_metrics(images, labels, self.network(images, training=False))}
+
+    def test_step(self, data):
+        """Report the natural cross-entropy, and the accuracy on natural and on PGD images of the training budget."""
+        images, labels = self._unpack(data)
+        natural = self.network(images, training=False)
+        self._trackers["loss"].update_state(tf.reduce_mean(losses.cross_entropy(natural, labels)))
+        start = self._random_start(images, tf.constant(0, tf.int64), _EVALUATION)
+        perturbed = self._ascend(Target(self.network, labels, losses.cross_entropy), images, start)
+        for name, logits in (("natural", natural), ("adversarial", self.network(perturbed, training=False))):
+            self._accuracies[f"{name}_accuracy"].update_state(labels, logits)
+        results = {metric.name: metric.result() for metric in (self._trackers["loss"], *self._accuracies.values())}
+        return results if self._compile_metrics is None else {**results, **self.compute_metrics(images, labels, natural)}
+
+    @property
+    def metrics(self):
+        compiled = [self._compile_metrics] if getattr(self, "_compile_metrics", None) is not None else []
+        return [*self._trackers.values(), *self._accuracies.values(), *compiled]
+
+    def _unpack(self, data):
+        images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
+        if labels is None or weights is not None:
+            raise UsageError("training data must be pairs (images, labels): labels are missing or sample weights given")
+        if labels.shape.rank != 1:
+            labels = tf.reshape(labels, [-1])  # Keras hands a column where arrays were given
+        return tf.cast(images, self.compute_dtype), tf.cast(labels, tf.int64)
+
+    def _random_start(self, images, step, purpose):
+        seed = randomness.step_seed(self.seed, step, purpose)
+        return randomness.for_replica(lambda zeros: self.ball.start(zeros, self.epsilon, seed), images) + images
+
+    def _ascend(self, objective, images, start):
+        step_size = self.step_size
+        if self.constraint == "wasserstein":
+            climb = objective
+            objective = lambda x: climb(x) - self.gamma * tf.reduce_sum(tf.square(losses.flatten(x - images)), axis=1)
+            step_size = lambda step: tf.math.rsqrt(tf.cast(step + 1, images.dtype)) / (2 * self.gamma)
+        return ascend(objective, images, start, epsilon=self.epsilon, step_size=step_size, steps=self.steps,
+                      bounds=self.bounds, ball=self.ball)[0]
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
