@@ -35,7 +35,8 @@ class Settings:
                                          "the data set's paper does")
     augment: str = _defining("auto", "training augmentation: auto is what the data set's record says",
                              ("auto", "none", "crop_flip", "online"))
-    pixel_range: list[float] = _defining([0.0, 1.0], "pixel range low,high of your own data")
+    pixel_range: Optional[list[float]] = _defining(None, "pixel range low,high that your own data is scaled to")
+    image_size: Optional[list[int]] = _defining(None, "height,width that your own images are resized to")
 
     # Training.
     model_dir: Optional[str] = _setting(None, "where a run leaves everything; evaluation and certification read it")

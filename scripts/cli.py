@@ -129,13 +129,17 @@ def _read(name, folder):
 
 def run(main) -> None:
     """Parse the command line and call main(); a user's mistake ends with one line on stderr and exit status 2."""
+    app.run(lambda _: _guarded(main), flags_parser=_parse)
+
+
+def _parse(argv):
     try:
-        argv = FLAGS([sys.argv[0], *expand(sys.argv[1:])], known_only=False)
-        if len(argv) > 1:
-            raise UsageError(f"not a flag: {argv[1]} (flags are --name=value; see --help)")
+        rest = FLAGS([argv[0], *expand(argv[1:])])
+        if len(rest) > 1:
+            raise UsageError(f"not a flag: {rest[1]} (flags are --name=value; see --help)")
+        return rest
     except (flags.Error, UsageError) as error:
         _fail(error)
-    app.run(lambda _: _guarded(main), argv=[sys.argv[0], *expand(sys.argv[1:])])
 
 
 def _guarded(main):

@@ -1,0 +1,123 @@
+"""Keras callbacks of a run: they count in steps of training, whatever Keras calls an epoch."""
+import csv
+import math
+import pathlib
+import signal
+import time
+
+import keras
+import tensorflow as tf
+from absl import logging
+
+from rar_tf.checkpoints import Checkpoints
+from rar_tf.errors import UsageError
+from rar_tf.files import atomic_write
+
+
+class TrainingDiverged(UsageError):
+    """A loss is no number any more."""
+
+
+class StepCallback(keras.callbacks.Callback):
+    """A callback that knows the number of steps made, the earlier sessions of a resumed run included."""
+
+    def __init__(self, start_step: int):
+        super().__init__()
+        self.start_step = start_step
+        self.step = start_step
+
+    def on_train_batch_end(self, batch, logs=None):
+        previous, self.step = self.step, self.start_step + batch + 1
+        self.on_step(previous, self.step, logs or {})
+
+    def on_step(self, previous: int, step: int, logs: dict) -> None:
+        """Called after steps previous + 1 … step were made (more than one with steps_per_execution)."""
+
+
+def passed(every: int, previous: int, step: int) -> bool:
+    """Return whether a multiple of `every` lies in previous + 1 … step; never for every = 0."""
+    return bool(every) and step // every > previous // every
+
+
+class StepLog(StepCallback):
+    """Write the mean of each term since the last row to history.csv and TensorBoard; stop where one is no number.
+
+    Args:
+      folder: the model directory.
+      every: steps between two rows.
+      batch_size: examples a step, for the examples a second.
+    """
+
+    def __init__(self, folder, every: int, batch_size: int, start_step: int, writer: tf.summary.SummaryWriter):
+        super().__init__(start_step)
+        self.path = pathlib.Path(folder) / "history.csv"
+        self.every, self.batch_size, self.writer = every, batch_size, writer
+        self.last_row = {}
+
+    def on_train_begin(self, logs=None):
+        self.clock, self.clock_step = time.monotonic(), self.start_step
+        if self.path.exists():  # rows beyond the checkpoint will be made again
+            with open(self.path, newline="") as file:
+                header, *rows = list(csv.reader(file)) or [[]]
+            rows = [row for row in rows if len(row) == len(header) and int(row[0]) <= self.start_step]
+            with atomic_write(self.path) as temporary, open(temporary, "w", newline="") as file:
+                csv.writer(file).writerows([header, *rows] if header else [])
+
+    def on_step(self, previous, step, logs):
+        if passed(self.every, previous, step) or step == self.params["steps"] + self.start_step:
+            self.write({name: float(value) for name, value in logs.items()})
+            self.model.reset_metrics()
+
+    def write(self, means: dict[str, float]) -> None:
+        """Append one row. Raises: TrainingDiverged where a mean is not finite."""
+        for name, value in means.items():
+            if not math.isfinite(value):
+                raise TrainingDiverged(f"training diverged: {name} is {value} at step {self.step}; the last good "
+                                       "checkpoint is kept (try a smaller learning rate)")
+        now = time.monotonic()
+        speed = (self.step - self.clock_step) * self.batch_size / max(now - self.clock, 1e-9)
+        self.clock, self.clock_step = now, self.step
+        row = {"step": self.step, **means, "learning_rate": float(self.model.optimizer.learning_rate)}
+        with open(self.path, "a", newline="") as file:
+            writer = csv.DictWriter(file, row)
+            if file.tell() == 0:
+                writer.writeheader()
+            writer.writerow(row)
+        with self.writer.as_default(step=self.step):
+            for name, value in {**row, "examples_per_second": speed}.items():
+                tf.summary.scalar(f"train/{name}", value)
+        self.last_row = row
+
+
+class Checkpointing(StepCallback):
+    """Write checkpoints, and stop after one when the process is asked to end (SIGTERM)."""
+
+    def __init__(self, checkpoints: Checkpoints, every: int, start_step: int):
+        super().__init__(start_step)
+        self.checkpoints, self.every = checkpoints, every
+        self.asked_to_stop = False
+
+    def on_train_begin(self, logs=None):
+        try:
+            self.former = signal.signal(signal.SIGTERM, self._ask)
+        except ValueError:  # not in the main thread: signals are somebody else's
+            self.former = None
+
+    def on_train_end(self, logs=None):
+        if self.former is not None:
+            signal.signal(signal.SIGTERM, self.former)
+
+    def on_step(self, previous, step, logs):
+        last = step == self.params["steps"] + self.start_step
+        if not (passed(self.every, previous, step) or last or self.asked_to_stop):
+            return
+        if not all(math.isfinite(float(value)) for value in logs.values()):
+            raise TrainingDiverged(f"training diverged: the loss is no number at step {step}; the last good checkpoint "
+                                   "is kept (try a smaller learning rate)")
+        self.checkpoints.save(step)
+        if self.asked_to_stop and not last:
+            logging.warning("stopped at step %d with a checkpoint; the same command goes on from there", step)
+            self.model.stop_training = True
+
+    def _ask(self, *_):
+        self.asked_to_stop = True

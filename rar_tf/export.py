@@ -1,0 +1,94 @@
+"""Networks as files: SavedModels that need nothing of this package, and anybody's models read back."""
+import os
+import pathlib
+
+import keras
+import tensorflow as tf
+from absl import logging
+
+from rar_tf.attributions import integrated_gradients
+from rar_tf.errors import UsageError
+from rar_tf.files import atomic_write
+from rar_tf.targets import Target
+
+EXPORTED_IG_STEPS = 50
+
+
+def export_saved_model(network: keras.Model, path: str | os.PathLike) -> None:
+    """Write a SavedModel with the signatures `serving_default` and `integrated_gradients`.
+
+    serving_default: images float32 [N, H, W, C] in the data's pixel range -> logits [N, K], probabilities [N, K].
+    integrated_gradients: images, labels int64 [N] -> attributions [N, H, W, C] of the label's logit from black, right
+    Riemann sum of 50 steps. Both work in a process without this package.
+    """
+    images = tf.TensorSpec([None, *network.inputs[0].shape[1:]], tf.float32, name="images")
+    labels = tf.TensorSpec([None], tf.int64, name="labels")
+
+    def serve(images):
+        logits = network(images, training=False)
+        return {"logits": logits, "probabilities": tf.nn.softmax(logits)}
+
+    def attribute(images, labels):
+        return {"attributions": integrated_gradients(Target(network, labels), images, steps=EXPORTED_IG_STEPS)}
+
+    archive = keras.export.ExportArchive()
+    archive.track(network)
+    archive.add_endpoint("serving_default", serve, input_signature=[images])
+    archive.add_endpoint("integrated_gradients", attribute, input_signature=[images, labels])
+    with atomic_write(path) as temporary:
+        archive.write_out(str(temporary), verbose=False)
+
+
+class SavedNetwork:
+    """The logits of anybody's SavedModel, callable as a network; it cannot be cloned, so it has no surrogate."""
+
+    def __init__(self, path: str | os.PathLike):
+        try:
+            self.model = tf.saved_model.load(str(path))
+        except (OSError, ValueError, tf.errors.OpError) as error:
+            raise UsageError(f"{path}: not a SavedModel that can be read ({_first_line(error)})") from error
+        if "serving_default" not in self.model.signatures:
+            raise UsageError(f"{path}: the SavedModel has no signature serving_default; it has "
+                             f"{', '.join(self.model.signatures) or 'none'}")
+        self.signature = self.model.signatures["serving_default"]
+        inputs = self.signature.structured_input_signature[1]
+        if len(inputs) != 1:
+            raise UsageError(f"{path}: serving_default must take one input, the images; it takes {', '.join(inputs)}")
+        self.input_name, spec = next(iter(inputs.items()))
+        self.input_shape = tuple(spec.shape)
+        outputs = list(self.signature.structured_outputs)
+        self.output_name = "logits" if "logits" in outputs else outputs[0]
+        if len(outputs) > 1 and self.output_name != "logits":
+            logging.warning("%s: no output is called logits; %r of %s is taken for them", path, outputs[0], outputs)
+
+    def __call__(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Return the logits [N, K] of images [N, H, W, C]."""
+        return self.signature(**{self.input_name: images})[self.output_name]
+
+
+def load_keras(path: str | os.PathLike) -> keras.Model:
+    """Return the network of a .keras file, read in Keras's safe mode.
+
+    Raises: UsageError where the file is missing, damaged, or needs code that safe mode refuses.
+    """
+    import rar_tf.models  # registers the layers of this package's networks  # noqa: F401
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise UsageError(f"{path}: no such .keras file")
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises whatever a damaged or foreign file happens to provoke
+        raise UsageError(f"{path}: not a Keras model that can be read safely ({_first_line(error)})") from error
+
+
+def load_network(model_dir: str | None = None, keras_model: str | None = None, saved_model: str | None = None):
+    """Return the network of a run's directory, of a .keras file or of a SavedModel; exactly one must be given."""
+    if sum(place is not None for place in (model_dir, keras_model, saved_model)) != 1:
+        raise UsageError("give exactly one of --model_dir, --keras_model and --saved_model")
+    if saved_model is not None:
+        return SavedNetwork(saved_model)
+    return load_keras(keras_model if keras_model is not None else pathlib.Path(model_dir) / "model.keras")
+
+
+def _first_line(error) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
