@@ -1,0 +1,32 @@
+"""Robust attributions in TensorFlow: train, attack, bound and certify saliency maps.
+
+    model = rar_tf.IGSumNorm(network, epsilon=8 / 255, steps=7)
+    model.compile("adam")
+    model.fit(images, labels)
+    rar_tf.evaluate(network, test_images, test_labels, bounds=(0, 1), epsilon=8 / 255)
+"""
+import importlib
+
+__version__ = "0.1.0"
+
+# Loaded on first use, so that `--help` and a mistyped flag need not wait for TensorFlow.
+_PUBLIC = {
+    "RobustModel": "rar_tf.training", "Natural": "rar_tf.objectives", "Madry": "rar_tf.objectives",
+    "RAR": "rar_tf.objectives", "IGNorm": "rar_tf.objectives", "IGSumNorm": "rar_tf.objectives",
+    "evaluate": "rar_tf.evaluation", "integrated_gradients": "rar_tf.attributions",
+    "saliency_map": "rar_tf.attributions", "input_x_gradient": "rar_tf.attributions", "Target": "rar_tf.targets",
+    "softplus_surrogate": "rar_tf.surrogate",
+}
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name):
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'rar_tf' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted([*globals(), *__all__])
