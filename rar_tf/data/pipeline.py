@@ -1,0 +1,108 @@
+"""Batches as a pure function of (seed, step), so that training can be continued exactly; and examples in file order."""
+import numpy as np
+import tensorflow as tf
+
+from rar_tf.data import augmentation
+from rar_tf.data.records import Record, to_pixels
+from rar_tf.data.splits import Split
+from rar_tf.errors import UsageError
+
+
+def batches(record: Record, split: Split, batch_size: int, *, seed: int, start_step: int = 0, steps: int | None = None,
+            augment: str | None = None, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
+    """Give training batches; the batch of step s depends on (seed, s) alone, whatever `start_step` is.
+
+    Step s is batch s mod floor(N / batch_size) of epoch s // floor(N / batch_size), whose order is a seeded permutation. With
+    augment="online" N counts the balanced data set (`record.examples_per_class` a class), else the split's images.
+
+    Args:
+      record: the data set's record.
+      split: images [N, H, W, C] and labels [N].
+      batch_size: images in a batch, over all workers.
+      seed: any integer.
+      start_step: first step.
+      steps: number of steps; None for no end.
+      augment: None, "online" (augmented copies balance the classes, drawn anew each epoch) or "crop_flip".
+      shard: (index, count): worker `index` of `count` gets the `index`-th contiguous slice of every batch.
+    Returns:
+      A data set of (images [B, H, W, C] float32 in record.bounds, labels [B] int64).
+    Raises:
+      UsageError: fewer images than `batch_size`, or a setting that does not fit.
+    """
+    index, workers = shard
+    if augment not in (None, "online", "crop_flip"):
+        raise UsageError(f"augment={augment!r}: must be None, 'online' or 'crop_flip'")
+    if batch_size < 1 or batch_size % workers:
+        raise UsageError(f"batch_size={batch_size} must be positive and a multiple of the {workers} workers")
+    with tf.device("CPU"):  # the images stay in main memory, and out of the graph: they are captured, not constants
+        images, labels = tf.constant(split.images), tf.constant(split.labels, tf.int64)
+        plan = _plan(record, split, augment, seed)
+    total = split.count if plan is None else len(plan[0])
+    if total < batch_size:
+        raise UsageError(f"batch_size={batch_size} is more than the {total} training images of {record.name}")
+    size = batch_size // workers
+
+    def make(step):
+        epoch = step // (total // batch_size)
+        start = step % (total // batch_size) * batch_size + index * size
+        order = _permuted(tf.range(start, start + size), seed, epoch, total)
+        if plan is None:
+            pictures, classes = tf.gather(images, order), tf.gather(labels, order)
+            if augment == "crop_flip":
+                pictures = augmentation.crop_flip(tf.ensure_shape(pictures, [size, *split.images.shape[1:]]),
+                                                  seed, epoch, order)
+        else:
+            rows = tf.gather(plan[0], order)
+            pictures = _online(tf.gather(images, rows), tf.gather(plan[1], order), seed, epoch, order)
+            classes = tf.gather(labels, rows)
+        pictures = tf.ensure_shape(pictures, [size, *split.images.shape[1:]])
+        return to_pixels(record, pictures), tf.ensure_shape(classes, [size])
+
+    end = tf.int64.max if steps is None else start_step + steps
+    numbers = tf.data.Dataset.range(start_step, end)
+    return numbers.map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+
+def _plan(record, split, augment, seed):
+    """Source rows and augmentation mask of the balanced data set, or None where nothing is balanced."""
+    if augment != "online":
+        return None
+    if split.images.dtype != "uint8":
+        raise UsageError(f"augment='online' needs uint8 images, and those of {record.name} are {split.images.dtype}")
+    per_class = record.examples_per_class or int(np.bincount(split.labels).max())
+    plan = augmentation.balance(split.labels, record.num_classes, per_class, seed)
+    return tf.constant(plan.rows), tf.constant(plan.augmented)
+
+
+def _permuted(positions, seed, epoch, total):
+    """Where these positions [B] of the epoch lie in the data set of `total` images."""
+    root = tf.random.experimental.stateless_fold_in([seed % 2**31, 1], epoch)
+    key = tf.random.stateless_uniform([3], root, minval=None, maxval=None, dtype=tf.int32)
+    # 16 rounds of the cipher: with the 4 of tf.random.experimental.index_shuffle, the orders of two epochs of 55,000 images
+    # have a rank correlation of up to 0.8.
+    return tf.raw_ops.RandomIndexShuffle(index=positions, seed=key, max_index=tf.constant(total - 1, tf.int64), rounds=16)
+
+
+def _online(images, augmented, seed, epoch, order):
+    """Augment those images [B, H, W, C] uint8 that are copies, and leave the originals."""
+    copies = tf.where(augmented)[:, 0]
+    warp = augmentation.draw(seed, epoch, tf.gather(order, copies), images.shape[1])
+    changed = augmentation.augment(tf.gather(images, copies), warp)
+    return tf.tensor_scatter_nd_update(images, copies[:, None], changed)
+
+
+def examples(record: Record, split: Split, count: int | None = None, batch_size: int = 64) -> tf.data.Dataset:
+    """Give the first `count` images (None: all) in file order; the last batch may be smaller.
+
+    Returns:
+      A data set of (images [B, H, W, C] float32 in record.bounds, labels [B] int64).
+    """
+    total = split.count if count is None else min(count, split.count)
+    with tf.device("CPU"):
+        images, labels = tf.constant(split.images[:total]), tf.constant(split.labels[:total], tf.int64)
+
+    def make(start):
+        end = tf.minimum(start + batch_size, total)
+        return to_pixels(record, images[start:end]), labels[start:end]
+    starts = tf.data.Dataset.range(0, total, batch_size)
+    return starts.map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
