@@ -150,7 +150,8 @@ def _fit(run: Run, start_step: int, verbose) -> bool:
     log = StepLog(run.folder, settings.log_every, settings.batch_size, start_step, writer)
     checkpointing = Checkpointing(run.checkpoints, settings.checkpoint_every, start_step)
     callbacks = [log, checkpointing, *_monitors(run, start_step, writer)]
-    run.model.fit(batches, epochs=1, steps_per_epoch=settings.steps - start_step, verbose=verbose, callbacks=callbacks)
+    run.model.fit(batches, epochs=1, steps_per_epoch=settings.steps - start_step, verbose=verbose, shuffle=False,
+                  callbacks=callbacks)
     writer.close()
     return checkpointing.step == settings.steps
 

@@ -144,7 +144,7 @@ def _parse(argv):
 
 def _guarded(main):
     logging.use_absl_handler()
-    logging.set_stderrthreshold("info" if FLAGS.verbosity > 0 else "warning")
+    logging.set_verbosity(FLAGS.verbosity)
     try:
         return main()
     except UsageError as error:

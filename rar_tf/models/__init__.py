@@ -9,6 +9,7 @@ from rar_tf.models.resnet import PerImageStandardization, resnet
 
 BUILDERS: dict[str, Callable[[tuple[int, int, int], int], keras.Model]] = {
     "small_cnn": small_cnn,
+    "tiny_cnn": lambda shape, classes: small_cnn(shape, classes, width=8),
     "resnet_1": lambda shape, classes: resnet(shape, classes, units=1),
     "resnet_2": lambda shape, classes: resnet(shape, classes, units=2),
 }
