@@ -157,7 +157,7 @@ def _chunked_integrated_gradients(target, start, end, points, weights, chunk):
         def weighted(start, end, points, weights):
             return (end - start) * _mean_gradient(with_parameters, start, end, points, weights)
 
-        def backward(upstream):
+        def backward(upstream, variables=()):
             def part(sources):
                 def gradients(points, weights):
                     with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -165,7 +165,8 @@ def _chunked_integrated_gradients(target, start, end, points, weights, chunk):
                         total = tf.reduce_sum(upstream * weighted(start, end, points, weights))
                     return tape.gradient(total, sources, unconnected_gradients="zero")
                 return accumulate(gradients, [tf.zeros_like(source) for source in sources])
-            return (*part([start, end]), *(part(list(parameters)) if parameters else ()))
+            inputs = (*part([start, end]), *(part(list(parameters)) if parameters else ()))
+            return (inputs, [None] * len(variables)) if variables else inputs
 
         value, = accumulate(lambda points, weights: [weighted(start, end, points, weights)], [tf.zeros_like(end)])
         return value, backward

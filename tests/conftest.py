@@ -1,0 +1,27 @@
+"""What the tests share."""
+import os
+import pathlib
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras  # noqa: E402
+import pytest  # noqa: E402
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+DATA = pathlib.Path(os.environ.get("RAR_TF_TEST_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture
+def float64():
+    """Keras layers built in double precision."""
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    yield
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture
+def seeded():
+    """Fresh weights that are the same at every call."""
+    keras.utils.set_random_seed(7)
