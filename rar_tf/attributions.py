@@ -23,6 +23,7 @@ def gradient(target: Target, images: tf.Tensor) -> tf.Tensor:
 
     Shape: images [N, ...] -> [N, ...].
     """
+    images = tf.convert_to_tensor(images)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(images)
         total = tf.reduce_sum(target(images))
@@ -42,6 +43,7 @@ def input_x_gradient(target: Target, images: tf.Tensor) -> tf.Tensor:
 
     Shape: images [B, H, W, C] -> [B, H, W, C].
     """
+    images = tf.convert_to_tensor(images)
     return images * gradient(target, images)
 
 
@@ -90,6 +92,7 @@ def integrated_gradients(target: Target, images: tf.Tensor, baseline: float | tf
 
     Raises: UsageError for an unknown rule, steps < 1 or chunk < 1.
     """
+    images = tf.convert_to_tensor(images)
     if isinstance(baseline, (int, float)) and baseline == 0 and rule == "right" and \
             getattr(target, "scale_invariant", False):
         return _scale_invariant_integrated_gradients(target, images, steps, chunk)
