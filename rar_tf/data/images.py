@@ -78,13 +78,15 @@ def read_files(files: Files, size: tuple[int, int] | None, channels: int = 3, *,
             logging.warning("skipped: %s", error)
             return None
     with ThreadPoolExecutor() as pool:
-        images = list(progress(pool.map(read, files.paths)))
-    kept = np.array([image is not None for image in images], bool)
-    images = [image for image in images if image is not None]
-    shapes = {image.shape for image in images}
-    if len(shapes) > 1:
-        raise UsageError(f"{pathlib.Path(files.paths[0]).parent}: images of several sizes, such as "
-                         f"{' and '.join(map(str, sorted(shapes)[:2]))}; give an image size")
-    shape = shapes.pop() if shapes else (*(size or (0, 0)), channels)
-    stacked = np.stack(images) if images else np.zeros((0, *shape), np.uint8)
-    return Split(stacked, np.asarray(files.labels, np.int64)[kept]), int((~kept).sum())
+        images, kept = np.zeros((0, *(size or (0, 0)), channels), np.uint8), np.zeros(len(files.paths), bool)
+        for row, image in enumerate(progress(pool.map(read, files.paths))):
+            if image is None:
+                continue
+            if not kept.any():
+                images = np.empty((len(files.paths), *image.shape), np.uint8)
+            if image.shape != images.shape[1:]:
+                raise UsageError(f"{files.paths[row]}: this image is {image.shape[:2]} and the first one is "
+                                 f"{images.shape[1:3]}; give an image size")
+            images[row], kept[row] = image, True
+    split = Split(images, np.asarray(files.labels, np.int64))
+    return (split if kept.all() else split.take(kept)), int((~kept).sum())

@@ -66,6 +66,11 @@ def opened(folder: str | os.PathLike, archives: Mapping[str, str]) -> Iterator[l
         yield roots
 
 
+def has_any(folder: str | os.PathLike, names) -> bool:
+    """Say whether a folder has any of these files or folders."""
+    return any((pathlib.Path(folder) / name).exists() for name in names)
+
+
 def locate(roots: list[pathlib.Path], *paths: str) -> pathlib.Path | None:
     """Give the first of these relative paths that exists under one of the folders."""
     for path in paths:

@@ -20,6 +20,7 @@ SHAPE, CLASSES, PER_CLASS, TEST_PER_CLASS = (128, 128, 3), 17, 80, 8
 URL = "https://www.robots.ox.ac.uk/~vgg/data/flowers/17/"
 MD5 = {"17flowers.tgz": "b59a65d8d1a99cd66944d474e1289eab", "datasplits.mat": "4828cddfd0d803c5abbdebcb1e148a1e"}
 ARCHIVES = {"17flowers.tgz": "jpg"}
+PRESENT = (*MD5, "jpg", "17flowers")  # a folder with any of these is one to read
 INSTRUCTIONS = f"""17flowers.tgz of {URL} (or what it unpacks to: jpg/image_0001.jpg ... image_1360.jpg and jpg/files.txt), and
 datasplits.mat for the official splits"""
 

@@ -27,6 +27,7 @@ MD5 = {"GTSRB_Final_Training_Images.zip": "f33fd80ac59bff73c82d25ab499e03a3",
        "GTSRB_Final_Test_GT.zip": "fe31e9c9270bbcd7b84b7f21a9d9d9e5"}
 ARCHIVES = {"GTSRB_Final_Training_Images.zip": "GTSRB/Final_Training", "GTSRB_Final_Test_Images.zip": "GTSRB/Final_Test",
             "GTSRB_Final_Test_GT.zip": "GT-final_test.csv"}
+PRESENT = (*MD5, "GTSRB", "Final_Training", "train.p")  # a folder with any of these is one to read
 INSTRUCTIONS = f"""{', '.join(MD5)} of {URL} (or what they unpack to: GTSRB/Final_Training/Images/CCCCC/ with GT-CCCCC.csv,
 GTSRB/Final_Test/Images/ and GT-final_test.csv), or train.p, valid.p and test.p of the 2019 reference's source"""
 

@@ -42,12 +42,13 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         config = self.builder_config
         settings |= {"seed": config.seed, "allow_partial": config.allow_partial, "skip_corrupt": config.skip_corrupt}
         try:
-            splits = reader.read(dl_manager.manual_dir, **settings)
+            folder = dl_manager.manual_dir
         except AssertionError:  # there is no such folder, or it is empty
+            folder = None
+        if folder is not None and archives.has_any(folder, reader.PRESENT):
+            splits = reader.read(folder, **settings)
+        else:
             splits = _read_downloads(reader, dl_manager, settings)
-        return self._generators(splits)
-
-    def _generators(self, splits: Splits) -> dict:
         named = {"train": splits.train, "validation": splits.valid, "test": splits.test}
         return {name: self._generate_examples(split) for name, split in named.items() if split.count}
 
