@@ -29,7 +29,7 @@ def attack(values, kind, objective, measure):
     settings = golden.settings(values)
     return Ifia(epsilon=settings["epsilon"], step_size=settings["ifia_step_size"],
                 steps=settings["ifia_steps"], bounds=(0.0, settings["pixel_max"]), k=settings["attack_k"],
-                metric_k=settings["metric_k"], objective=objective.lower().replace("topk", "top_k"), measure=measure,
+                metric_k=settings["metric_k"], objective=objective.lower(), measure=measure,
                 explainer=Explainer(KINDS[kind], "rar", settings["ifia_ig_steps"]), reference=True,
                 region=values["target_map"])
 

@@ -41,7 +41,9 @@ class Explainer:
 
     def __call__(self, network, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """Return maps. Shape: images [B, H, W, C], labels [B] -> [B, D]."""
-        return maps.to_map(self.attributions(network, images, labels), self.protocol)
+        height, width, channels = images.shape[1:]
+        values = maps.to_map(self.attributions(network, images, labels), self.protocol)
+        return tf.ensure_shape(values, [None, height * width * (channels if self.protocol == "wk" else 1)])
 
 
 # The 2019 reference's projection: its rounding decides which whole pixel an iterate is cut to.
@@ -118,7 +120,7 @@ def _cosine(attack, clean):
     return lambda perturbed, values: 1.0 - losses.cosine_similarity(values, clean.maps)
 
 
-OBJECTIVES = {"top_k": _top_k, "mass_center": _mass_center, "target": _target, "random": _random,
+OBJECTIVES = {"topk": _top_k, "mass_center": _mass_center, "target": _target, "random": _random,
               "kendall": _kendall, "cosine": _cosine}
 
 
@@ -159,7 +161,7 @@ class Ifia:
     Args:
       epsilon, step_size: in pixel units; step_size may be a function of the step.
       bounds: pixel range.
-      k: features that the objective `top_k` and the measure `intersection` look at.
+      k: features that the objective `topk` and the measure `intersection` look at.
       metric_k: features of the tracked score `topk_intersection`.
       objective: a name of `OBJECTIVES`; measure: a name of `MEASURES`.
       explainer: how maps are scored; directions: how the maps are made that directions come from (None: the same).
@@ -178,7 +180,7 @@ class Ifia:
     bounds: tuple[float, float]
     k: int
     metric_k: int = 100
-    objective: str = "top_k"
+    objective: str = "topk"
     measure: str = "kendall"
     explainer: Explainer = Explainer()
     directions: Explainer | None = None
@@ -211,10 +213,13 @@ class Ifia:
                  start: tf.Tensor | None = None) -> Kept:
         """Attack the maps of images [B, H, W, C] that the network classifies as labels [B], beginning at `start`."""
         clean = self.clean(network, surrogate, images, labels)
+        start = images if start is None else start
+        if self.feasible:
+            start = where_each(keeps_label(network, start, labels), start, images)
         state = (0, Kept(images, clean.maps, tf.ones_like(labels, tf.float32),
                          tf.ones([tf.shape(images)[0], len(self.tracked)]),
                          tf.ones([self.steps, tf.shape(images)[0]])))
-        _, (_, kept) = ascend(self.objective_of(surrogate, clean), images, images if start is None else start, epsilon=self.epsilon,
+        _, (_, kept) = ascend(self.objective_of(surrogate, clean), images, start, epsilon=self.epsilon,
                               step_size=self.step_size, steps=self.steps, bounds=self.bounds,
                               ball=_REFERENCE_BALL if self.reference else self.ball,
                               move=self._move(network, labels), observe=self._observe(network, clean), state=state)
@@ -224,7 +229,7 @@ class Ifia:
         """Return what the objective compares with. Raises: UsageError where k exceeds a map's features."""
         clean_maps = self.explainer(network, images, labels)
         for name in ("k", "metric_k"):
-            metrics.check_k(getattr(self, name), clean_maps.shape[1] or clean_maps.shape[0], f"ifia_{name}")
+            metrics.check_k(getattr(self, name), clean_maps.shape[1], f"ifia_{name}")
         return Clean(images, labels, clean_maps, self.explainer(surrogate, images, labels))
 
     def objective_of(self, surrogate, clean: Clean) -> Callable:
