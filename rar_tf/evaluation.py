@@ -14,10 +14,10 @@ import tensorflow as tf
 from absl import logging
 
 from rar_tf import attributions, balls, maps, metrics
+from rar_tf.activity import ActivityCounter
 from rar_tf.attacks import ensemble
 from rar_tf.attacks.ifia import Explainer, Ifia
 from rar_tf.attacks.pgd import PREDICTION_ATTACKS, check_prediction_attack, pgd, random_starts
-from rar_tf.activity import ActivityCounter
 from rar_tf.errors import UsageError
 from rar_tf.losses import cross_entropy, logit
 from rar_tf.surrogate import Surrogate, softplus_surrogate
@@ -108,8 +108,9 @@ class Examples:
         return Examples(*(np.concatenate([getattr(self, f.name), getattr(other, f.name)])
                           for f in dataclasses.fields(self)))
 
-    def head(self, number: int) -> "Examples":
-        return Examples(*(getattr(self, f.name)[:number] for f in dataclasses.fields(self)))
+    def take(self, which: np.ndarray) -> "Examples":
+        """Return some of them, by a mask or by places."""
+        return Examples(*(getattr(self, f.name)[which] for f in dataclasses.fields(self)))
 
 
 @dataclasses.dataclass
@@ -224,10 +225,36 @@ class Evaluator:
         for i, row in enumerate(rows):
             for name, values in columns.items():
                 if correct[i]:
-                    row[name] = values[position[i]]
+                    row[name] = _plain_number(values[position[i]])
                 elif name.startswith("adversarial_correct"):
                     row[name] = 0
         return rows, examples
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of all values that a row can have, in order."""
+        names = ["index", "label", "prediction", "correct", *map(_accuracy_column, self.settings.prediction_attacks),
+                 *SCORES, "fallback"]
+        if self.settings.attack == "auto":
+            names += [f"plain:{name}" for name in (*SCORES, "fallback")]
+            names += [f"kendall:{name}" for name, *_ in self.runs]
+        names += ["gradient_vanished"]
+        if self.settings.attribution == "integrated_gradients":
+            names += ["completeness_error"]
+        if self._activity:
+            names += ["active", "active_perturbed", "active_both"]
+        if self.reference_network is not None:
+            names += ["reference_spearman"]
+        return [*names, "curve"]
+
+    def record(self, images: np.ndarray, labels: np.ndarray) -> dict:
+        """Return what decides the numbers, as JSON holds it: settings, and digests of weights and images."""
+        digest = hashlib.sha256(np.ascontiguousarray(images).tobytes() + np.ascontiguousarray(labels).tobytes())
+        record = {**self.settings.record(), "weights_digest": fingerprint(self.network),
+                  "images_digest": digest.hexdigest()[:16], "num_images": len(images)}
+        if self.reference_network is not None:
+            record["reference_weights_digest"] = fingerprint(self.reference_network)
+        return record
 
     def _attack(self, index, images, labels):
         columns = {}
@@ -243,6 +270,7 @@ class Evaluator:
                 columns[f"kendall:{name}"] = found["kendall"]
                 if number == 0:
                     columns.update({f"plain:{key}": value for key, value in found.items()})
+                    columns["plain:fallback"] = (kept.score >= 1).astype(int)
             scores = {key: np.minimum(value, scores.get(key, 1.0)) for key, value in found.items()} if number else found
             best = kept if best is None else _lower(kept, best)
         columns.update(scores)
@@ -344,6 +372,13 @@ class Evaluator:
         return scores
 
 
+def _plain_number(value):
+    """Six decimals are kept, so that a row read back from a file equals the row that was written."""
+    if isinstance(value, (float, np.floating)):
+        return round(float(value), 6)
+    return value if isinstance(value, str) else int(value)
+
+
 def _accuracy_column(name):
     return "adversarial_correct" if name == "pgd" else f"adversarial_correct:{name}"
 
@@ -385,29 +420,32 @@ def evaluate(network, images: np.ndarray, labels: np.ndarray, *, bounds: tuple[f
 
 
 def run(evaluator: Evaluator, images: np.ndarray, labels: np.ndarray, *, index: np.ndarray | None = None,
-        batch_size: int = 16, progress: Callable | None = None, num_figures: int = 8,
-        done: int = 0, on_group: Callable | None = None) -> Evaluation:
+        batch_size: int = 16, progress: Callable | None = None, num_figures: int = 8, results=None) -> Evaluation:
     """Evaluate images with a given evaluator: `evaluate`, for callers that keep the evaluator or the rows.
 
     Args:
       index: the images' places in their data set [N]; None counts from 0.
-      done: images that an earlier run finished; they are left out of the result.
-      on_group: called with (rows, examples) of each group of images as soon as it is finished.
+      results: a `rar_tf.results.Results` that has the rows of an earlier run and gets the new ones.
     """
     images, labels = np.asarray(images, np.float32), np.asarray(labels)
     index = np.arange(len(images)) if index is None else np.asarray(index)
     check_images(images, labels, evaluator.settings.bounds)
     predictions = evaluator.predict(images)
-    rows, examples, begun = [], None, time.monotonic()
-    for group in evaluator.groups(predictions == labels, batch_size):
-        if group.stop <= done:
+    groups = list(evaluator.groups(predictions == labels, batch_size))
+    rows, examples, begun = results.resume(groups) if results else [], None, time.monotonic()
+    done = len(rows)
+    if done and progress:
+        progress(done)
+    for group in groups:
+        if group.start < done:
             continue
         new, shown = evaluator.evaluate_group(index[group], images[group], labels[group], predictions[group])
         rows += new
+        if results:
+            results.append(new, shown)
         if shown is not None and (examples is None or len(examples.index) < num_figures):
-            examples = (shown if examples is None else examples + shown).head(num_figures)
-        if on_group:
-            on_group(new, examples)
+            examples = shown if examples is None else examples + shown
+            examples = examples.take(np.arange(min(num_figures, len(examples.index))))
         if progress:
             progress(len(new))
     evaluation = Evaluation(rows, evaluator.settings.record(), examples, list(evaluator.warnings))
@@ -447,7 +485,7 @@ def summarize(rows: list[dict], settings: dict, warnings: list[str] = ()) -> dic
     if attacked:
         _add_diagnosis(summary, attacked, column)
     messages = list(warnings) + _warnings(summary)
-    return {**summary, "warnings": messages, "settings": settings}
+    return {**summary, "warnings": messages, "run_warnings": list(warnings), "settings": settings}
 
 
 def _add_diagnosis(summary, attacked, column):
@@ -455,6 +493,7 @@ def _add_diagnosis(summary, attacked, column):
     members = [name for name in names if name.startswith("kendall:")]
     if members:
         summary["plain"] = {name: statistics(column(f"plain:{name}")) for name in SCORES}
+        summary["plain"]["fallback_rate"] = float(column("plain:fallback").mean())
         summary["members"] = {name.split(":", 1)[1]: {
             "kendall": float(column(name).mean()),
             "lowest_on": float(np.mean(column(name) <= np.min([column(m) for m in members], axis=0)))}
