@@ -44,7 +44,7 @@ def load(record: Record, data_dir: str | os.PathLike | None = None, *, seed: int
     elif folder is not None and any((folder / f"{split}.npz").exists() for split in ("train", "test")):
         splits, origin = from_npz(record, folder, seed), folder / "train.npz"
     else:
-        splits, origin = _from_tfds(record, data_dir, seed), record.name
+        splits, origin = _from_tfds(record, data_dir, seed, allow_partial), record.name
     problem = npz.check_classes(splits.train.labels, record.num_classes, origin)
     if problem and not allow_partial:
         raise UsageError(problem)
@@ -90,8 +90,8 @@ def _digits() -> Splits:
     return Splits(every.take(train), every.take([]), every.take(test))
 
 
-def _from_tfds(record: Record, data_dir, seed: int) -> Splits:
-    builder = tfds_builder(record, data_dir)
+def _from_tfds(record: Record, data_dir, seed: int, allow_partial: bool) -> Splits:
+    builder = tfds_builder(record, data_dir, allow_partial=allow_partial)
     prepare_builder(builder, record.name, data_dir)
     train, test = (read_tfds(builder, split, record) for split in ("train", "test"))
     if "validation" in builder.info.splits and record.name in ("gtsrb", "flower"):
@@ -99,14 +99,15 @@ def _from_tfds(record: Record, data_dir, seed: int) -> Splits:
     return hold_out_validation(record, train, test, seed)
 
 
-def tfds_builder(record: Record, data_dir, name: str | None = None):
+def tfds_builder(record: Record, data_dir, name: str | None = None, allow_partial: bool = False):
     """Give the tensorflow-datasets builder of a record: this package's own for GTSRB and Flower-17."""
     import tensorflow_datasets as tfds
     from rar_tf.data import builders
     data_dir = None if data_dir is None else pathlib.Path(data_dir).expanduser()
     own = {"gtsrb": builders.Gtsrb, "flower": builders.Flower17}.get(record.name)
     try:
-        return own(data_dir=data_dir) if own else tfds.builder(name or record.name, data_dir=data_dir)
+        return own(config="partial" if allow_partial else "default", data_dir=data_dir) if own else \
+            tfds.builder(name or record.name, data_dir=data_dir)
     except (tfds.core.DatasetNotFoundError, ValueError, ImportError) as error:
         raise UsageError(f"tensorflow-datasets cannot build {name or record.name!r}: {' '.join(str(error).split())[:200]}") from error
 
@@ -114,17 +115,19 @@ def tfds_builder(record: Record, data_dir, name: str | None = None):
 def prepare_builder(builder, name: str, data_dir) -> None:
     """Download and prepare a builder's data where that is not done yet; one clear line where it is not possible."""
     import tensorflow_datasets as tfds
+    from rar_tf.data.builders import archives, flower17, gtsrb
     if builder.data_path.exists() and (builder.data_path / "dataset_info.json").exists():
         return
     where = pathlib.Path(data_dir) if data_dir is not None else pathlib.Path("<data_dir>")
     manual = where / name
+    reader = {"gtsrb": gtsrb, "flower": flower17}.get(name)
     # A user's folder of official files first (`<data_dir>/gtsrb`, `<data_dir>/flower`), then the network.
-    offline = manual if builder.MANUAL_DOWNLOAD_INSTRUCTIONS and manual.is_dir() else None
+    offline = manual if reader and archives.has_any(manual, reader.PRESENT) else None
     host = _HOSTS.get(name, "storage.googleapis.com")
     advice = (f"put train.npz and test.npz (images uint8 [N, H, W, C], labels int [N]) into {manual}/, or run this once with a "
               f"network")
-    if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
-        advice += f", or the official files: {builder.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+    if reader:
+        advice += f", or the official files: {reader.INSTRUCTIONS}"
     if offline is None and not reachable(host):
         raise UsageError(f"data set {name} is not in {where}/ and {host} cannot be reached: {' '.join(advice.split())}")
     python_logging.getLogger("urllib3").setLevel(python_logging.ERROR)

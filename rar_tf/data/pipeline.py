@@ -1,4 +1,6 @@
 """Batches as a pure function of (seed, step), so that training can be continued exactly; and examples in file order."""
+import time
+
 import numpy as np
 import tensorflow as tf
 
@@ -34,9 +36,8 @@ def batches(record: Record, split: Split, batch_size: int, *, seed: int, start_s
         raise UsageError(f"augment={augment!r}: must be None, 'online' or 'crop_flip'")
     if batch_size < 1 or batch_size % workers:
         raise UsageError(f"batch_size={batch_size} must be positive and a multiple of the {workers} workers")
-    with tf.device("CPU"):  # the images stay in main memory, and out of the graph: they are captured, not constants
-        images, labels = tf.constant(split.images), tf.constant(split.labels, tf.int64)
-        plan = _plan(record, split, augment, seed)
+    with tf.device("CPU"):
+        labels, plan = tf.constant(split.labels, tf.int64), _plan(record, split, augment, seed)
     total = split.count if plan is None else len(plan[0])
     if total < batch_size:
         raise UsageError(f"batch_size={batch_size} is more than the {total} training images of {record.name}")
@@ -46,21 +47,23 @@ def batches(record: Record, split: Split, batch_size: int, *, seed: int, start_s
         epoch = step // (total // batch_size)
         start = step % (total // batch_size) * batch_size + index * size
         order = _permuted(tf.range(start, start + size), seed, epoch, total)
-        if plan is None:
-            pictures, classes = tf.gather(images, order), tf.gather(labels, order)
-            if augment == "crop_flip":
-                pictures = augmentation.crop_flip(tf.ensure_shape(pictures, [size, *split.images.shape[1:]]),
-                                                  seed, epoch, order)
-        else:
-            rows = tf.gather(plan[0], order)
-            pictures = _online(tf.gather(images, rows), tf.gather(plan[1], order), seed, epoch, order)
-            classes = tf.gather(labels, rows)
-        pictures = tf.ensure_shape(pictures, [size, *split.images.shape[1:]])
-        return to_pixels(record, pictures), tf.ensure_shape(classes, [size])
+        rows = order if plan is None else tf.gather(plan[0], order)
+        images = _rows(split.images, rows, size)
+        if augment == "online":
+            images = _online(images, tf.gather(plan[1], order), seed, epoch, order)
+        elif augment == "crop_flip":
+            images = augmentation.crop_flip(images, seed, epoch, order)
+        return to_pixels(record, images), tf.ensure_shape(tf.gather(labels, rows), [size])
 
     end = tf.int64.max if steps is None else start_step + steps
     numbers = tf.data.Dataset.range(start_step, end)
     return numbers.map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+
+def _rows(images, rows, size=None):
+    """Read rows [B] of images in main memory, which are neither copied nor made part of the graph."""
+    taken = tf.numpy_function(lambda numbers: images[numbers], [rows], images.dtype, stateful=False)
+    return tf.ensure_shape(taken, [size, *images.shape[1:]])
 
 
 def _plan(record, split, augment, seed):
@@ -71,7 +74,7 @@ def _plan(record, split, augment, seed):
         raise UsageError(f"augment='online' needs uint8 images, and those of {record.name} are {split.images.dtype}")
     per_class = record.examples_per_class or int(np.bincount(split.labels).max())
     plan = augmentation.balance(split.labels, record.num_classes, per_class, seed)
-    return tf.constant(plan.rows), tf.constant(plan.augmented)
+    return tf.constant(plan.rows, tf.int64), tf.constant(plan.augmented)
 
 
 def _permuted(positions, seed, epoch, total):
@@ -99,10 +102,22 @@ def examples(record: Record, split: Split, count: int | None = None, batch_size:
     """
     total = split.count if count is None else min(count, split.count)
     with tf.device("CPU"):
-        images, labels = tf.constant(split.images[:total]), tf.constant(split.labels[:total], tf.int64)
+        labels = tf.constant(split.labels, tf.int64)
 
     def make(start):
-        end = tf.minimum(start + batch_size, total)
-        return to_pixels(record, images[start:end]), labels[start:end]
+        rows = tf.range(start, tf.minimum(start + batch_size, total))
+        return to_pixels(record, _rows(split.images, rows)), tf.gather(labels, rows)
     starts = tf.data.Dataset.range(0, total, batch_size)
     return starts.map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+
+def throughput(dataset: tf.data.Dataset, seconds: float = 3.0) -> float:
+    """Measure how many images a second a data set of (images, labels) gives, after its first batch."""
+    batches_in_turn, count = iter(dataset), 0
+    next(batches_in_turn)
+    start = time.perf_counter()
+    for images, _ in batches_in_turn:
+        count += int(images.shape[0])
+        if time.perf_counter() - start > seconds:
+            break
+    return count / (time.perf_counter() - start)

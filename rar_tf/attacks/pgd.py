@@ -1,0 +1,62 @@
+"""Attacks on predictions: FGSM (Goodfellow et al. 2015), PGD (Madry et al. 2018), CW∞ (Carlini and Wagner 2017).
+
+All are the one ascent loop on a loss of the logits.
+"""
+from typing import Callable
+
+import tensorflow as tf
+
+from rar_tf import losses
+from rar_tf.ascent import ascend
+from rar_tf.balls import LINF, Ball
+from rar_tf.errors import UsageError
+
+
+def pgd(network, images: tf.Tensor, labels: tf.Tensor, *, epsilon: float, step_size: float, steps: int,
+        bounds: tuple[float, float], loss: Callable = losses.cross_entropy, ball: Ball = LINF,
+        start: tf.Tensor | None = None) -> tf.Tensor:
+    """Return the last iterate of projected gradient ascent on a loss of the logits.
+
+    Shape: images [B, H, W, C] in `bounds`, labels int [B] -> [B, H, W, C].
+
+    Args:
+      epsilon, step_size: in pixel units.
+      loss: (logits [B, K], labels [B]) -> [B]; `losses.margin` makes it CW∞.
+      start: first point of the ascent [B, H, W, C]; None starts at the images.
+    """
+    return ascend(lambda perturbed: loss(network(perturbed, training=False), labels), images,
+                  images if start is None else start, epsilon=epsilon, step_size=step_size, steps=steps, bounds=bounds,
+                  ball=ball)[0]
+
+
+def fgsm(network, images: tf.Tensor, labels: tf.Tensor, *, epsilon: float, bounds: tuple[float, float]) -> tf.Tensor:
+    """Return images + ε·sign(∇ cross-entropy), one step without a random start. Shape: as `pgd`."""
+    return pgd(network, images, labels, epsilon=epsilon, step_size=epsilon, steps=1, bounds=bounds)
+
+
+def random_starts(images: tf.Tensor, indices: tf.Tensor, *, epsilon: float, ball: Ball, seed: tf.Tensor) -> tf.Tensor:
+    """Return a random point of the ball around each image that depends on (seed, index) only, not on the batch.
+
+    Shape: images [B, H, W, C], indices int64 [B], seed int64 [] or [1] -> [B, H, W, C], not clipped.
+    """
+    def one(pair):
+        image, index = pair
+        return ball.start(image[None], epsilon, tf.stack([tf.reshape(tf.cast(seed, tf.int64), []), index]))[0]
+    return tf.map_fn(one, (images, tf.cast(indices, tf.int64)), fn_output_signature=images.dtype)
+
+
+# name -> (loss, ball, what differs from the evaluation's steps and step size)
+PREDICTION_ATTACKS = {
+    "pgd": {},
+    "pgd_l2": {"ball": "l2"},
+    "cw": {"loss": losses.margin},
+    "fgsm": {"steps": 1, "step_size": None, "random_start": False},
+    "pgd20": {"steps": 20},
+    "pgd40": {"steps": 40},
+}
+
+
+def check_prediction_attack(name: str) -> None:
+    """Raise a UsageError for a name that is not in `PREDICTION_ATTACKS`."""
+    if name not in PREDICTION_ATTACKS:
+        raise UsageError(f"unknown prediction attack {name!r}; known: {', '.join(PREDICTION_ATTACKS)}")

@@ -1,0 +1,162 @@
+"""Anybody's own images: a folder with one subfolder a class, an .npz, a folder of .npz files, or a tfds name."""
+import os
+import pathlib
+
+from absl import logging
+import numpy as np
+from PIL import Image
+
+from rar_tf.data import images as image_io
+from rar_tf.data import npz
+from rar_tf.data.records import Record
+from rar_tf.data.splits import Split, Splits, holdout
+from rar_tf.errors import UsageError
+
+TEST_FRACTION = 0.1  # held out, a class in proportion, where the source has no test images
+VALIDATION_FRACTION = 0.1
+
+
+def is_source(name: str) -> bool:
+    """Say whether a data set's name is meant as own images: a path or tfds:NAME."""
+    return name.startswith("tfds:") or name.endswith(".npz") or os.sep in name or pathlib.Path(name).expanduser().exists()
+
+
+def record(source: str, bounds: tuple[float, float] | None, image_size: tuple[int, int] | None = None) -> Record:
+    """Make a record of own images.
+
+    Args:
+      source: folder with a subfolder a class (or with `train` and `test` folders of such), folder with train.npz and
+        test.npz, a single .npz with `images` and `labels`, or "tfds:NAME".
+      bounds: (lowest, highest) pixel value that networks are given; grey levels 0-255 are mapped onto it.
+      image_size: (height, width) that image files are resized to; not for .npz.
+    Raises:
+      UsageError: no pixel range, or no such source.
+    """
+    if bounds is None or len(bounds) != 2 or not bounds[0] < bounds[1]:
+        raise UsageError(f"data set {source!r}: own images need a pixel range (lowest, highest), not {bounds}")
+    bounds = (float(bounds[0]), float(bounds[1]))
+    if source.startswith("tfds:"):
+        return _tfds_record(source, bounds, image_size)
+    path = pathlib.Path(source).expanduser()
+    if path.suffix == ".npz" or (path / "train.npz").exists():
+        file = path if path.suffix == ".npz" else path / "train.npz"
+        split = npz.read_split(file, None, None, bounds)
+        shape, classes = split.images.shape[1:], int(split.labels.max()) + 1
+        if image_size is not None and tuple(image_size) != shape[:2]:
+            raise UsageError(f"{file}: its images are {shape[:2]}; an .npz is not resized to {tuple(image_size)}")
+    else:
+        shape, classes = _folder_shape(path, image_size)
+    return Record(path.stem, tuple(shape), classes, bounds, validation=VALIDATION_FRACTION, source=source,
+                  image_size=image_size)
+
+
+def load(record: Record, data_dir, seed: int, skip_corrupt: bool = False) -> Splits:
+    """Load own images; where they have no test images, a seeded tenth of each class becomes them."""
+    from rar_tf.data import loading
+    if record.source.startswith("tfds:"):
+        return _load_tfds(record, data_dir, seed)
+    path = pathlib.Path(record.source).expanduser()
+    if (path / "train.npz").exists():
+        return loading.from_npz(record, path, seed)
+    if path.suffix == ".npz":
+        every = npz.read_split(path, record.image_shape, record.num_classes, record.bounds)
+        return _hold_out_test(record, every, seed)
+    folder, nested = _training_folder(path)
+    train = _read_folder(record, folder, skip_corrupt)
+    if not nested:
+        return _hold_out_test(record, train, seed)
+    _same_classes(path)
+    test = _read_folder(record, path / "test", skip_corrupt)
+    if (path / "valid").is_dir():
+        return Splits(train, _read_folder(record, path / "valid", skip_corrupt), test)
+    return loading.hold_out_validation(record, train, test, seed)
+
+
+def _hold_out_test(record: Record, every: Split, seed: int) -> Splits:
+    from rar_tf.data import loading
+    held = holdout(every.labels, round(TEST_FRACTION * every.count), seed + 1)
+    if not held.any():
+        raise UsageError(f"{record.source}: {every.count} images in {record.num_classes} classes are too few to hold out test "
+                         "images")
+    return loading.hold_out_validation(record, every.take(~held), every.take(held), seed)
+
+
+def _training_folder(path: pathlib.Path) -> tuple[pathlib.Path, bool]:
+    nested = (path / "train").is_dir() and (path / "test").is_dir()
+    return (path / "train" if nested else path), nested
+
+
+def _class_folders(folder: pathlib.Path) -> list[pathlib.Path]:
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder")
+    folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if len(folders) < 2:
+        raise UsageError(f"{folder}: needs one subfolder a class, at least two, and has {len(folders)}")
+    return folders
+
+
+def _same_classes(path: pathlib.Path) -> None:
+    names = {split: [folder.name for folder in _class_folders(path / split)] for split in ("train", "test")}
+    if names["train"] != names["test"]:
+        different = sorted(set(names["train"]) ^ set(names["test"]))
+        raise UsageError(f"{path}: train and test do not have the same class folders: {', '.join(different[:5])}")
+
+
+def _files(folder: pathlib.Path) -> image_io.Files:
+    paths, labels = [], []
+    for label, class_folder in enumerate(_class_folders(folder)):
+        found = image_io.image_files(class_folder)
+        if not found:
+            raise UsageError(f"{class_folder}: a class folder without an image")
+        paths += found
+        labels += [label] * len(found)
+    return image_io.Files(paths, np.array(labels, np.int64))
+
+
+def _folder_shape(path: pathlib.Path, image_size) -> tuple[tuple[int, int, int], int]:
+    folder, _ = _training_folder(path)
+    first = _files(folder).paths[0]
+    channels = 3
+    try:
+        with Image.open(first) as image:
+            channels = 1 if image.mode in ("1", "L", "I", "I;16", "F") else 3
+    except OSError:
+        pass  # reported with the file's name by read_image
+    shape = image_size if image_size is not None else image_io.read_image(first, None, channels).shape[:2]
+    return (*shape, channels), len(_class_folders(folder))
+
+
+def _read_folder(record: Record, folder: pathlib.Path, skip_corrupt: bool) -> Split:
+    height, width, channels = record.image_shape
+    split, skipped = image_io.read_files(_files(folder), record.image_size, channels, skip_corrupt=skip_corrupt)
+    if skipped:
+        logging.warning("%s: skipped %d corrupt images", folder, skipped)
+    return npz.check_split(*split, folder, record.image_shape, record.num_classes)
+
+
+def _tfds_record(source: str, bounds, image_size) -> Record:
+    from rar_tf.data import loading
+    name = source.removeprefix("tfds:")
+    probe = Record(name, (0, 0, 0), 0, bounds)
+    builder = loading.tfds_builder(probe, os.environ.get("RAR_TF_DATA_DIR"), name)
+    features = builder.info.features
+    if features is None or not {"image", "label"} <= set(features) or not hasattr(features["label"], "num_classes"):
+        raise UsageError(f"{source}: needs the features image and label (classes)")
+    shape = tuple(features["image"].shape)
+    if image_size is None and None in shape:
+        raise UsageError(f"{source}: images of several sizes; give an image size")
+    shape = shape if image_size is None else (*image_size, shape[2])
+    return Record(name.replace("/", "-").replace(":", "-"), shape, features["label"].num_classes, bounds,
+                  validation=VALIDATION_FRACTION, source=source, image_size=image_size)
+
+
+def _load_tfds(record: Record, data_dir, seed: int) -> Splits:
+    from rar_tf.data import loading
+    name = record.source.removeprefix("tfds:")
+    builder = loading.tfds_builder(record, data_dir, name)
+    loading.prepare_builder(builder, name.split("/")[0].split(":")[0], data_dir)
+    train = loading.read_tfds(builder, "train", record)
+    test = loading.read_tfds(builder, "test" if "test" in builder.info.splits else "validation", record)
+    if not test.count:
+        return _hold_out_test(record, train, seed)
+    return loading.hold_out_validation(record, train, test, seed)

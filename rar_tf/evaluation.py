@@ -1,0 +1,539 @@
+"""How robust a network's attributions are: predictions and maps under attack, image by image, then in sum.
+
+Protocol: Chen et al. 2019, Section 5. The first N images in file order; only those that are classified correctly are
+attacked; an image for which no iterate keeps the label and lowers the measure scores 1 in every metric and counts as
+a fallback.
+"""
+import dataclasses
+import hashlib
+import time
+from typing import Callable, Iterator
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from rar_tf import attributions, balls, maps, metrics
+from rar_tf.activity import ActivityCounter
+from rar_tf.attacks import ensemble
+from rar_tf.attacks.ifia import Explainer, Ifia
+from rar_tf.attacks.pgd import PREDICTION_ATTACKS, check_prediction_attack, pgd, random_starts
+from rar_tf.errors import UsageError
+from rar_tf.losses import cross_entropy, logit
+from rar_tf.surrogate import Surrogate, softplus_surrogate
+from rar_tf.targets import is_scale_invariant
+
+SCORES = ("topk_intersection", "kendall", "kendall_support", "spearman", "cosine", "pearson", "lens_recall",
+          "lens_precision")
+ATTACKS = ("ifia", "auto")
+MAX_FALLBACK_RATE = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationSettings:
+    """Everything that decides an evaluation's numbers, beside network and images.
+
+    Args:
+      bounds: pixel range. epsilon, step_size, pgd_epsilon, pgd_step_size: in pixel units; None for pgd_epsilon takes
+        epsilon, None for a step size takes 2.5·ε/steps.
+      attack: `ifia`, or `auto`, the ensemble of `rar_tf.attacks.ensemble`.
+      attribution, protocol, ig_steps: how maps are made; attack_ig_steps: path points of the maps that directions come
+        from, None for as many.
+      k, metric_k: features that the attack attacks and that the top-k intersection counts.
+      objective, measure, restarts, ball, reference: of `rar_tf.attacks.ifia.Ifia`.
+      prediction_attacks: names of `rar_tf.attacks.pgd.PREDICTION_ATTACKS`; `pgd` gives the adversarial accuracy.
+      ig_chunk: path points held in memory at once; None chooses by the size of the batch.
+    """
+    bounds: tuple[float, float]
+    epsilon: float
+    attack: str = "ifia"
+    attribution: str | Callable = "integrated_gradients"
+    protocol: str = "rar"
+    steps: int = 100
+    step_size: float | None = None
+    k: int = 100
+    metric_k: int = 100
+    ig_steps: int = 100
+    attack_ig_steps: int | None = None
+    objective: str = "topk"
+    measure: str = "kendall"
+    restarts: int = 1
+    reference: bool = False
+    ball: str = "linf"
+    pgd_epsilon: float | None = None
+    pgd_steps: int = 40
+    pgd_step_size: float | None = None
+    pgd_restarts: int = 1
+    prediction_attacks: tuple[str, ...] = ("pgd",)
+    ig_chunk: int | None = None
+    seed: int = 0
+
+    def __post_init__(self):
+        low, high = self.bounds
+        if not low < high:
+            raise UsageError(f"bounds must be a rising pair, got {self.bounds}")
+        for name, known in (("attack", ATTACKS), ("protocol", maps.PROTOCOLS), ("ball", tuple(balls.BALLS))):
+            if getattr(self, name) not in known:
+                raise UsageError(f"unknown {name} {getattr(self, name)!r}; known: {', '.join(known)}")
+        if not callable(self.attribution) and self.attribution not in attributions.KINDS:
+            raise UsageError(f"unknown attribution {self.attribution!r}; known: {', '.join(attributions.KINDS)}")
+        for name in ("epsilon", "step_size", "pgd_epsilon", "pgd_step_size"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
+                raise UsageError(f"{name} must be positive, got {getattr(self, name)}")
+        for name in ("steps", "ig_steps", "attack_ig_steps", "restarts", "pgd_steps", "pgd_restarts", "ig_chunk"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise UsageError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in self.prediction_attacks:
+            check_prediction_attack(name)
+
+    def record(self) -> dict:
+        """Return the settings as JSON holds them."""
+        values = dataclasses.asdict(self)
+        if callable(self.attribution):
+            values["attribution"] = getattr(self.attribution, "__name__", "custom")
+        return {**values, "bounds": list(self.bounds), "prediction_attacks": list(self.prediction_attacks)}
+
+
+@dataclasses.dataclass
+class Examples:
+    """Inputs, attacked inputs and both maps of some attacked images, for figures; maps as [N, H, W] or [N, H, W, C]."""
+    index: np.ndarray
+    images: np.ndarray
+    perturbed: np.ndarray
+    maps: np.ndarray
+    perturbed_maps: np.ndarray
+    scores: np.ndarray  # Kendall
+
+    def __add__(self, other: "Examples") -> "Examples":
+        return Examples(*(np.concatenate([getattr(self, f.name), getattr(other, f.name)])
+                          for f in dataclasses.fields(self)))
+
+    def take(self, which: np.ndarray) -> "Examples":
+        """Return some of them, by a mask or by places."""
+        return Examples(*(getattr(self, f.name)[which] for f in dataclasses.fields(self)))
+
+
+@dataclasses.dataclass
+class Evaluation:
+    """The rows of an evaluation, one a image, and what they were made with."""
+    rows: list[dict]
+    settings: dict
+    examples: Examples | None = None
+    warnings: list[str] = dataclasses.field(default_factory=list)
+
+    def summary(self) -> dict:
+        """Return the record that `summary.json` holds."""
+        return summarize(self.rows, self.settings, self.warnings)
+
+
+class Evaluator:
+    """Evaluates one network; compiles its attacks once, so that it can be called again as the network's weights change.
+
+    Args:
+      network: a Keras model of logits, a `Surrogate`, or any callable (images, training=False) -> logits.
+      surrogate: where directions come from; None clones the network with softplus, or, where it cannot be cloned, takes
+        the network itself, with a warning.
+      reference_network: another network whose clean maps the network's are compared with (Sarkar et al. 2021, Table 11).
+    """
+
+    def __init__(self, network, settings: EvaluationSettings, *, surrogate=None, reference_network=None):
+        self.network = network
+        self.settings = settings
+        self.reference_network = reference_network
+        self.warnings: list[str] = []
+        self._surrogates: dict = {1.0: surrogate} if surrogate is not None else {}
+        self._compiled: dict = {}
+        self._activity = ActivityCounter.of(network)
+        self.runs = self._plan()
+
+    def _plan(self) -> list[tuple[str, Ifia, float]]:
+        """The attacks on attributions as (name, attack, the surrogate's inverse temperature)."""
+        s = self.settings
+        scoring = Explainer(s.attribution, s.protocol, s.ig_steps, s.ig_chunk)
+        directions = Explainer(s.attribution, s.protocol, s.attack_ig_steps or s.ig_steps, s.ig_chunk)
+        plain = Ifia(epsilon=s.epsilon, step_size=s.step_size or 2.5 * s.epsilon / s.steps, steps=s.steps,
+                     bounds=s.bounds, k=s.k, metric_k=s.metric_k, objective=s.objective, measure=s.measure,
+                     explainer=scoring, directions=directions, ball=balls.get(s.ball), reference=s.reference,
+                     seed=s.seed)
+        runs = [("plain", plain, 1.0)]
+        if s.attack == "auto":
+            plain = dataclasses.replace(plain, track=ensemble.TRACKED)
+            runs = [("plain", plain, 1.0)] + [(member.name, ensemble.member_attack(plain, member), member.beta)
+                                              for member in ensemble.MEMBERS]
+        return runs
+
+    def surrogate(self, beta: float):
+        """Return the network that directions come from, at an inverse temperature where the network can be cloned."""
+        if beta not in self._surrogates:
+            try:
+                self._surrogates[beta] = (self.network if isinstance(self.network, Surrogate)
+                                          else softplus_surrogate(self.network, beta))
+            except UsageError as error:
+                self._warn(f"attack directions come from the network itself ({error})")
+                self._surrogates[beta] = self.network
+        return self._surrogates[beta]
+
+    def _warn(self, message):
+        if message not in self.warnings:
+            self.warnings.append(message)
+            logging.warning("%s", message)
+
+    def predict(self, images: np.ndarray, batch_size: int = 100) -> np.ndarray:
+        """Return the predicted labels [N] of images [N, H, W, C]."""
+        predict = self._function("predict", lambda x: self.network(x, training=False))
+        logits = np.concatenate([predict(images[i:i + batch_size]) for i in range(0, len(images), batch_size)])
+        if np.all(logits >= 0) and np.allclose(logits.sum(axis=1), 1, atol=1e-3):
+            self._warn("the network seems to return probabilities; attributions and attacks expect logits")
+        return np.argmax(logits, axis=1)
+
+    def _function(self, name, function):
+        """`function` compiled once under its name, for any number of images."""
+        if name not in self._compiled:
+            self._compiled[name] = tf.function(function, reduce_retracing=True)
+        compiled = self._compiled[name]
+        return lambda *arrays: tf.nest.map_structure(
+            lambda t: t.numpy(), compiled(*(tf.convert_to_tensor(a) for a in arrays)))
+
+    def groups(self, correct: np.ndarray, batch_size: int) -> Iterator[slice]:
+        """Give runs of consecutive images with `batch_size` correctly classified ones each (fewer in the last)."""
+        begin, count = 0, 0
+        for i, each in enumerate(correct):
+            count += bool(each)
+            if count == batch_size:
+                yield slice(begin, i + 1)
+                begin, count = i + 1, 0
+        if begin < len(correct):
+            yield slice(begin, len(correct))
+
+    def evaluate_group(self, index: np.ndarray, images: np.ndarray, labels: np.ndarray,
+                       predictions: np.ndarray) -> tuple[list[dict], Examples | None]:
+        """Return one row an image, and the maps of the attacked ones.
+
+        Shape: index, labels, predictions [B]; images [B, H, W, C]. The index, not the place in the batch, seeds
+        an image's random starts.
+        """
+        rows = [{"index": int(i), "label": int(y), "prediction": int(p), "correct": int(y == p)}
+                for i, y, p in zip(index, labels, predictions)]
+        correct = labels == predictions
+        if not correct.any():
+            for row in rows:
+                row.update({_accuracy_column(name): 0 for name in self.settings.prediction_attacks})
+            return rows, None
+        columns, examples = self._attack(index[correct], images[correct].astype(np.float32),
+                                         labels[correct].astype(np.int64))
+        position = np.cumsum(correct) - 1
+        for i, row in enumerate(rows):
+            for name, values in columns.items():
+                if correct[i]:
+                    row[name] = _plain_number(values[position[i]])
+                elif name.startswith("adversarial_correct"):
+                    row[name] = 0
+        return rows, examples
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of all values that a row can have, in order."""
+        names = ["index", "label", "prediction", "correct", *map(_accuracy_column, self.settings.prediction_attacks),
+                 *SCORES, "fallback"]
+        if self.settings.attack == "auto":
+            names += [f"plain:{name}" for name in (*SCORES, "fallback")]
+            names += [f"kendall:{name}" for name, *_ in self.runs]
+        names += ["gradient_vanished"]
+        if self.settings.attribution == "integrated_gradients":
+            names += ["completeness_error"]
+        if self._activity:
+            names += ["active", "active_perturbed", "active_both"]
+        if self.reference_network is not None:
+            names += ["reference_spearman"]
+        return [*names, "curve"]
+
+    def record(self, images: np.ndarray, labels: np.ndarray) -> dict:
+        """Return what decides the numbers, as JSON holds it: settings, and digests of weights and images."""
+        digest = hashlib.sha256(np.ascontiguousarray(images).tobytes() + np.ascontiguousarray(labels).tobytes())
+        record = {**self.settings.record(), "weights_digest": fingerprint(self.network),
+                  "images_digest": digest.hexdigest()[:16], "num_images": len(images)}
+        if self.reference_network is not None:
+            record["reference_weights_digest"] = fingerprint(self.reference_network)
+        return record
+
+    def _attack(self, index, images, labels):
+        columns = {}
+        for name in self.settings.prediction_attacks:
+            columns[_accuracy_column(name)] = self._predictions_survive(name, index, images, labels).astype(int)
+        self._diagnose(columns, images, labels)
+        clean, best, scores = None, None, {}
+        for number, (name, attack, beta) in enumerate(self.runs):
+            restarts = self.settings.restarts if number == 0 else 1
+            kept, clean = self._run(name, attack, beta, index, images, labels, restarts, number)
+            found = self._scores(attack, clean, kept, images.shape[1:3])
+            if self.settings.attack == "auto":
+                columns[f"kendall:{name}"] = found["kendall"]
+                if number == 0:
+                    columns.update({f"plain:{key}": value for key, value in found.items()})
+                    columns["plain:fallback"] = (kept.score >= 1).astype(int)
+            scores = {key: np.minimum(value, scores.get(key, 1.0)) for key, value in found.items()} if number else found
+            best = kept if best is None else _lower(kept, best)
+        columns.update(scores)
+        columns["fallback"] = (best.score >= 1).astype(int)
+        columns["curve"] = [" ".join(f"{v:.4f}" for v in curve) for curve in _thin(best.curve).T]
+        columns.update(self._activity.columns(images, best.images) if self._activity else {})
+        if self.reference_network is not None:
+            other = self._maps("reference", self.reference_network)(images, labels)
+            columns["reference_spearman"] = metrics.spearman(clean, other)
+        shape = images.shape[1:3] + ((images.shape[3],) if self.settings.protocol == "wk" else ())
+        examples = Examples(index, images, best.images, clean.reshape(-1, *shape), best.maps.reshape(-1, *shape),
+                            columns["kendall"])
+        return columns, examples
+
+    def _predictions_survive(self, name, index, images, labels):
+        s, options = self.settings, PREDICTION_ATTACKS[name]
+        epsilon, steps = s.pgd_epsilon or s.epsilon, options.get("steps", s.pgd_steps)
+        step_size = {"fgsm": epsilon}.get(name) or ("steps" not in options and s.pgd_step_size) or 2.5 * epsilon / steps
+        ball = balls.get(options.get("ball", "linf"))
+
+        def survive(images, labels, index, seed):
+            start = random_starts(images, index, epsilon=epsilon, ball=ball, seed=seed)
+            perturbed = pgd(self.network, images, labels, epsilon=epsilon, step_size=step_size, steps=steps,
+                            bounds=s.bounds, loss=options.get("loss", cross_entropy), ball=ball,
+                            start=start if options.get("random_start", True) else None)
+            return tf.argmax(self.network(perturbed, training=False), axis=1) == labels
+        attack = self._function(f"predictions {name}", survive)
+        return np.all([attack(images, labels, index, np.int64(self.settings.seed * 1009 + 500 + restart))
+                       for restart in range(s.pgd_restarts if options.get("random_start", True) else 1)], axis=0)
+
+    def _diagnose(self, columns, images, labels):
+        def diagnose(images, labels):
+            explainer = self._explainer()
+            loss_gradient = attributions.gradient(
+                lambda x: cross_entropy(self.network(x, training=False), labels), images)
+            vanished = tf.reduce_max(tf.abs(loss_gradient), axis=[1, 2, 3]) < 1e-12
+            if explainer.attribution != "integrated_gradients":
+                return vanished, tf.zeros_like(vanished, tf.float32)
+            total = tf.reduce_sum(explainer.attributions(self.network, images, labels), axis=[1, 2, 3])
+            change = (logit(self.network(images, training=False), labels)
+                      - logit(self.network(tf.zeros_like(images), training=False), labels))
+            return vanished, tf.abs(total - change) / tf.maximum(tf.abs(change), 1e-6)
+        vanished, incomplete = self._function("diagnose", diagnose)(images, labels)
+        columns["gradient_vanished"] = vanished.astype(int)
+        if self.settings.attribution == "integrated_gradients":
+            columns["completeness_error"] = incomplete
+
+    def _explainer(self):
+        return self.runs[0][1].explainer
+
+    def _maps(self, name, network):
+        return self._function(f"maps {name}", lambda x, y: self._explainer()(network, x, y))
+
+    def _run(self, name, attack, beta, index, images, labels, restarts, number):
+        """All restarts of one attack on attributions: the kept iterates and the clean maps."""
+        surrogate = self.surrogate(beta)
+        attack = self._bounded(attack, images.shape)
+
+        def run(images, labels, index, seed):
+            random = random_starts(images, index, epsilon=attack.epsilon, ball=attack.ball, seed=seed)
+            return attack(self.network, surrogate, images, labels, tf.where(seed < 0, images, random))
+        compiled = self._function(f"attack {name}", run)
+        best = None
+        # Without a smooth stand-in some objectives have no gradient at the image itself: then start beside it.
+        first = 1 if surrogate is self.network and not attack.reference else 0
+        for restart in range(first, first + restarts):
+            seed = self.settings.seed * 1009 + 20 * number + restart if restart and not attack.reference else -1
+            kept = compiled(images, labels, index, np.int64(seed))
+            best = kept if best is None else _lower(kept, best)
+        return best, self._maps("clean", self.network)(images, labels)
+
+    def _bounded(self, attack, shape):
+        """Give an attack chunk sizes that bound its memory, unless the settings name one."""
+        if self.settings.ig_chunk is not None:
+            return attack
+        pixels = int(np.prod(shape))  # second-order directions hold about four times as much as scores
+        return dataclasses.replace(
+            attack, explainer=dataclasses.replace(attack.explainer, chunk=max(1, 2 ** 21 // pixels)),
+            directions=dataclasses.replace(attack.directions, chunk=max(1, 2 ** 22 // pixels)))
+
+    def _scores(self, attack, clean, kept, shape):
+        """Every metric of a kept iterate, 1 for fallbacks; the least over all iterates of those that were tracked."""
+        k = self.settings.metric_k
+        pixels_k = min(k, shape[0] * shape[1])
+        scores = {
+            "topk_intersection": metrics.topk_intersection(clean, kept.maps, k),
+            "kendall": metrics.kendall(clean, kept.maps),
+            "kendall_support": metrics.kendall_support(clean, kept.maps),
+            "spearman": metrics.spearman(clean, kept.maps),
+            "cosine": metrics.cosine(clean, kept.maps),
+            "pearson": metrics.pearson(clean, kept.maps),
+            "lens_recall": metrics.lens_recall(clean, kept.maps, pixels_k, shape),
+            "lens_precision": metrics.lens_precision(clean, kept.maps, pixels_k, shape),
+        }
+        scores = {name: np.where(kept.score < 1, values, 1.0) for name, values in scores.items()}
+        for column, name in enumerate(attack.tracked):
+            if attack.track and name in scores:
+                scores[name] = np.minimum(scores[name], kept.lowest[:, column])
+        return scores
+
+
+def _plain_number(value):
+    """Six decimals are kept, so that a row read back from a file equals the row that was written."""
+    if isinstance(value, (float, np.floating)):
+        return round(float(value), 6)
+    return value if isinstance(value, str) else int(value)
+
+
+def _accuracy_column(name):
+    return "adversarial_correct" if name == "pgd" else f"adversarial_correct:{name}"
+
+
+def _lower(first, second):
+    """For each image the kept iterate with the lower measure; curves and tracked scores at their lowest."""
+    better = first.score < second.score
+    pick = [np.where(better.reshape(-1, *[1] * (a.ndim - 1)), a, b) for a, b in zip(first[:3], second[:3])]
+    return type(first)(*pick, *(np.minimum(a, b) if a.shape == b.shape else b for a, b in zip(first[3:], second[3:])))
+
+
+def _thin(curve, points=25):
+    """At most `points` of a curve's steps [T, B], the last one among them."""
+    return curve[np.unique(np.linspace(0, len(curve) - 1, points).round().astype(int))]
+
+
+def evaluate(network, images: np.ndarray, labels: np.ndarray, *, bounds: tuple[float, float], epsilon: float,
+             surrogate=None, reference_network=None, batch_size: int = 16, progress: Callable | None = None,
+             num_figures: int = 8, **settings) -> Evaluation:
+    """Attack a network's predictions and attributions on images and measure what is left of them.
+
+    Shape: images [N, H, W, C] in `bounds`, labels int [N].
+
+    Args:
+      bounds, epsilon, settings: those of `EvaluationSettings`.
+      network, surrogate, reference_network: those of `Evaluator`.
+      batch_size: images attacked together; changes no number beyond rounding.
+      progress: called with the number of images finished, each time some are.
+      num_figures: attacked images whose maps `Evaluation.examples` keeps.
+
+    Raises: UsageError for settings that cannot be, and for k larger than a map.
+    """
+    try:
+        chosen = EvaluationSettings(bounds=tuple(bounds), epsilon=epsilon, **settings)
+    except TypeError as error:
+        raise UsageError(f"unknown evaluation setting: {error}") from error
+    return run(Evaluator(network, chosen, surrogate=surrogate, reference_network=reference_network), images, labels,
+               batch_size=batch_size, progress=progress, num_figures=num_figures)
+
+
+def run(evaluator: Evaluator, images: np.ndarray, labels: np.ndarray, *, index: np.ndarray | None = None,
+        batch_size: int = 16, progress: Callable | None = None, num_figures: int = 8, results=None) -> Evaluation:
+    """Evaluate images with a given evaluator: `evaluate`, for callers that keep the evaluator or the rows.
+
+    Args:
+      index: the images' places in their data set [N]; None counts from 0.
+      results: a `rar_tf.results.Results` that has the rows of an earlier run and gets the new ones.
+    """
+    images, labels = np.asarray(images, np.float32), np.asarray(labels)
+    index = np.arange(len(images)) if index is None else np.asarray(index)
+    check_images(images, labels, evaluator.settings.bounds)
+    predictions = evaluator.predict(images)
+    groups = list(evaluator.groups(predictions == labels, batch_size))
+    rows, examples, begun = results.resume(groups) if results else [], None, time.monotonic()
+    done = len(rows)
+    if done and progress:
+        progress(done)
+    for group in groups:
+        if group.start < done:
+            continue
+        new, shown = evaluator.evaluate_group(index[group], images[group], labels[group], predictions[group])
+        rows += new
+        if results:
+            results.append(new, shown)
+        if shown is not None and (examples is None or len(examples.index) < num_figures):
+            examples = shown if examples is None else examples + shown
+            examples = examples.take(np.arange(min(num_figures, len(examples.index))))
+        if progress:
+            progress(len(new))
+    evaluation = Evaluation(rows, evaluator.settings.record(), examples, list(evaluator.warnings))
+    evaluation.settings["seconds"] = round(time.monotonic() - begun, 1)
+    return evaluation
+
+
+def check_images(images: np.ndarray, labels: np.ndarray, bounds: tuple[float, float]) -> None:
+    """Raise a UsageError where images [N, H, W, C] and labels [N] cannot be evaluated."""
+    if images.ndim != 4 or labels.shape != images.shape[:1]:
+        raise UsageError(f"images must be [N, H, W, C] and labels [N], got {images.shape} and {labels.shape}")
+    if len(images) == 0:
+        raise UsageError("no images to evaluate")
+    if not np.isfinite(images).all() or images.min() < bounds[0] or images.max() > bounds[1]:
+        raise UsageError(f"images must be finite and in the pixel range {tuple(bounds)}")
+
+
+def summarize(rows: list[dict], settings: dict, warnings: list[str] = ()) -> dict:
+    """Return accuracies, statistics of every score over the attacked images, warnings and settings.
+
+    A row is what `Evaluator.evaluate_group` gives or what `rar_tf.results` reads back from a file.
+    """
+    attacked = [row for row in rows if row["correct"]]
+    summary = {"num_examples": len(rows), "num_attacked": len(attacked),
+               "natural_accuracy": float(np.mean([row["correct"] for row in rows]))}
+    for name in settings["prediction_attacks"]:
+        key = "adversarial_accuracy" if name == "pgd" else f"adversarial_accuracy_{name}"
+        summary[key] = float(np.mean([row[_accuracy_column(name)] for row in rows]))
+    summary.setdefault("adversarial_accuracy", None)
+
+    def column(name):
+        return np.array([row[name] for row in attacked], np.float64)
+
+    for name in SCORES:
+        summary[name] = statistics(column(name)) if attacked else dict.fromkeys(("mean", "median", "std", "ci95"))
+    summary["fallback_rate"] = float(column("fallback").mean()) if attacked else None
+    if attacked:
+        _add_diagnosis(summary, attacked, column)
+    messages = list(warnings) + _warnings(summary)
+    return {**summary, "warnings": messages, "run_warnings": list(warnings), "settings": settings}
+
+
+def _add_diagnosis(summary, attacked, column):
+    names = attacked[0]
+    members = [name for name in names if name.startswith("kendall:")]
+    if members:
+        summary["plain"] = {name: statistics(column(f"plain:{name}")) for name in SCORES}
+        summary["plain"]["fallback_rate"] = float(column("plain:fallback").mean())
+        summary["members"] = {name.split(":", 1)[1]: {
+            "kendall": float(column(name).mean()),
+            "lowest_on": float(np.mean(column(name) <= np.min([column(m) for m in members], axis=0)))}
+            for name in members}
+    summary["gradient_vanished"] = float(column("gradient_vanished").mean())
+    if "completeness_error" in names:
+        summary["completeness_error"] = float(np.median(column("completeness_error")))
+    if "active" in names:
+        summary["activation_consistency"] = metrics.activation_consistency(
+            column("active").sum(), column("active_perturbed").sum(), column("active_both").sum())
+    if "reference_spearman" in names:
+        summary["reference_spearman"] = statistics(column("reference_spearman"))
+
+
+def _warnings(summary):
+    found = []
+    if summary["num_attacked"] == 0:
+        return ["no image is classified correctly: nothing was attacked"]
+    if summary["fallback_rate"] > MAX_FALLBACK_RATE:
+        found.append(f"{summary['fallback_rate']:.0%} of the scores are fallbacks (no iterate kept the label and "
+                     "lowered the measure); they count as 1 and make the network look more robust than it is shown to be")
+    if summary["gradient_vanished"] > MAX_FALLBACK_RATE:
+        found.append(f"the loss has no gradient at {summary['gradient_vanished']:.0%} of the images: attacks that follow "
+                     "gradients may fail for that reason alone")
+    if summary.get("completeness_error", 0) > 0.1:
+        found.append(f"integrated gradients miss the change of the logit by {summary['completeness_error']:.0%} "
+                     "(median): more ig_steps are needed, or the network standardises each image, where completeness fails")
+    return found
+
+
+def statistics(values: np.ndarray) -> dict:
+    """Return mean, median, standard deviation and the bootstrap interval of the mean of values [N]."""
+    return {"mean": float(np.mean(values)), "median": float(np.median(values)), "std": float(np.std(values)),
+            "ci95": list(metrics.bootstrap_interval(values))}
+
+
+def fingerprint(network) -> str:
+    """Return a digest of a network's variables: equal for equal weights, and of use where it has any."""
+    digest = hashlib.sha256()
+    variables = getattr(network, "weights", None) or getattr(network, "variables", None) or []
+    for variable in variables:
+        digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,88 @@
+"""Pictures, as matplotlib figures that need no display. They are made from arrays only; nothing here runs a network."""
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+
+def maps_figure(images: np.ndarray, perturbed: np.ndarray, maps: np.ndarray, perturbed_maps: np.ndarray,
+                scores: np.ndarray, *, bounds: tuple[float, float] | None = None, title: str = "Kendall") -> Figure:
+    """Draw one row an image: the image, its map, the perturbed image, its map (Chen et al. 2019, Figs. 3 to 6).
+
+    Shape: images, perturbed [N, H, W, C]; maps, perturbed_maps [N, H, W] or [N, H, W, C] (drawn as absolute values
+      summed over channels); scores [N].
+
+    Args:
+      bounds: pixel range of the images; None takes theirs.
+    """
+    low, high = bounds or (min(images.min(), perturbed.min()), max(images.max(), perturbed.max()))
+    figure = Figure(figsize=(7.2, 1.8 * len(images) + 0.3), layout="constrained")
+    axes = figure.subplots(len(images), 4, squeeze=False)
+    for row, panels in enumerate(axes):
+        shown = (images[row], maps[row], perturbed[row], perturbed_maps[row])
+        for column, (axis, values) in enumerate(zip(panels, shown)):
+            axis.set_axis_off()
+            if column % 2:
+                axis.imshow(on_grid(values), cmap="inferno", vmin=0)
+            else:
+                axis.imshow(_pixels(values, low, high), cmap="gray", vmin=0, vmax=1)
+        panels[3].set_title(f"{title} {scores[row]:.2f}", fontsize=8)
+    for axis, name in zip(axes[0], ("image", "map", "perturbed image", None)):
+        if name:
+            axis.set_title(name, fontsize=8)
+    return figure
+
+
+def on_grid(values: np.ndarray) -> np.ndarray:
+    """Return a map as [H, W], clipped at its 99th percentile so that one pixel does not darken all others."""
+    grid = np.abs(values).sum(axis=-1) if values.ndim == 3 else np.abs(values)
+    return np.minimum(grid, max(np.quantile(grid, 0.99), 1e-12))
+
+
+def _pixels(image, low, high):
+    image = np.clip((image - low) / max(high - low, 1e-12), 0, 1)
+    return image[..., 0] if image.shape[-1] == 1 else image
+
+
+def box_plot(series: dict[str, np.ndarray], label: str) -> Figure:
+    """Draw a score's spread over images, one box a model (Sarkar et al. 2021, Fig. 2)."""
+    figure = Figure(figsize=(1.6 + 1.1 * len(series), 3), layout="constrained")
+    axis = figure.subplots()
+    axis.boxplot(list(series.values()), showmeans=True, widths=0.6)
+    axis.set_xticks(range(1, len(series) + 1), list(series), rotation=20, ha="right", fontsize=8)
+    axis.set_ylabel(label)
+    axis.grid(axis="y", alpha=0.3)
+    return figure
+
+
+def curves_figure(curves: dict[str, tuple[np.ndarray, np.ndarray]], x_label: str, y_label: str) -> Figure:
+    """Draw lines (x [T], y [T]) by name: the attack's curve over iterations, accuracy over budgets."""
+    figure = Figure(figsize=(4.6, 3), layout="constrained")
+    axis = figure.subplots()
+    for name, (x, y) in curves.items():
+        axis.plot(x, y, label=name, marker="." if len(x) < 30 else None)
+    axis.set(xlabel=x_label, ylabel=y_label)
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    return figure
+
+
+def scatter_figure(panels: dict[str, tuple[np.ndarray, np.ndarray]], x_label: str, y_label: str) -> Figure:
+    """Draw one scatter of (x [N], y [N]) a panel, titled by its name (Wang and Kong 2022, Figs. 1, 2 and 5)."""
+    figure = Figure(figsize=(3.2 * len(panels), 3), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axis, (name, (x, y)) in zip(axes, panels.items()):
+        axis.scatter(x, y, s=6, alpha=0.6)
+        axis.set(xlabel=x_label, ylabel=y_label)
+        axis.set_title(name, fontsize=8)
+        axis.grid(alpha=0.3)
+    return figure
+
+
+def bar_figure(values: dict[str, float], label: str) -> Figure:
+    """Draw one bar a model (Wang and Kong 2022, Fig. 4)."""
+    figure = Figure(figsize=(1.6 + 0.9 * len(values), 3), layout="constrained")
+    axis = figure.subplots()
+    axis.bar(list(values), list(values.values()), color=matplotlib.colormaps["tab10"](0), width=0.6)
+    axis.set_ylabel(label)
+    axis.tick_params(axis="x", labelrotation=20, labelsize=8)
+    return figure
