@@ -56,7 +56,7 @@ class Settings:
     keep: int = _setting(3, "checkpoints that are kept")
     log_every: int = _setting(100, "steps between rows of history.csv and TensorBoard points")
     eval_every: int = _setting(0, "steps between evaluations on held-out images; 0: only at the end")
-    eval_examples: int = _setting(50, "held-out images of the evaluations during training")
+    eval_examples: int = _setting(20, "held-out images of the evaluations during training")
     strategy: str = _setting("one_device", "distribution over devices", ("one_device", "mirrored", "multi_worker"))
     logical_cpus: int = _setting(0, "split the CPU into this many logical devices; 0: leave it whole")
     jit_compile: bool = _defining(False, "compile the training step with XLA, max-pooling in an exact formulation")

@@ -14,12 +14,14 @@ from absl import logging
 
 import rar_tf
 from rar_tf import config, distribution, export, models, objectives, optimizers
-from rar_tf.callbacks import Checkpointing, StepLog, passed
+from rar_tf.callbacks import Checkpointing, StepLog
 from rar_tf.checkpoints import Checkpoints
 from rar_tf.config import Settings
 from rar_tf.data import loading, pipeline, records
 from rar_tf.errors import UsageError
+from rar_tf.evaluation import EvaluationSettings
 from rar_tf.files import atomic_write
+from rar_tf.monitoring import Monitor
 from rar_tf.training import RobustModel
 
 
@@ -45,7 +47,7 @@ class Run:
 def train(settings: Settings, *, command: str = "", read_settings=None, verbose: int | str = 0) -> Run:
     """Train a network as the settings say, or go on with what the model directory holds; return the finished run.
 
-    The directory gets: flags.cfg (reproduces the run), history.csv, TensorBoard events, checkpoints/, model.keras,
+    The directory gets: flags.cfg (reproduces the run), history.csv, monitor.csv, tensorboard/, checkpoints/, model.keras,
     saved_model/ and train.json. A run that was stopped ends without the last three.
 
     Args:
@@ -149,15 +151,35 @@ def _fit(run: Run, start_step: int, verbose) -> bool:
     writer = tf.summary.create_file_writer(str(run.folder / "tensorboard"))
     log = StepLog(run.folder, settings.log_every, settings.batch_size, start_step, writer)
     checkpointing = Checkpointing(run.checkpoints, settings.checkpoint_every, start_step)
-    callbacks = [log, checkpointing, *_monitors(run, start_step, writer)]
+    callbacks = [log, checkpointing, _monitor(run, start_step, writer)]
     run.model.fit(batches, epochs=1, steps_per_epoch=settings.steps - start_step, verbose=verbose, shuffle=False,
                   callbacks=callbacks)
     writer.close()
     return checkpointing.step == settings.steps
 
 
-def _monitors(run, start_step, writer):
-    return []
+def _monitor(run: Run, start_step: int, writer) -> Monitor:
+    """The evaluation on held-out images; on training images where the data set holds none out."""
+    held_out = run.splits.valid
+    if not held_out.count:
+        logging.warning("%s has no validation images: the monitored ones are training images", run.record.name)
+        held_out = run.splits.train
+    count = run.settings.eval_examples
+    return Monitor(run.folder, run.network, evaluation_settings(run.settings, run.record.bounds),
+                   run.settings.attack_ig_steps, records.to_pixels(run.record, held_out.images[:count]),
+                   held_out.labels[:count], run.settings.eval_every, start_step, writer)
+
+
+def evaluation_settings(settings: Settings, bounds: tuple[float, float]) -> EvaluationSettings:
+    """Return what `rar_tf.evaluation` takes of a run's settings."""
+    attack = {name: getattr(settings, f"ifia_{name}") for name in (
+        "epsilon", "steps", "step_size", "k", "metric_k", "ig_steps", "objective", "measure", "restarts", "ball",
+        "reference")}
+    prediction = {f"pgd_{name}": getattr(settings, f"eval_pgd_{name}")
+                  for name in ("epsilon", "steps", "step_size", "restarts")}
+    return EvaluationSettings(bounds=bounds, attack=settings.attack, attribution=settings.attribution,
+                              protocol=settings.protocol, ig_chunk=settings.ig_chunk, seed=settings.seed,
+                              **attack, **prediction)
 
 
 def finish(run: Run, start_step: int, seconds: float, command: str = "") -> None:
