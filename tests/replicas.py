@@ -1,0 +1,83 @@
+"""A process with several logical CPUs: compares MirroredStrategy with one device and prints the differences as JSON.
+
+    python tests/replicas.py 2 one_step natural madry …    weights after one step on given perturbed images
+    python tests/replicas.py 2 fit ig_sum_norm madry       weights after 20 whole steps of fit
+"""
+import json
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rar_tf import objectives, optimizers
+from rar_tf.data import pipeline, records, splits
+
+SETTINGS = {"epsilon": 0.1, "step_size": 0.04, "steps": 3, "weight_decay": 1e-3, "seed": 5, "ig_steps": 4,
+            "attack_ig_steps": 2}
+RECORD = records.Record("toy", (8, 8, 1), 4, (0.0, 1.0))
+RANDOM = np.random.RandomState(0)
+DATA = splits.Split(RANDOM.uniform(0, 1, [64, 8, 8, 1]).astype(np.float32), RANDOM.randint(0, 4, 64))
+
+
+def make(method, reduction):
+    keras.utils.set_random_seed(3)
+    network = keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.Conv2D(4, 3, activation="relu"),
+                                keras.layers.MaxPooling2D(2), keras.layers.Flatten(),
+                                keras.layers.Dense(4, name="logits")])
+    kind = objectives.get(method)
+    model = kind(network, reduction=reduction,
+                 **{name: value for name, value in SETTINGS.items() if name in kind.options()})
+    model.compile(optimizers.build("momentum", [0.01], []))
+    model.optimizer.build(network.trainable_variables)
+    return model
+
+
+def one_step(strategy, method, reduction):
+    with strategy.scope():
+        model = make(method, reduction)
+    batch = 16
+    images = DATA.images[:batch]
+    perturbed = np.clip(images + RANDOM_OFFSET, 0, 1).astype(np.float32)
+    data = tf.data.Dataset.from_tensors((images, perturbed, DATA.labels[:batch])).unbatch().batch(batch)
+    if strategy.num_replicas_in_sync > 1:
+        data = strategy.experimental_distribute_dataset(data)
+    step = tf.function(lambda *each: strategy.run(model.minimise, args=each))
+    step(*next(iter(data)))
+    return model.network.get_weights()
+
+
+RANDOM_OFFSET = np.random.RandomState(1).uniform(-0.1, 0.1, [16, 8, 8, 1])
+
+
+def fit(strategy, method, reduction):
+    with strategy.scope():
+        model = make(method, reduction)
+    before = model.network.get_weights()
+    batches = pipeline.batches(RECORD, DATA, 16, seed=5, steps=20)
+    history = model.fit(batches, epochs=1, steps_per_epoch=20, verbose=0, shuffle=False).history
+    return before, model.network.get_weights(), history["loss"][0]
+
+
+def main(replicas, what, *methods):
+    cpus = tf.config.list_physical_devices("CPU")
+    tf.config.set_logical_device_configuration(cpus[0], [tf.config.LogicalDeviceConfiguration()] * int(replicas))
+    one = tf.distribute.get_strategy()
+    many = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(int(replicas))])
+    found = {}
+    for method in methods:
+        for reduction in ("sum", "mean"):
+            if what == "one_step":
+                a, b = one_step(one, method, reduction), one_step(many, method, reduction)
+                found[f"{method} {reduction}"] = max(float(np.abs(x - y).max()) for x, y in zip(a, b))
+            else:
+                (before, a, loss), (_, b, other) = fit(one, method, reduction), fit(many, method, reduction)
+                gap = np.sqrt(sum(np.sum((x - y) ** 2) for x, y in zip(a, b)))
+                change = np.sqrt(sum(np.sum((x - y) ** 2) for x, y in zip(a, before)))
+                found[f"{method} {reduction}"] = float(gap / change)
+                found[f"{method} {reduction} loss"] = abs(loss - other) / abs(loss)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
