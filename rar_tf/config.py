@@ -112,7 +112,7 @@ class Settings:
     ifia_objective: str = _setting("topk", "what it maximises", ("topk", "mass_center", "target", "random", "kendall", "cosine"))
     ifia_measure: str = _setting("kendall", "what chooses the iterate that is kept",
                                  ("kendall", "intersection", "spearman", "mass_center"))
-    ifia_restarts: int = _setting(1, "its starts; all but the first are random")
+    ifia_restarts: int = _setting(1, "its random starts; with --ifia_reference it starts at the images")
     ifia_ball: str = _setting("linf", "its ball", ("linf", "l2"))
     ifia_reference: bool = _setting(False, "the 2019 reference's details: iterates truncated to integers in a pixel "
                                     "range of 255")

@@ -335,15 +335,15 @@ class Evaluator:
         attack = self._bounded(attack, images.shape)
 
         def run(images, labels, index, seed):
-            random = random_starts(images, index, epsilon=attack.epsilon, ball=attack.ball, seed=seed)
-            return attack(self.network, surrogate, images, labels, tf.where(seed < 0, images, random))
+            # On a black background the top-k objective has no gradient at the image itself: its k features hold the whole
+            # map where fewer than k attributions differ from zero. So every attack but the reference's starts beside it.
+            start = None if attack.reference else random_starts(images, index, epsilon=attack.epsilon,
+                                                                ball=attack.ball, seed=seed)
+            return attack(self.network, surrogate, images, labels, start)
         compiled = self._function(f"attack {name}", run)
         best = None
-        # Without a smooth stand-in some objectives have no gradient at the image itself: then start beside it.
-        first = 1 if surrogate is self.network and not attack.reference else 0
-        for restart in range(first, first + restarts):
-            seed = self.settings.seed * 1009 + 20 * number + restart if restart and not attack.reference else -1
-            kept = compiled(images, labels, index, np.int64(seed))
+        for restart in range(restarts):
+            kept = compiled(images, labels, index, np.int64(self.settings.seed * 1009 + 20 * number + restart))
             best = kept if best is None else _lower(kept, best)
         return best, self._maps("clean", self.network)(images, labels)
 
