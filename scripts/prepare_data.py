@@ -14,7 +14,8 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("dataset", None, "gtsrb, flower, mnist, fashion_mnist, cifar10, digits, or your own: a "
                     "folder with one subfolder a class, an .npz, or tfds:NAME", required=True)
 flags.DEFINE_string("source_dir", None, "folder with the original files: train.npz and test.npz, official "
-                    "archives or what they unpack to, or pickles; by default tensorflow-datasets downloads them")
+                    "archives or what they unpack to, or pickles; by default tensorflow-datasets downloads "
+                    "them")
 flags.DEFINE_string("output_dir", "data", "a folder with the data set's name is made in it")
 flags.DEFINE_integer("examples_per_class", None, "images a class in train.npz; by default 10000 for gtsrb, "
                      "1000 for flower, and no augmentation otherwise; 0 for no augmentation", lower_bound=0)
