@@ -89,11 +89,14 @@ class Settings:
     num_examples: int = _setting(1000, "test images, the first ones in file order")
     eval_batch_size: int = _setting(50, "images attacked at once")
     shard: str = _setting("0/1", "i/n: work on the i-th of n parts of the images, counted from 0")
+    merge: bool = _setting(False, "put the results of all shards in the output directory together")
     attack: str = _setting("ifia", "attribution attack: ifia, or auto, the ensemble", ("ifia", "auto"))
     attribution: str = _setting("integrated_gradients", "attribution that is attacked or certified",
                                 ("integrated_gradients", "saliency", "input_x_gradient"))
     protocol: str = _setting("rar", "how attributions become maps: rar (sum of absolute values over channels, "
                              "normalised) or wk (signed, per channel)", ("rar", "wk"))
+    prediction_attacks: list[str] = _setting(["pgd"], "attacks on predictions: pgd (gives the adversarial accuracy), "
+                                             "pgd_l2, cw, fgsm, pgd20, pgd40")
     eval_pgd_epsilon: float = _setting(0.3, "budget of the prediction attack")
     eval_pgd_steps: int = _setting(100, "its steps")
     eval_pgd_step_size: float = _setting(0.01, "its step size")
@@ -104,10 +107,12 @@ class Settings:
     ifia_k: int = _setting(200, "features in its top-k objective")
     ifia_metric_k: int = _setting(100, "features in the reported top-k intersection")
     ifia_ig_steps: int = _setting(100, "path points of the attributions it computes")
-    ifia_objective: str = _setting("topk", "what it maximises", ("topk", "mass_center", "target", "random"))
+    ifia_attack_ig_steps: Optional[int] = _setting(None, "path points of the attributions that its directions come from; "
+                                                   "by default as many")
+    ifia_objective: str = _setting("topk", "what it maximises", ("topk", "mass_center", "target", "random", "kendall", "cosine"))
     ifia_measure: str = _setting("kendall", "what chooses the iterate that is kept",
                                  ("kendall", "intersection", "spearman", "mass_center"))
-    ifia_restarts: int = _setting(1, "its starts; all but the first are random")
+    ifia_restarts: int = _setting(1, "its random starts; with --ifia_reference it starts at the images")
     ifia_ball: str = _setting("linf", "its ball", ("linf", "l2"))
     ifia_reference: bool = _setting(False, "the 2019 reference's details: iterates truncated to integers in a pixel "
                                     "range of 255")

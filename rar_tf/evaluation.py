@@ -181,7 +181,13 @@ class Evaluator:
     def predict(self, images: np.ndarray, batch_size: int = 100) -> np.ndarray:
         """Return the predicted labels [N] of images [N, H, W, C]."""
         predict = self._function("predict", lambda x: self.network(x, training=False))
-        logits = np.concatenate([predict(images[i:i + batch_size]) for i in range(0, len(images), batch_size)])
+        try:
+            logits = np.concatenate([predict(images[i:i + batch_size]) for i in range(0, len(images), batch_size)])
+        except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
+            raise UsageError(f"the network does not take images of shape {images.shape[1:]} "
+                             f"({str(error).strip().splitlines()[-1].strip()[:200]})") from error
+        if logits.ndim != 2:
+            raise UsageError(f"the network must give one row of logits an image, it gives shape {logits.shape}")
         if np.all(logits >= 0) and np.allclose(logits.sum(axis=1), 1, atol=1e-3):
             self._warn("the network seems to return probabilities; attributions and attacks expect logits")
         return np.argmax(logits, axis=1)
@@ -247,11 +253,10 @@ class Evaluator:
             names += ["reference_spearman"]
         return [*names, "curve"]
 
-    def record(self, images: np.ndarray, labels: np.ndarray) -> dict:
-        """Return what decides the numbers, as JSON holds it: settings, and digests of weights and images."""
+    def digests(self, images: np.ndarray, labels: np.ndarray) -> dict:
+        """Return digests of what else decides the numbers, beside the settings: weights and images."""
         digest = hashlib.sha256(np.ascontiguousarray(images).tobytes() + np.ascontiguousarray(labels).tobytes())
-        record = {**self.settings.record(), "weights_digest": fingerprint(self.network),
-                  "images_digest": digest.hexdigest()[:16], "num_images": len(images)}
+        record = {"weights_digest": fingerprint(self.network), "images_digest": digest.hexdigest()[:16]}
         if self.reference_network is not None:
             record["reference_weights_digest"] = fingerprint(self.reference_network)
         return record
@@ -330,15 +335,15 @@ class Evaluator:
         attack = self._bounded(attack, images.shape)
 
         def run(images, labels, index, seed):
-            random = random_starts(images, index, epsilon=attack.epsilon, ball=attack.ball, seed=seed)
-            return attack(self.network, surrogate, images, labels, tf.where(seed < 0, images, random))
+            # On a black background the top-k objective has no gradient at the image itself: its k features hold the whole
+            # map where fewer than k attributions differ from zero. So every attack but the reference's starts beside it.
+            start = None if attack.reference else random_starts(images, index, epsilon=attack.epsilon,
+                                                                ball=attack.ball, seed=seed)
+            return attack(self.network, surrogate, images, labels, start)
         compiled = self._function(f"attack {name}", run)
         best = None
-        # Without a smooth stand-in some objectives have no gradient at the image itself: then start beside it.
-        first = 1 if surrogate is self.network and not attack.reference else 0
-        for restart in range(first, first + restarts):
-            seed = self.settings.seed * 1009 + 20 * number + restart if restart and not attack.reference else -1
-            kept = compiled(images, labels, index, np.int64(seed))
+        for restart in range(restarts):
+            kept = compiled(images, labels, index, np.int64(self.settings.seed * 1009 + 20 * number + restart))
             best = kept if best is None else _lower(kept, best)
         return best, self._maps("clean", self.network)(images, labels)
 
@@ -420,17 +425,21 @@ def evaluate(network, images: np.ndarray, labels: np.ndarray, *, bounds: tuple[f
 
 
 def run(evaluator: Evaluator, images: np.ndarray, labels: np.ndarray, *, index: np.ndarray | None = None,
-        batch_size: int = 16, progress: Callable | None = None, num_figures: int = 8, results=None) -> Evaluation:
+        batch_size: int = 16, progress: Callable | None = None, num_figures: int = 8, results=None,
+        strict: bool = False) -> Evaluation:
     """Evaluate images with a given evaluator: `evaluate`, for callers that keep the evaluator or the rows.
 
     Args:
       index: the images' places in their data set [N]; None counts from 0.
+      strict: raise UsageError where no image is classified correctly, instead of a warning.
       results: a `rar_tf.results.Results` that has the rows of an earlier run and gets the new ones.
     """
     images, labels = np.asarray(images, np.float32), np.asarray(labels)
     index = np.arange(len(images)) if index is None else np.asarray(index)
-    check_images(images, labels, evaluator.settings.bounds)
+    check_images(images, labels, evaluator.settings)
     predictions = evaluator.predict(images)
+    if strict and not (predictions == labels).any():
+        raise UsageError(f"none of the {len(images)} images is classified correctly: there is nothing to attack")
     groups = list(evaluator.groups(predictions == labels, batch_size))
     rows, examples, begun = results.resume(groups) if results else [], None, time.monotonic()
     done = len(rows)
@@ -453,14 +462,19 @@ def run(evaluator: Evaluator, images: np.ndarray, labels: np.ndarray, *, index: 
     return evaluation
 
 
-def check_images(images: np.ndarray, labels: np.ndarray, bounds: tuple[float, float]) -> None:
-    """Raise a UsageError where images [N, H, W, C] and labels [N] cannot be evaluated."""
+def check_images(images: np.ndarray, labels: np.ndarray, settings: EvaluationSettings) -> None:
+    """Raise a UsageError where images [N, H, W, C] and labels [N] cannot be evaluated with these settings."""
     if images.ndim != 4 or labels.shape != images.shape[:1]:
         raise UsageError(f"images must be [N, H, W, C] and labels [N], got {images.shape} and {labels.shape}")
     if len(images) == 0:
         raise UsageError("no images to evaluate")
-    if not np.isfinite(images).all() or images.min() < bounds[0] or images.max() > bounds[1]:
-        raise UsageError(f"images must be finite and in the pixel range {tuple(bounds)}")
+    low, high = settings.bounds
+    if not np.isfinite(images).all() or images.min() < low or images.max() > high:
+        raise UsageError(f"images must be finite and in the pixel range {low:g} … {high:g}; "
+                         f"they are in {images.min():g} … {images.max():g}")
+    features = int(np.prod(images.shape[1:3])) * (images.shape[3] if settings.protocol == "wk" else 1)
+    metrics.check_k(settings.k, features, "the attack's k")
+    metrics.check_k(settings.metric_k, features, "the metric's k")
 
 
 def summarize(rows: list[dict], settings: dict, warnings: list[str] = ()) -> dict:
@@ -485,7 +499,7 @@ def summarize(rows: list[dict], settings: dict, warnings: list[str] = ()) -> dic
     if attacked:
         _add_diagnosis(summary, attacked, column)
     messages = list(warnings) + _warnings(summary)
-    return {**summary, "warnings": messages, "run_warnings": list(warnings), "settings": settings}
+    return {**settings, **summary, "warnings": messages, "run_warnings": list(warnings)}
 
 
 def _add_diagnosis(summary, attacked, column):
@@ -533,6 +547,7 @@ def statistics(values: np.ndarray) -> dict:
 def fingerprint(network) -> str:
     """Return a digest of a network's variables: equal for equal weights, and of use where it has any."""
     digest = hashlib.sha256()
+    network = getattr(network, "model", network) if not hasattr(network, "weights") else network
     variables = getattr(network, "weights", None) or getattr(network, "variables", None) or []
     for variable in variables:
         digest.update(np.ascontiguousarray(variable.numpy()).tobytes())

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 def maps_figure(images: np.ndarray, perturbed: np.ndarray, maps: np.ndarray, perturbed_maps: np.ndarray,
                 scores: np.ndarray, *, bounds: tuple[float, float] | None = None, title: str = "Kendall") -> Figure:
-    """Draw one row an image: the image, its map, the perturbed image, its map (Chen et al. 2019, Figs. 3 to 6).
+    """Draw one row an image: it, its perturbed version and both maps (Chen et al. 2019, Figs. 3 to 6).
 
     Shape: images, perturbed [N, H, W, C]; maps, perturbed_maps [N, H, W] or [N, H, W, C] (drawn as absolute values
       summed over channels); scores [N].
@@ -14,21 +14,33 @@ def maps_figure(images: np.ndarray, perturbed: np.ndarray, maps: np.ndarray, per
     Args:
       bounds: pixel range of the images; None takes theirs.
     """
-    low, high = bounds or (min(images.min(), perturbed.min()), max(images.max(), perturbed.max()))
-    figure = Figure(figsize=(7.2, 1.8 * len(images) + 0.3), layout="constrained")
-    axes = figure.subplots(len(images), 4, squeeze=False)
-    for row, panels in enumerate(axes):
-        shown = (images[row], maps[row], perturbed[row], perturbed_maps[row])
-        for column, (axis, values) in enumerate(zip(panels, shown)):
+    bounds = bounds or (min(images.min(), perturbed.min()), max(images.max(), perturbed.max()))
+    figure = grid_figure({"image": images, "perturbed image": perturbed, "map": maps, "perturbed map": perturbed_maps},
+                         maps_from=2, bounds=bounds)
+    for row, score in enumerate(scores):
+        axis = figure.axes[4 * row + 3]
+        axis.set_title((axis.get_title() + "\n" if row == 0 else "") + f"{title} {score:.2f}", fontsize=7)
+    return figure
+
+
+def grid_figure(columns: dict[str, np.ndarray], *, maps_from: int,
+                bounds: tuple[float, float] = (0.0, 1.0)) -> Figure:
+    """Draw one row a sample and one column a title; columns from `maps_from` on are maps, those before are images.
+
+    Shape: each column [N, H, W, C] or, for maps, [N, H, W].
+    """
+    rows = len(next(iter(columns.values())))
+    figure = Figure(figsize=(1.9 * len(columns), 1.8 * rows + 0.4), layout="constrained")
+    axes = figure.subplots(rows, len(columns), squeeze=False)
+    for column, (title, values) in enumerate(columns.items()):
+        axes[0, column].set_title(title, fontsize=7)
+        for row in range(rows):
+            axis = axes[row, column]
             axis.set_axis_off()
-            if column % 2:
-                axis.imshow(on_grid(values), cmap="inferno", vmin=0)
+            if column < maps_from:
+                axis.imshow(_pixels(values[row], *bounds), cmap="gray", vmin=0, vmax=1)
             else:
-                axis.imshow(_pixels(values, low, high), cmap="gray", vmin=0, vmax=1)
-        panels[3].set_title(f"{title} {scores[row]:.2f}", fontsize=8)
-    for axis, name in zip(axes[0], ("image", "map", "perturbed image", None)):
-        if name:
-            axis.set_title(name, fontsize=8)
+                axis.imshow(on_grid(values[row]), cmap="inferno", vmin=0)
     return figure
 
 

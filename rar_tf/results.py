@@ -15,7 +15,7 @@ from absl import logging
 
 from rar_tf import figures
 from rar_tf.errors import UsageError
-from rar_tf.evaluation import Evaluation, Evaluator, Examples, run
+from rar_tf.evaluation import Evaluation, EvaluationSettings, Evaluator, Examples, run
 from rar_tf.files import atomic_write
 
 NUM_FIGURES = 8
@@ -29,7 +29,7 @@ class Results:
       record: what decides the numbers (settings, weights, images), as JSON has it.
       columns: the header of examples.csv.
 
-    Raises: UsageError where the folder holds an evaluation with another record, or cannot be written.
+    Raises: UsageError where the folder holds an evaluation with another record.
     """
 
     def __init__(self, folder, record: dict, columns: list[str]):
@@ -37,14 +37,16 @@ class Results:
         self.columns = columns
         self.examples: Examples | None = None
         record = json.loads(json.dumps(record))
+        self.record = record
+        if (self.folder / "settings.json").is_file():
+            _check_same(read_json(self.folder / "settings.json"), record, self.folder)
+        elif self.csv.exists():
+            raise UsageError(f"{self.csv} lies there without settings.json: remove it, or give another --output_dir")
+
+    def claim(self) -> None:
+        """Make the folder this evaluation's own. Raises: UsageError where it cannot be written."""
         try:
-            if (self.folder / "settings.json").is_file():
-                _check_same(read_json(self.folder / "settings.json"), record, self.folder)
-            elif (self.folder / "examples.csv").exists():
-                raise UsageError(f"{self.folder} holds examples.csv without settings.json: remove it, or give another "
-                                 "--output_dir")
-            else:
-                write_json(self.folder / "settings.json", record)
+            write_json(self.folder / "settings.json", self.record)
         except OSError as error:
             raise UsageError(f"cannot write to {self.folder}: {error.strerror}") from error
 
@@ -54,6 +56,7 @@ class Results:
 
     def resume(self, groups: list[slice]) -> list[dict]:
         """Return the rows of the groups of images that are finished; cut off what follows them in the file."""
+        self.claim()
         if not self.csv.is_file():
             return []
         rows, whole = read_rows(self.csv, self.columns)
@@ -103,9 +106,8 @@ class Results:
         return text.getvalue()
 
 
-def evaluate_into(folder, evaluator: Evaluator, images: np.ndarray, labels: np.ndarray, *,
-                  index: np.ndarray | None = None, record: dict | None = None, batch_size: int = 16,
-                  progress=None) -> dict:
+def evaluate_into(folder, evaluator: Evaluator, images: np.ndarray, labels: np.ndarray, *, record: dict | None = None,
+                  index: np.ndarray | None = None, batch_size: int = 16, progress=None, strict: bool = True) -> dict:
     """Evaluate images and leave settings.json, examples.csv, maps.npz, maps.png and summary.json in a folder.
 
     A folder that an interrupted run with the same record left is continued; the numbers are the same.
@@ -113,18 +115,46 @@ def evaluate_into(folder, evaluator: Evaluator, images: np.ndarray, labels: np.n
     Shape: images [N, H, W, C], labels int [N].
 
     Args:
+      record: the settings under the names that the files are to have; None takes the evaluator's own.
       index: the images' places in their data set; None counts from 0.
-      record: more that belongs to settings.json and the summary's settings: the data set, the model.
       progress: called with the number of images finished, each time some are (at first with those of an earlier run).
+      strict: raise UsageError, before anything is written, where no image is classified correctly.
 
     Returns: the summary.
     Raises: UsageError where the folder belongs to another evaluation.
     """
-    record = {**evaluator.record(images, labels), "batch_size": batch_size, **(record or {})}
+    record = {**(record or evaluator.settings.record()), "bounds": list(evaluator.settings.bounds),
+              "prediction_attacks": list(evaluator.settings.prediction_attacks), "eval_batch_size": batch_size,
+              **evaluator.digests(images, labels)}
     results = Results(folder, record, evaluator.columns)
-    evaluation = run(evaluator, images, labels, index=index, batch_size=batch_size, progress=progress, results=results)
-    evaluation.settings.update(record)
+    evaluation = run(evaluator, images, labels, index=index, batch_size=batch_size, progress=progress, results=results,
+                     strict=strict)
+    evaluation.settings = {**record, "seconds": evaluation.settings["seconds"]}
     return results.finish(evaluation, evaluator.settings.bounds)
+
+
+# Settings of a run that have a say in an evaluation's numbers, and their names in the library.
+_ATTACK_FIELDS = ("attack", "attribution", "protocol", "seed", "ig_chunk", "prediction_attacks")
+_RECORDED = ("dataset", "method", "num_examples", "shard", "equalize")
+
+
+def evaluation_settings(settings, bounds: tuple[float, float]) -> EvaluationSettings:
+    """Return what a run's `rar_tf.config.Settings` say about its evaluation."""
+    values = {name: getattr(settings, name) for name in _ATTACK_FIELDS}
+    values.update({name.removeprefix("ifia_"): getattr(settings, name) for name in _flags_of("ifia_", settings)})
+    values.update({name.removeprefix("eval_"): getattr(settings, name) for name in _flags_of("eval_pgd_", settings)})
+    values["prediction_attacks"] = tuple(values["prediction_attacks"])
+    return EvaluationSettings(bounds=tuple(bounds), **values)
+
+
+def settings_record(settings) -> dict:
+    """Return the settings of a run that decide its evaluation's numbers, under their flags' names."""
+    names = (*_RECORDED, *_ATTACK_FIELDS, *_flags_of("ifia_", settings), *_flags_of("eval_pgd_", settings))
+    return {name: getattr(settings, name) for name in names}
+
+
+def _flags_of(prefix, settings):
+    return [field.name for field in dataclasses.fields(settings) if field.name.startswith(prefix)]
 
 
 def read_rows(path, columns: list[str] | None = None) -> tuple[list[dict], bool]:
@@ -222,7 +252,7 @@ def merge(folder) -> dict:
     count = int(parts[0].name.split("-")[3])
     if [p.name for p in parts] != [f"shard-{i}-of-{count}" for i in range(count)]:
         raise UsageError(f"{folder}: the parts are not 0 … {count - 1} of {count}: {', '.join(p.name for p in parts)}")
-    own = {"shard", "images_digest", "num_images"}  # what differs between parts by right
+    own = {"shard", "images_digest"}  # what differs between parts by right
     records, summaries, rows, columns, examples = [], [], [], None, None
     for part in parts:
         if not (part / "summary.json").is_file():
@@ -236,11 +266,12 @@ def merge(folder) -> dict:
         if (part / "maps.npz").is_file():
             found = read_examples(part / "maps.npz")
             examples = found if examples is None else examples + found
-    record = {**shared[0], "merged": count, "num_images": len(rows)}
+    record = {**shared[0], "shard": f"{count} merged"}
     for name in ("examples.csv", "settings.json"):
         (folder / name).unlink(missing_ok=True)
     results = Results(folder, record, columns)
+    results.claim()
     results.append(rows, examples)
     warnings = list(dict.fromkeys(w for s in summaries for w in s["run_warnings"]))
-    settings = {**summaries[0]["settings"], **record, "seconds": sum(s["settings"]["seconds"] for s in summaries)}
+    settings = {**record, "seconds": round(sum(s["seconds"] for s in summaries), 1)}
     return results.finish(Evaluation(rows, settings, examples, warnings), tuple(record["bounds"]))

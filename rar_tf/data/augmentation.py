@@ -1,8 +1,9 @@
-"""The class-balancing augmentation of Chen et al. 2019 (GTSRB, Flower) and the usual one of CIFAR-10, without state.
+"""The class-balancing augmentation of Chen et al. 2019 (GTSRB, Flower), and CIFAR-10's usual one.
 
-An image is rotated by U(-15, 15) degrees about its centre (edges repeated), shifted by U(-2.5, 2.5) pixels a direction (zeros
-come in), then its four corners are moved by U(-d, d) pixels a coordinate, d = 0.3 * height * U(0, 0.8) (edges repeated);
-bilinear each time, and truncated to uint8 at the end. Its random numbers are a function of (seed, epoch, index) alone.
+An image is rotated by U(-15, 15) degrees about its centre (edges repeated), shifted by U(-2.5, 2.5) pixels a
+direction (zeros come in), then its four corners are moved by U(-d, d) pixels a coordinate, d = 0.3 * height *
+U(0, 0.8) (edges repeated); bilinear each time, and truncated to uint8 at the end. Its random numbers are a
+function of (seed, epoch, index) alone.
 """
 from typing import NamedTuple
 
@@ -48,7 +49,7 @@ def draw(seed: int, epoch, indices, height: int) -> Warp:
 
 
 def rotate(images: tf.Tensor, degrees: tf.Tensor) -> tf.Tensor:
-    """Rotate images [B, H, W, C] float32 counter-clockwise by degrees [B] about ((W-1)/2, (H-1)/2), edges repeated."""
+    """Rotate images [B, H, W, C] float32 counter-clockwise by degrees [B] about their centre."""
     x, y = _centre(images)
     angle = degrees * np.float32(np.pi / 180)
     cos, sin, zero = tf.cos(angle), tf.sin(angle), tf.zeros_like(angle)
@@ -64,14 +65,14 @@ def translate(images: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
 
 
 def project(images: tf.Tensor, corners: tf.Tensor) -> tf.Tensor:
-    """Move the corners (0,0), (0,H), (W,H), (W,0) of images [B, H, W, C] float32 by corners [B, 4, 2] (x, y), edges repeated."""
+    """Move corners (0,0), (0,H), (W,H), (W,0) of images [B, H, W, C] float32 by corners [B, 4, 2] (x, y)."""
     height, width = images.shape[1:3]
     square = tf.constant([[0, 0], [0, height], [width, height], [width, 0]], tf.float64)
     moved = square + tf.cast(corners, tf.float64)
     x, y = moved[..., 0], moved[..., 1]
     u, v = tf.broadcast_to(square[:, 0], tf.shape(x)), tf.broadcast_to(square[:, 1], tf.shape(x))
     one, zero = tf.ones_like(x), tf.zeros_like(x)
-    # Eight equations a image for the projective map that takes each moved corner (x, y) back to its place (u, v).
+    # Eight equations an image for the projective map that takes each moved corner (x, y) back to (u, v).
     left = tf.stack([x, y, one, zero, zero, zero, -u * x, -u * y], axis=-1)
     right = tf.stack([zero, zero, zero, x, y, one, -v * x, -v * y], axis=-1)
     system = tf.concat([left, right], axis=1)
@@ -126,7 +127,7 @@ def crop_flip(images: tf.Tensor, seed: int, epoch, indices, padding: int = 4) ->
 
 
 class Balance(NamedTuple):
-    """A balanced data set's plan, class after class: source row [M] of each image, and whether it is augmented [M]."""
+    """A balanced data set, class after class: source row, whether it is augmented, and label, [M] each."""
     rows: np.ndarray
     augmented: np.ndarray
     labels: np.ndarray

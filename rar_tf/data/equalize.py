@@ -1,8 +1,8 @@
-"""Histogram equalisation of each channel by OpenCV's equalizeHist rule, which Chen et al. 2019 apply to GTSRB.
+"""Histogram equalisation of each channel by OpenCV's equalizeHist rule (Chen et al. 2019, for GTSRB).
 
-Grey level g of a channel of T pixels becomes round((cdf(g) - h0) * 255 / (T - h0)), where h0 is the count of the channel's
-lowest occurring level, so that this level becomes 0 and the highest 255. A constant channel stays as it is. The quotient
-and the product are float32 and halves are rounded to even, as there.
+Grey level g of a channel of T pixels becomes round((cdf(g) - h0) * 255 / (T - h0)), where h0 is the count of
+the channel's lowest occurring level, so that this level becomes 0 and the highest 255. A constant channel
+stays as it is. The quotient and the product are float32 and halves are rounded to even, as there.
 """
 import numpy as np
 import tensorflow as tf

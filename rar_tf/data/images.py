@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from rar_tf.data.splits import Split
+from rar_tf.data.text import brief
 from rar_tf.errors import UsageError
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -22,7 +23,8 @@ class Files(NamedTuple):
 
 def image_files(folder: pathlib.Path) -> list[pathlib.Path]:
     """List the image files of a folder, by name."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+    visible = (path for path in folder.iterdir() if not path.name.startswith("."))
+    return sorted(path for path in visible if path.suffix.lower() in SUFFIXES)
 
 
 def read_image(path: pathlib.Path, size: tuple[int, int] | None = None, channels: int = 3,
@@ -33,8 +35,8 @@ def read_image(path: pathlib.Path, size: tuple[int, int] | None = None, channels
       path: image file.
       size: (height, width); None keeps the image's own.
       channels: 1 for grey levels, 3 for RGB.
-      antialias: average over the pixels that become one (Pillow's bilinear filter), else interpolate between the four
-        nearest pixels only (OpenCV's default, within one grey level).
+      antialias: average over the pixels that become one (Pillow's bilinear filter), else interpolate between
+        the four nearest pixels only (OpenCV's default, within one grey level).
     Returns:
       [H, W, C] uint8.
     Raises:
@@ -44,7 +46,7 @@ def read_image(path: pathlib.Path, size: tuple[int, int] | None = None, channels
         with Image.open(path) as image:
             image = image.convert("L" if channels == 1 else "RGB")
     except _BROKEN as error:
-        raise UsageError(f"{path}: truncated or no image ({' '.join(str(error).split())[:100]})") from error
+        raise UsageError(f"{path}: truncated or no image ({brief(error)})") from error
     if size is not None and image.size != (size[1], size[0]):
         target, (width, height) = (size[1], size[0]), image.size
         if antialias:

@@ -1,4 +1,4 @@
-"""Loading a record's splits: from .npz files, from tensorflow-datasets, or the digits that scikit-learn ships."""
+"""Loading a record's splits: from .npz files, tensorflow-datasets, or scikit-learn's digits."""
 import logging as python_logging
 import os
 import pathlib
@@ -12,25 +12,29 @@ import tensorflow as tf
 from rar_tf.data import npz
 from rar_tf.data.records import Record
 from rar_tf.data.splits import Split, Splits, holdout
+from rar_tf.data.text import brief
 from rar_tf.errors import UsageError
 
 # Where tensorflow-datasets downloads from: asked first, since it tries for minutes where there is no network.
-_HOSTS = {"mnist": "storage.googleapis.com", "fashion_mnist": "fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+_HOSTS = {"mnist": "storage.googleapis.com",
+          "fashion_mnist": "fashion-mnist.s3-website.eu-central-1.amazonaws.com",
           "cifar10": "www.cs.toronto.edu", "gtsrb": "sid.erda.dk", "flower": "www.robots.ox.ac.uk"}
 
 
 def load(record: Record, data_dir: str | os.PathLike | None = None, *, seed: int = 0,
          allow_partial: bool = False) -> Splits:
-    """Load training, validation and test images, not equalised: `to_pixels` and the pipeline do what the record says.
+    """Load training, validation and test images, not equalised: `to_pixels` does what the record says.
 
     Args:
       record: which data set.
-      data_dir: folder that has `<name>/train.npz` and `test.npz` (`valid.npz` is used where it exists), or the directory of
-        tensorflow-datasets; None: the environment's RAR_TF_DATA_DIR, else the directory of tensorflow-datasets.
+      data_dir: folder that has `<name>/train.npz` and `test.npz` (`valid.npz` is used where it exists), or
+        the directory of tensorflow-datasets; None: the environment's RAR_TF_DATA_DIR, else the directory of
+        tensorflow-datasets.
       seed: chooses the validation images where the data set has none of its own.
       allow_partial: only warn where a class has no training image.
     Returns:
-      Splits of images [N, H, W, C] uint8 (digits and own float images: float32 in [0, 1]) and labels [N] int64.
+      Splits of images [N, H, W, C] uint8 (digits and own float images: float32 in [0, 1]) and labels [N]
+      int64.
     Raises:
       UsageError: absent, unreadable or wrong data.
     """
@@ -78,12 +82,12 @@ def hold_out_validation(record: Record, train: Split, test: Split, seed: int) ->
 
 
 def _digits() -> Splits:
-    """The 1,797 digits of scikit-learn in [0, 1], bilinear to 28x28; 1,437 for training, 360 for test, none for validation."""
+    """The 1,797 digits of scikit-learn in [0, 1], bilinear to 28x28: 1,437 for training, 360 for test."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
     data = load_digits()
     with tf.device("CPU"):
-        images = tf.image.resize(data.images[..., None].astype(np.float32) / 16, (28, 28), method="bilinear").numpy()
+        images = tf.image.resize(data.images[..., None].astype(np.float32) / 16, (28, 28)).numpy()
     labels = data.target.astype(np.int64)
     train, test = train_test_split(np.arange(len(labels)), test_size=360, stratify=labels, random_state=0)
     every = Split(images, labels)
@@ -109,11 +113,12 @@ def tfds_builder(record: Record, data_dir, name: str | None = None, allow_partia
         return own(config="partial" if allow_partial else "default", data_dir=data_dir) if own else \
             tfds.builder(name or record.name, data_dir=data_dir)
     except (tfds.core.DatasetNotFoundError, ValueError, ImportError) as error:
-        raise UsageError(f"tensorflow-datasets cannot build {name or record.name!r}: {' '.join(str(error).split())[:200]}") from error
+        what = name or record.name
+        raise UsageError(f"tensorflow-datasets cannot build {what!r}: {brief(error, 200)}") from error
 
 
 def prepare_builder(builder, name: str, data_dir) -> None:
-    """Download and prepare a builder's data where that is not done yet; one clear line where it is not possible."""
+    """Download and prepare a builder's data where not done yet, or say in one line how to get them."""
     import tensorflow_datasets as tfds
     from rar_tf.data.builders import archives, flower17, gtsrb
     if builder.data_path.exists() and (builder.data_path / "dataset_info.json").exists():
@@ -124,12 +129,12 @@ def prepare_builder(builder, name: str, data_dir) -> None:
     # A user's folder of official files first (`<data_dir>/gtsrb`, `<data_dir>/flower`), then the network.
     offline = manual if reader and archives.has_any(manual, reader.PRESENT) else None
     host = _HOSTS.get(name, "storage.googleapis.com")
-    advice = (f"put train.npz and test.npz (images uint8 [N, H, W, C], labels int [N]) into {manual}/, or run this once with a "
-              f"network")
+    advice = (f"put train.npz and test.npz (images uint8 [N, H, W, C], labels int [N]) into {manual}/, or "
+              "run this once with a network")
     if reader:
-        advice += f", or the official files: {reader.INSTRUCTIONS}"
+        advice += f", or put the official files there: {' '.join(reader.INSTRUCTIONS.split())}"
     if offline is None and not reachable(host):
-        raise UsageError(f"data set {name} is not in {where}/ and {host} cannot be reached: {' '.join(advice.split())}")
+        raise UsageError(f"data set {name} is not in {where}/ and {host} cannot be reached: {advice}")
     python_logging.getLogger("urllib3").setLevel(python_logging.ERROR)
     config = tfds.download.DownloadConfig(manual_dir=offline) if offline else tfds.download.DownloadConfig()
     try:
@@ -138,8 +143,7 @@ def prepare_builder(builder, name: str, data_dir) -> None:
         raise
     except (OSError, ValueError, RuntimeError, AssertionError, ImportError, tfds.download.DownloadError,
             tfds.core.download.download_manager.NonMatchingChecksumError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UsageError(f"data set {name} could not be prepared ({reason}); {' '.join(advice.split())}") from error
+        raise UsageError(f"data set {name} could not be prepared ({brief(error, 200)}); {advice}") from error
 
 
 def reachable(host: str, seconds: float = 5.0) -> bool:
@@ -166,5 +170,6 @@ def read_tfds(builder, split: str, record: Record) -> Split:
             labels.append(example["label"])
     if len({image.shape for image in images}) > 1:
         raise UsageError(f"tfds:{builder.name}: images of several sizes; give an image size")
-    return npz.check_split(np.stack(images), np.asarray(labels), f"tfds:{builder.name}/{split}", record.image_shape,
-                           record.num_classes)
+    origin = f"tfds:{builder.name}/{split}"
+    images, labels = np.stack(images), np.asarray(labels)
+    return npz.check_split(images, labels, origin, record.image_shape, record.num_classes)

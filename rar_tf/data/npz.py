@@ -9,13 +9,14 @@ import zlib
 import numpy as np
 
 from rar_tf.data.splits import Split
+from rar_tf.data.text import brief
 from rar_tf.errors import UsageError
 
-_BROKEN = (OSError, EOFError, KeyError, ValueError, MemoryError, NotImplementedError, RuntimeError, SyntaxError,
-           zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error)
+_BROKEN = (OSError, EOFError, KeyError, ValueError, MemoryError, NotImplementedError, RuntimeError,
+           SyntaxError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error)
 
 
-def read_arrays(path: str | os.PathLike, keys: tuple[str, ...] = ("images", "labels")) -> tuple[np.ndarray, ...]:
+def read_arrays(path: str | os.PathLike, keys: tuple[str, ...] = ("images", "labels")) -> tuple:
     """Read these arrays of an .npz without pickle, whatever its compression.
 
     Raises:
@@ -31,17 +32,14 @@ def read_arrays(path: str | os.PathLike, keys: tuple[str, ...] = ("images", "lab
         with archive:
             missing = [key for key in keys if key not in archive.files]
             if missing:
-                raise UsageError(f"{path}: no key {', '.join(missing)} (it has: {', '.join(archive.files) or 'none'})")
+                has = ", ".join(archive.files) or "none"
+                raise UsageError(f"{path}: no key {', '.join(missing)} (it has: {has})")
             return tuple(archive[key] for key in keys)
     except UsageError:
         raise
     except _BROKEN as error:
         raise UsageError(f"{path}: truncated, corrupt or no .npz without pickled objects "
-                         f"({_one_line(error)})") from error
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:150] or type(error).__name__
+                         f"({brief(error)})") from error
 
 
 def read_split(path: str | os.PathLike, image_shape: tuple[int, int, int] | None, num_classes: int | None,
@@ -54,7 +52,8 @@ def read_split(path: str | os.PathLike, image_shape: tuple[int, int, int] | None
       num_classes: labels must lie in 0 ... num_classes - 1; None for any number of classes.
       bounds: if given, images may also be floats inside these bounds, which come back as float32 in [0, 1].
     Raises:
-      UsageError: a file that cannot be read, wrong shape or dtype, labels out of range, NaN or out-of-range pixels.
+      UsageError: a file that cannot be read, wrong shape or dtype, labels out of range, NaN or out-of-range
+        pixels.
     """
     return check_split(*read_arrays(path), path, image_shape, num_classes, bounds)
 
@@ -64,11 +63,11 @@ def check_split(images, labels, path, image_shape, num_classes, bounds=None) -> 
     if images.ndim == 3:
         images = images[..., None]
     wanted = "(N, H, W, C)" if image_shape is None else f"(N, {', '.join(map(str, image_shape))})"
-    if images.ndim != 4 or (image_shape is not None and images.shape[1:] != tuple(image_shape)) or not images.size:
+    fits = images.ndim == 4 and (image_shape is None or images.shape[1:] == tuple(image_shape))
+    if not fits or not images.size:
         raise UsageError(f"{path}: images must have shape {wanted}, not {images.shape}")
     if labels.shape != images.shape[:1]:
-        raise UsageError(f"{path}: labels must have shape ({len(images)},) as there are {len(images)} images, "
-                         f"not {labels.shape}")
+        raise UsageError(f"{path}: labels must have shape ({len(images)},), one an image, not {labels.shape}")
     if not np.issubdtype(labels.dtype, np.integer):
         raise UsageError(f"{path}: labels must be integers, not {labels.dtype}")
     labels = labels.astype(np.int64)
@@ -84,7 +83,7 @@ def _checked_pixels(images: np.ndarray, path, bounds) -> np.ndarray:
     if not np.issubdtype(images.dtype, np.floating):
         raise UsageError(f"{path}: images must be uint8, not {images.dtype}")
     if not np.isfinite(images).all():
-        raise UsageError(f"{path}: images have NaN or infinite pixels (and are {images.dtype}; uint8 is expected)")
+        raise UsageError(f"{path}: images have NaN or infinite pixels (and are {images.dtype}, not uint8)")
     low, high = bounds or (0.0, 255.0)
     if images.min() < low or images.max() > high:
         raise UsageError(f"{path}: pixels out of range [{low:g}, {high:g}]: they go from {images.min():g} to "

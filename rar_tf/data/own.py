@@ -1,4 +1,5 @@
-"""Anybody's own images: a folder with one subfolder a class, an .npz, a folder of .npz files, or a tfds name."""
+"""Anybody's own images: a folder with one subfolder a class, an .npz, a folder of .npz files, or a tfds
+name."""
 import os
 import pathlib
 
@@ -18,22 +19,24 @@ VALIDATION_FRACTION = 0.1
 
 def is_source(name: str) -> bool:
     """Say whether a data set's name is meant as own images: a path or tfds:NAME."""
-    return name.startswith("tfds:") or name.endswith(".npz") or os.sep in name or pathlib.Path(name).expanduser().exists()
+    is_path = name.endswith(".npz") or os.sep in name or pathlib.Path(name).expanduser().exists()
+    return is_path or name.startswith("tfds:")
 
 
-def record(source: str, bounds: tuple[float, float] | None, image_size: tuple[int, int] | None = None) -> Record:
+def record(source: str, bounds: tuple[float, float] | None,
+           image_size: tuple[int, int] | None = None) -> Record:
     """Make a record of own images.
 
     Args:
-      source: folder with a subfolder a class (or with `train` and `test` folders of such), folder with train.npz and
-        test.npz, a single .npz with `images` and `labels`, or "tfds:NAME".
+      source: folder with a subfolder a class (or with `train` and `test` folders of such), folder with
+        train.npz and test.npz, a single .npz with `images` and `labels`, or "tfds:NAME".
       bounds: (lowest, highest) pixel value that networks are given; grey levels 0-255 are mapped onto it.
       image_size: (height, width) that image files are resized to; not for .npz.
     Raises:
       UsageError: no pixel range, or no such source.
     """
     if bounds is None or len(bounds) != 2 or not bounds[0] < bounds[1]:
-        raise UsageError(f"data set {source!r}: own images need a pixel range (lowest, highest), not {bounds}")
+        raise UsageError(f"data set {source!r}: own images need a pixel range low,high, not {bounds}")
     bounds = (float(bounds[0]), float(bounds[1]))
     if source.startswith("tfds:"):
         return _tfds_record(source, bounds, image_size)
@@ -43,7 +46,7 @@ def record(source: str, bounds: tuple[float, float] | None, image_size: tuple[in
         split = npz.read_split(file, None, None, bounds)
         shape, classes = split.images.shape[1:], int(split.labels.max()) + 1
         if image_size is not None and tuple(image_size) != shape[:2]:
-            raise UsageError(f"{file}: its images are {shape[:2]}; an .npz is not resized to {tuple(image_size)}")
+            raise UsageError(f"{file}: its images are {shape[:2]} and are not resized to {tuple(image_size)}")
     else:
         shape, classes = _folder_shape(path, image_size)
     return Record(path.stem, tuple(shape), classes, bounds, validation=VALIDATION_FRACTION, source=source,
@@ -76,8 +79,8 @@ def _hold_out_test(record: Record, every: Split, seed: int) -> Splits:
     from rar_tf.data import loading
     held = holdout(every.labels, round(TEST_FRACTION * every.count), seed + 1)
     if not held.any():
-        raise UsageError(f"{record.source}: {every.count} images in {record.num_classes} classes are too few to hold out test "
-                         "images")
+        raise UsageError(f"{record.source}: {every.count} images in {record.num_classes} classes are too few "
+                         "to hold out test images")
     return loading.hold_out_validation(record, every.take(~held), every.take(held), seed)
 
 
@@ -98,8 +101,8 @@ def _class_folders(folder: pathlib.Path) -> list[pathlib.Path]:
 def _same_classes(path: pathlib.Path) -> None:
     names = {split: [folder.name for folder in _class_folders(path / split)] for split in ("train", "test")}
     if names["train"] != names["test"]:
-        different = sorted(set(names["train"]) ^ set(names["test"]))
-        raise UsageError(f"{path}: train and test do not have the same class folders: {', '.join(different[:5])}")
+        different = ", ".join(sorted(set(names["train"]) ^ set(names["test"]))[:5])
+        raise UsageError(f"{path}: train and test do not have the same class folders: {different}")
 
 
 def _files(folder: pathlib.Path) -> image_io.Files:
@@ -127,8 +130,9 @@ def _folder_shape(path: pathlib.Path, image_size) -> tuple[tuple[int, int, int],
 
 
 def _read_folder(record: Record, folder: pathlib.Path, skip_corrupt: bool) -> Split:
-    height, width, channels = record.image_shape
-    split, skipped = image_io.read_files(_files(folder), record.image_size, channels, skip_corrupt=skip_corrupt)
+    channels = record.image_shape[2]
+    files = _files(folder)
+    split, skipped = image_io.read_files(files, record.image_size, channels, skip_corrupt=skip_corrupt)
     if skipped:
         logging.warning("%s: skipped %d corrupt images", folder, skipped)
     return npz.check_split(*split, folder, record.image_shape, record.num_classes)
@@ -140,7 +144,8 @@ def _tfds_record(source: str, bounds, image_size) -> Record:
     probe = Record(name, (0, 0, 0), 0, bounds)
     builder = loading.tfds_builder(probe, os.environ.get("RAR_TF_DATA_DIR"), name)
     features = builder.info.features
-    if features is None or not {"image", "label"} <= set(features) or not hasattr(features["label"], "num_classes"):
+    known = features is not None and {"image", "label"} <= set(features)
+    if not known or not hasattr(features["label"], "num_classes"):
         raise UsageError(f"{source}: needs the features image and label (classes)")
     shape = tuple(features["image"].shape)
     if image_size is None and None in shape:

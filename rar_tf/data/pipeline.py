@@ -1,4 +1,4 @@
-"""Batches as a pure function of (seed, step), so that training can be continued exactly; and examples in file order."""
+"""Batches as a pure function of (seed, step), so that training continues exactly; examples in file order."""
 import time
 
 import numpy as np
@@ -10,12 +10,14 @@ from rar_tf.data.splits import Split
 from rar_tf.errors import UsageError
 
 
-def batches(record: Record, split: Split, batch_size: int, *, seed: int, start_step: int = 0, steps: int | None = None,
-            augment: str | None = None, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
+def batches(record: Record, split: Split, batch_size: int, *, seed: int, start_step: int = 0,
+            steps: int | None = None, augment: str | None = None,
+            shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
     """Give training batches; the batch of step s depends on (seed, s) alone, whatever `start_step` is.
 
-    Step s is batch s mod floor(N / batch_size) of epoch s // floor(N / batch_size), whose order is a seeded permutation. With
-    augment="online" N counts the balanced data set (`record.examples_per_class` a class), else the split's images.
+    Step s is batch s mod floor(N / batch_size) of epoch s // floor(N / batch_size), whose order is a seeded
+    permutation. With augment="online" N counts the balanced data set (`record.examples_per_class` a class),
+    else the split's images.
 
     Args:
       record: the data set's record.
@@ -57,7 +59,12 @@ def batches(record: Record, split: Split, batch_size: int, *, seed: int, start_s
 
     end = tf.int64.max if steps is None else start_step + steps
     numbers = tf.data.Dataset.range(start_step, end)
-    return numbers.map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+    return _mapped(numbers, make)
+
+
+def _mapped(numbers, make):
+    mapped = numbers.map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return mapped.prefetch(tf.data.AUTOTUNE)
 
 
 def _rows(images, rows, size=None):
@@ -71,7 +78,7 @@ def _plan(record, split, augment, seed):
     if augment != "online":
         return None
     if split.images.dtype != "uint8":
-        raise UsageError(f"augment='online' needs uint8 images, and those of {record.name} are {split.images.dtype}")
+        raise UsageError(f"augment='online' needs uint8 images; {record.name}'s are {split.images.dtype}")
     per_class = record.examples_per_class or int(np.bincount(split.labels).max())
     plan = augmentation.balance(split.labels, record.num_classes, per_class, seed)
     return tf.constant(plan.rows, tf.int64), tf.constant(plan.augmented)
@@ -81,9 +88,10 @@ def _permuted(positions, seed, epoch, total):
     """Where these positions [B] of the epoch lie in the data set of `total` images."""
     root = tf.random.experimental.stateless_fold_in([seed % 2**31, 1], epoch)
     key = tf.random.stateless_uniform([3], root, minval=None, maxval=None, dtype=tf.int32)
-    # 16 rounds of the cipher: with the 4 of tf.random.experimental.index_shuffle, the orders of two epochs of 55,000 images
-    # have a rank correlation of up to 0.8.
-    return tf.raw_ops.RandomIndexShuffle(index=positions, seed=key, max_index=tf.constant(total - 1, tf.int64), rounds=16)
+    # 16 rounds of the cipher: with the 4 of tf.random.experimental.index_shuffle, the orders of two epochs of
+    # 55,000 images have a rank correlation of up to 0.8.
+    last = tf.constant(total - 1, tf.int64)
+    return tf.raw_ops.RandomIndexShuffle(index=positions, seed=key, max_index=last, rounds=16)
 
 
 def _online(images, augmented, seed, epoch, order):
@@ -108,7 +116,7 @@ def examples(record: Record, split: Split, count: int | None = None, batch_size:
         rows = tf.range(start, tf.minimum(start + batch_size, total))
         return to_pixels(record, _rows(split.images, rows)), tf.gather(labels, rows)
     starts = tf.data.Dataset.range(0, total, batch_size)
-    return starts.map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+    return _mapped(starts, make)
 
 
 def throughput(dataset: tf.data.Dataset, seconds: float = 3.0) -> float:

@@ -1,8 +1,8 @@
-"""Writing the train.npz, valid.npz and test.npz of Chen et al. 2019, with training classes balanced by augmentation.
+"""Writing the train.npz, valid.npz and test.npz of Chen et al. 2019, the classes balanced by augmentation.
 
-The images go one after another into a plain file, which is then copied into the .npz: nothing is held in memory but the
-originals and one chunk, and after an interruption the plain file's length says where to go on. Row i is a function of the seed
-and i alone, so that the files do not depend on interruptions.
+The images go one after another into a plain file, which is then copied into the .npz: nothing is held in
+memory but the originals and one chunk, and after an interruption the plain file's length says where to go on.
+Row i is a function of the seed and i alone, so that the files do not depend on interruptions.
 """
 import hashlib
 import json
@@ -28,23 +28,24 @@ _SUMMARY = "prepared.json"
 
 
 def plan(record: Record, train: Split, examples_per_class: int | None, seed: int) -> augmentation.Balance:
-    """Plan the training file: balanced to `examples_per_class` a class, or the originals as they are where that is None or 0."""
+    """Plan the training file: `examples_per_class` images a class, or the originals where None or 0."""
     if not examples_per_class:
         return augmentation.Balance(np.arange(train.count), np.zeros(train.count, bool), train.labels)
     if examples_per_class < 0:
         raise UsageError(f"examples_per_class={examples_per_class} must not be negative")
     if train.images.dtype != np.uint8:
-        raise UsageError(f"the images of {record.name} are {train.images.dtype}: only uint8 images are augmented")
+        raise UsageError(f"the images of {record.name} are {train.images.dtype}: only uint8 is augmented")
     counts = np.bincount(train.labels, minlength=record.num_classes)
     large = np.flatnonzero(counts > examples_per_class)
     if len(large):
-        logging.warning("%d classes have more than %d originals (up to %d), of which a seeded choice is kept: %s", len(large),
-                        examples_per_class, counts.max(), ", ".join(map(str, large)))
+        logging.warning("%d classes have more than %d originals (up to %d), a seeded choice is kept: %s",
+                        len(large), examples_per_class, counts.max(), ", ".join(map(str, large)))
     return augmentation.balance(train.labels, record.num_classes, examples_per_class, seed)
 
 
-def prepare(record: Record, splits: Splits, output_dir: str | os.PathLike, *, examples_per_class: int | None = None,
-            seed: int = 0, progress: Callable[[int, int], Iterable] | None = None) -> dict:
+def prepare(record: Record, splits: Splits, output_dir: str | os.PathLike, *,
+            examples_per_class: int | None = None, seed: int = 0,
+            progress: Callable[[int, int], Iterable] | None = None) -> dict:
     """Write `<output_dir>/<name>/{train,valid,test}.npz`, or finish writing them.
 
     Args:
@@ -53,7 +54,8 @@ def prepare(record: Record, splits: Splits, output_dir: str | os.PathLike, *, ex
       output_dir: where the folder of the data set is made.
       examples_per_class: images of each class in train.npz; None or 0 writes the originals only.
       seed: of the augmentation.
-      progress: called with (images done, images in all), gives something with `update(n)` and `close()`, such as a tqdm bar.
+      progress: called with (images done, images in all), gives something with `update(n)` and `close()`, such
+        as a tqdm bar.
     Returns:
       What `prepared.json` says: settings, and images and classes of each file.
     Raises:
@@ -72,8 +74,8 @@ def prepare(record: Record, splits: Splits, output_dir: str | os.PathLike, *, ex
     write_npz(work / "train.npz", _chunks_of(raw), shape, splits.train.images.dtype, todo.labels)
     for name, split in (("valid", splits.valid), ("test", splits.test)):
         if split.count:
-            write_npz(work / f"{name}.npz", [np.ascontiguousarray(split.images)], split.images.shape, split.images.dtype,
-                      split.labels)
+            images = np.ascontiguousarray(split.images)
+            write_npz(work / f"{name}.npz", [images], images.shape, images.dtype, split.labels)
     for name in summary["images"]:  # test.npz last: without it nothing is loaded
         os.replace(work / f"{name}.npz", folder / f"{name}.npz")
     os.replace(work / _SUMMARY, folder / _SUMMARY)
@@ -81,12 +83,14 @@ def prepare(record: Record, splits: Splits, output_dir: str | os.PathLike, *, ex
     return summary
 
 
-def write_npz(path: str | os.PathLike, chunks: Iterable, shape: tuple[int, ...], dtype, labels: np.ndarray) -> None:
-    """Write `images` (given in chunks of bytes or arrays) and `labels` as an .npz, always the same bytes for the same content."""
+def write_npz(path: str | os.PathLike, chunks: Iterable, shape: tuple[int, ...], dtype,
+              labels: np.ndarray) -> None:
+    """Write `images` (in chunks of bytes or arrays) and `labels` as an .npz: same content, same bytes."""
     with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         def member(name):
             return archive.open(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), "w", force_zip64=True)
-        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": tuple(shape)}
+        descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
+        header = {"descr": descr, "fortran_order": False, "shape": tuple(shape)}
         with member("images.npy") as file:
             np.lib.format.write_array_header_1_0(file, header)
             for chunk in chunks:
@@ -101,14 +105,15 @@ def _chunks_of(path: pathlib.Path) -> Iterator[bytes]:
             yield chunk
 
 
-def _summary(record: Record, splits: Splits, todo: augmentation.Balance, examples_per_class, seed: int) -> dict:
+def _summary(record: Record, splits: Splits, todo: augmentation.Balance, examples_per_class, seed) -> dict:
     digest = hashlib.sha256()
     for split in splits:
         digest.update(np.ascontiguousarray(split.images))
         digest.update(np.ascontiguousarray(split.labels))
     counts = {"train": len(todo.rows), "valid": splits.valid.count, "test": splits.test.count}
-    return {"dataset": record.name, "num_classes": record.num_classes, "examples_per_class": examples_per_class or 0,
-            "seed": seed, "images": {name: count for name, count in counts.items() if count},
+    return {"dataset": record.name, "num_classes": record.num_classes,
+            "examples_per_class": examples_per_class or 0, "seed": seed,
+            "images": {name: count for name, count in counts.items() if count},
             "augmented": int(todo.augmented.sum()), "equalized": False, "source_sha256": digest.hexdigest()}
 
 
@@ -120,18 +125,21 @@ def _read_json(path: pathlib.Path):
 
 
 def _is_done(folder: pathlib.Path, summary: dict) -> bool:
-    return _read_json(folder / _SUMMARY) == summary and all((folder / f"{name}.npz").exists() for name in summary["images"])
+    present = all((folder / f"{name}.npz").exists() for name in summary["images"])
+    return present and _read_json(folder / _SUMMARY) == summary
 
 
-def _claim(folder: pathlib.Path, work: pathlib.Path, summary: dict, splits: Splits, todo: augmentation.Balance) -> None:
+def _claim(folder: pathlib.Path, work: pathlib.Path, summary: dict, splits: Splits,
+           todo: augmentation.Balance) -> None:
     """Begin, or go on with what an interrupted run with the same settings and images left."""
     same = _read_json(work / _SUMMARY) == summary
     ours = work.exists() or (folder / _SUMMARY).exists()
     present = [name for name in ("train", "valid", "test") if (folder / f"{name}.npz").exists()]
     if present and not ours:
-        raise UsageError(f"{folder / present[0]}.npz is not a file of this script and would be overwritten; choose another "
-                         "--output_dir")
-    needed = 2 * splits.train.images[:1].nbytes * len(todo.rows) + splits.valid.images.nbytes + splits.test.images.nbytes
+        raise UsageError(f"{folder / present[0]}.npz is not a file of this script and would be overwritten; "
+                         "choose another --output_dir")
+    needed = 2 * splits.train.images[:1].nbytes * len(todo.rows)
+    needed += splits.valid.images.nbytes + splits.test.images.nbytes
     try:
         if not same:
             shutil.rmtree(work, ignore_errors=True)
@@ -142,7 +150,7 @@ def _claim(folder: pathlib.Path, work: pathlib.Path, summary: dict, splits: Spli
             raise UsageError(f"{folder}: needs {needed / 1e9:.1f} GB of free disk space, and there are "
                              f"{shutil.disk_usage(work).free / 1e9:.1f} GB")
         if not same:
-            for name in ("train", "valid", "test"):  # of earlier settings: a mixture must not be taken for a data set
+            for name in ("train", "valid", "test"):  # of earlier settings: no mixture may pass for a data set
                 (folder / f"{name}.npz").unlink(missing_ok=True)
             (folder / _SUMMARY).unlink(missing_ok=True)
             with atomic_write(work / _SUMMARY) as temporary:
@@ -157,7 +165,8 @@ def _append(path: pathlib.Path, train: Split, todo: augmentation.Balance, seed: 
     chunk = max(1, _CHUNK_BYTES // size)
     path.touch()
     # The last chunk may not have reached the disk if the machine itself went down: it is made again.
-    done = max(0, path.stat().st_size // size // chunk - 1) * chunk if path.stat().st_size < size * total else total
+    written = path.stat().st_size // size
+    done = total if written == total else max(0, written // chunk - 1) * chunk
     bar = progress(done, total) if progress else None
     with open(path, "r+b") as file:
         file.truncate(done * size)
@@ -174,12 +183,14 @@ def _append(path: pathlib.Path, train: Split, todo: augmentation.Balance, seed: 
 
 
 def _images(train: Split, todo: augmentation.Balance, rows: np.ndarray, seed: int) -> np.ndarray:
-    """Give these rows [B] of the plan: originals as they are, copies augmented as in epoch 0 of the online augmentation."""
+    """Give these rows [B] of the plan: originals as they are, copies augmented as in epoch 0 of the online
+    augmentation."""
     images = train.images[todo.rows[rows]]
     copies = todo.augmented[rows]
     if copies.any():
         with tf.device("CPU"):
-            images[copies] = _augmented(tf.constant(images[copies]), tf.constant(rows[copies], tf.int64), seed).numpy()
+            indices = tf.constant(rows[copies], tf.int64)
+            images[copies] = _augmented(tf.constant(images[copies]), indices, seed).numpy()
     return images
 
 

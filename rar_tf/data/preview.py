@@ -1,4 +1,5 @@
-"""A sheet of samples: originals, augmented copies, equalised images, and class counts before and after balancing."""
+"""A sheet of samples: originals, augmented copies, equalised images, and class counts before and after
+balancing."""
 import os
 
 from matplotlib.figure import Figure
@@ -12,8 +13,8 @@ from rar_tf.data.splits import Split
 from rar_tf.files import atomic_write
 
 
-def write_sheet(path: str | os.PathLike, record: Record, train: Split, plan: augmentation.Balance, seed: int = 0,
-                columns: int = 8) -> None:
+def write_sheet(path: str | os.PathLike, record: Record, train: Split, plan: augmentation.Balance,
+                seed: int = 0, columns: int = 8) -> None:
     """Write the sheet as an image file.
 
     Args:
@@ -49,7 +50,7 @@ def _show_images(figure, rows, labels) -> None:
     for line, (name, images) in zip(axes, rows.items()):
         line[0].set_ylabel(name)
         for axis, image in zip(line, images):
-            axis.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", interpolation="nearest")
+            axis.imshow(image, cmap="gray", interpolation="nearest")
             axis.set(xticks=[], yticks=[])
     for axis, label in zip(axes[0], labels):
         axis.set_title(f"class {label}", fontsize="small")

@@ -18,11 +18,12 @@ class Record:
       image_shape: (height, width, channels).
       num_classes: number of classes; labels are 0 ... num_classes - 1.
       bounds: (lowest, highest) pixel value that networks are given.
-      equalize: whether each channel's histogram is equalised before the network, training and test images alike.
+      equalize: whether each channel's histogram is equalised before the network, training and test images
+        alike.
       augment: augmentation of the training batches: None, "online" (class-balancing) or "crop_flip".
       examples_per_class: size of a class after the class-balancing augmentation, if the papers use one.
-      validation: what is held out of the training file where no validation file exists: an int n for the first 1/n of the
-        rows, a float for a stratified fraction of the rows, None for nothing.
+      validation: what is held out of the training file where no validation file exists: an int n for the
+        first 1/n of the rows, a float for a stratified fraction of the rows, None for nothing.
       source: where anybody's own images are: a folder, an .npz, or "tfds:NAME"; None for a known data set.
       image_size: (height, width) that own images are resized to; None where they already share one size.
     """
@@ -55,8 +56,8 @@ def get(name: str, *, equalize: bool | None = None, bounds: tuple[float, float] 
     """Give the record of a known data set, or of anybody's own images.
 
     Args:
-      name: a known name; or the path of a folder (one subfolder a class, or train.npz and test.npz) or of an .npz; or
-        "tfds:NAME".
+      name: a known name; or the path of a folder (one subfolder a class, or train.npz and test.npz) or of an
+        .npz; or "tfds:NAME".
       equalize: takes the place of the record's own setting.
       bounds: (lowest, highest) pixel value for networks; own images need it, known data sets have theirs.
       image_size: (height, width) to which own images are resized.
@@ -64,26 +65,27 @@ def get(name: str, *, equalize: bool | None = None, bounds: tuple[float, float] 
       UsageError: unknown name; `bounds` or `image_size` missing where needed, or given where fixed.
     """
     if name in RECORDS:
-        if bounds is not None and tuple(map(float, bounds)) != RECORDS[name].bounds:
-            raise UsageError(f"the pixel range of {name} is fixed to {RECORDS[name].bounds}, not {tuple(bounds)}")
-        if image_size is not None and tuple(image_size) != RECORDS[name].image_shape[:2]:
-            raise UsageError(f"the image size of {name} is fixed to {RECORDS[name].image_shape[:2]}, not {tuple(image_size)}")
         record = RECORDS[name]
+        if bounds is not None and tuple(bounds) != record.bounds:
+            raise UsageError(f"the pixel range of {name} is fixed to {record.bounds}, not {tuple(bounds)}")
+        if image_size is not None and tuple(image_size) != record.image_shape[:2]:
+            raise UsageError(f"the image size of {name} is {record.image_shape[:2]}, not {tuple(image_size)}")
     else:
         from rar_tf.data import own
         if not own.is_source(name):
-            raise UsageError(f"unknown data set {name!r}; known: {', '.join(RECORDS)}, or the path of a folder or .npz of "
-                             "your own images, or tfds:NAME")
-        record = own.record(name, bounds, image_size)
+            raise UsageError(f"unknown data set {name!r}; known: {', '.join(RECORDS)}, or the path of a "
+                             "folder or .npz of your own images, or tfds:NAME")
+        record = own.record(name, bounds, None if image_size is None else tuple(image_size))
     return record if equalize is None else dataclasses.replace(record, equalize=bool(equalize))
 
 
 def to_pixels(record: Record, images):
-    """Turn stored images into what networks are given: equalised if the record says so, float32 in its bounds.
+    """Turn stored images into what networks are given: equalised if the record says so, in its bounds.
 
     Args:
       record: the data set's record.
-      images: [N, H, W, C], uint8 grey levels 0-255, or floats in [0, 1] (these are never equalised); numpy or TensorFlow.
+      images: [N, H, W, C], uint8 grey levels 0-255, or floats in [0, 1] (these are never equalised); numpy or
+        TensorFlow.
     Returns:
       [N, H, W, C] float32 in record.bounds, numpy for numpy and TensorFlow for TensorFlow.
     """

@@ -11,9 +11,10 @@ from rar_tf.data.splits import Splits
 from rar_tf.errors import UsageError
 
 
-def read_source(record: Record, source_dir: str | os.PathLike | None, *, seed: int = 0, official_split: int = 0,
-                allow_partial: bool = False, skip_corrupt: bool = False, progress: Callable = iter) -> Splits:
-    """Read a data set from a folder with its .npz files, its official archives or what they unpack to, or pickles.
+def read_source(record: Record, source_dir: str | os.PathLike | None, *, seed: int = 0,
+                official_split: int = 0, allow_partial: bool = False, skip_corrupt: bool = False,
+                progress: Callable = iter) -> Splits:
+    """Read a data set from a folder with .npz files, official archives or what they unpack to, or pickles.
 
     Args:
       record: the data set's record.
@@ -42,7 +43,8 @@ def read_source(record: Record, source_dir: str | os.PathLike | None, *, seed: i
             splits = loading.from_npz(record, folder, seed)
         elif record.name in ("gtsrb", "flower"):
             from rar_tf.data.builders import flower17, gtsrb
-            settings = dict(seed=seed, allow_partial=allow_partial, skip_corrupt=skip_corrupt, progress=progress)
+            settings = {"seed": seed, "allow_partial": allow_partial, "skip_corrupt": skip_corrupt,
+                        "progress": progress}
             splits = (gtsrb.read(folder, **settings) if record.name == "gtsrb" else
                       flower17.read(folder, official_split=official_split, **settings))
         else:

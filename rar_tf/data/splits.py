@@ -5,7 +5,8 @@ import numpy as np
 
 
 class Split(NamedTuple):
-    """Images [N, H, W, C], uint8 (the digits and own float images: float32 in [0, 1]), and labels [N] int64."""
+    """Images [N, H, W, C], uint8 (the digits and own float images: float32 in [0, 1]), and labels [N]
+    int64."""
     images: np.ndarray
     labels: np.ndarray
 
@@ -27,7 +28,7 @@ class Splits(NamedTuple):
 
 
 def holdout(labels: np.ndarray, count: int, seed: int, groups: np.ndarray | None = None) -> np.ndarray:
-    """Choose about `count` rows (or whole groups of rows), spread over the classes in proportion, never all of a class.
+    """Choose about `count` rows or groups of rows, spread over the classes in proportion, never all of one.
 
     Args:
       labels: [N] class of each row.
@@ -35,7 +36,8 @@ def holdout(labels: np.ndarray, count: int, seed: int, groups: np.ndarray | None
       seed: any integer.
       groups: [N] group of each row (all rows of a group have one class), for example a GTSRB track.
     Returns:
-      [N] bool, true for the rows held out. Each class gets its quota rounded by largest remainders (ties: at random).
+      [N] bool, true for the rows held out. Each class gets its quota rounded by largest remainders (ties: at
+      random).
     """
     groups = np.arange(len(labels)) if groups is None else np.asarray(groups)
     names, first = np.unique(groups, return_index=True)

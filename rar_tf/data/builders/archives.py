@@ -9,9 +9,11 @@ from typing import Iterator, Mapping
 import zipfile
 import zlib
 
+from rar_tf.data.text import brief
 from rar_tf.errors import UsageError
 
-_BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
+_BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError,
+           RuntimeError)
 
 
 def unpack(archive: str | os.PathLike, folder: str | os.PathLike) -> None:
@@ -35,7 +37,7 @@ def unpack(archive: str | os.PathLike, folder: str | os.PathLike) -> None:
     except tarfile.FilterError as error:
         raise UsageError(f"{archive}: unsafe member, not unpacked ({error})") from error
     except _BROKEN as error:
-        raise UsageError(f"{archive}: truncated or corrupt archive ({' '.join(str(error).split())[:100]})") from error
+        raise UsageError(f"{archive}: truncated or corrupt archive ({brief(error)})") from error
 
 
 def _check_inside(archive: pathlib.Path, folder: pathlib.Path, name: str) -> None:
@@ -46,11 +48,12 @@ def _check_inside(archive: pathlib.Path, folder: pathlib.Path, name: str) -> Non
 
 @contextlib.contextmanager
 def opened(folder: str | os.PathLike, archives: Mapping[str, str]) -> Iterator[list[pathlib.Path]]:
-    """Give the folders in which to look for a data set's files: the given one, and its archives unpacked for the while.
+    """Give the folders in which to look for files: the given one, and its archives unpacked for the while.
 
     Args:
       folder: what the user points to.
-      archives: name of each archive -> a path that it unpacks to; archives whose path is there already stay packed.
+      archives: name of each archive -> a path that it unpacks to; archives whose path is there already stay
+        packed.
     """
     folder = pathlib.Path(folder)
     if not folder.is_dir():

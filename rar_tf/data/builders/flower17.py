@@ -1,7 +1,7 @@
 """Oxford Flower-17 from its official archive (Nilsback and Zisserman 2006): 17 classes of 80 images.
 
-The papers' split is a seeded random one of 72 training and 8 test images a class; the three official ones of datasplits.mat
-have 40 training, 20 validation and 20 test images a class.
+The papers' split is a seeded random one of 72 training and 8 test images a class; the three official ones of
+datasplits.mat have 40 training, 20 validation and 20 test images a class.
 """
 import os
 import pathlib
@@ -14,15 +14,17 @@ from rar_tf.data import images as image_io
 from rar_tf.data.builders import archives
 from rar_tf.data.builders.checks import Complaints
 from rar_tf.data.splits import Splits, holdout
+from rar_tf.data.text import brief
 from rar_tf.errors import UsageError
 
 SHAPE, CLASSES, PER_CLASS, TEST_PER_CLASS = (128, 128, 3), 17, 80, 8
 URL = "https://www.robots.ox.ac.uk/~vgg/data/flowers/17/"
-MD5 = {"17flowers.tgz": "b59a65d8d1a99cd66944d474e1289eab", "datasplits.mat": "4828cddfd0d803c5abbdebcb1e148a1e"}
+MD5 = {"17flowers.tgz": "b59a65d8d1a99cd66944d474e1289eab",
+       "datasplits.mat": "4828cddfd0d803c5abbdebcb1e148a1e"}
 ARCHIVES = {"17flowers.tgz": "jpg"}
 PRESENT = (*MD5, "jpg", "17flowers")  # a folder with any of these is one to read
-INSTRUCTIONS = f"""17flowers.tgz of {URL} (or what it unpacks to: jpg/image_0001.jpg ... image_1360.jpg and jpg/files.txt), and
-datasplits.mat for the official splits"""
+INSTRUCTIONS = f"""17flowers.tgz of {URL} (or what it unpacks to: jpg/image_0001.jpg ... image_1360.jpg and
+jpg/files.txt), and datasplits.mat for the official splits"""
 
 
 def read(folder: str | os.PathLike, *, seed: int = 0, official_split: int = 0, allow_partial: bool = False,
@@ -35,8 +37,8 @@ def read(folder: str | os.PathLike, *, seed: int = 0, official_split: int = 0, a
       official_split: 1, 2 or 3 for one of datasplits.mat; 0 for the random split of 72 and 8 a class.
       allow_partial, skip_corrupt, progress: as for GTSRB.
     Returns:
-      Splits of images [N, 128, 128, 3] uint8, resized from the whole image by Pillow's antialiased bilinear filter; `valid` is
-      empty for the random split.
+      Splits of images [N, 128, 128, 3] uint8, resized from the whole image by Pillow's antialiased bilinear
+      filter; `valid` is empty for the random split.
     """
     if official_split not in (0, 1, 2, 3):
         raise UsageError(f"official_split={official_split}: must be 1, 2 or 3, or 0 for the random split")
@@ -52,8 +54,9 @@ def read(folder: str | os.PathLike, *, seed: int = 0, official_split: int = 0, a
             parts = [~test, np.zeros(len(numbers), bool), test]
         splits = []
         for part in parts:
-            files = image_io.Files([images / f"image_{number:04d}.jpg" for number in numbers[part]], labels[part])
-            split, skipped = image_io.read_files(files, SHAPE[:2], skip_corrupt=skip_corrupt, progress=progress)
+            paths = [images / f"image_{number:04d}.jpg" for number in numbers[part]]
+            split, skipped = image_io.read_files(image_io.Files(paths, labels[part]), SHAPE[:2],
+                                                 skip_corrupt=skip_corrupt, progress=progress)
             complaints.skipped += skipped
             splits.append(split)
     complaints.report()
@@ -101,11 +104,11 @@ def _official(roots, folder, split: int, numbers: np.ndarray) -> list[np.ndarray
         raise UsageError(f"{folder}: no datasplits.mat, which the official splits need ({URL}datasplits.mat)")
     try:
         content = loadmat(path)
-        parts = [np.asarray(content[f"{part}{split}"]).ravel().astype(np.int64) for part in ("trn", "val", "tst")]
+        parts = [np.ravel(content[f"{part}{split}"]).astype(np.int64) for part in ("trn", "val", "tst")]
     except Exception as error:  # scipy's reader raises many kinds on a truncated file
         raise UsageError(f"{path}: truncated or corrupt, or without trn{split}, val{split}, tst{split} "
-                         f"({' '.join(str(error).split())[:80]})") from error
+                         f"({brief(error)})") from error
     every = np.concatenate(parts)
     if len(np.unique(every)) != len(every) or every.min() < 1 or every.max() > CLASSES * PER_CLASS:
-        raise UsageError(f"{path}: split {split} has an image twice, or one out of 1 ... {CLASSES * PER_CLASS}")
+        raise UsageError(f"{path}: split {split} has an image twice, or one that is not 1 ... 1360")
     return [np.isin(numbers, part) for part in parts]

@@ -1,7 +1,7 @@
-"""GTSRB from its official archives (Stallkamp et al. 2011), or from the pickles that the 2019 reference starts from.
+"""GTSRB from its official archives (Stallkamp et al. 2011), or from the pickles of Chen et al. 2019.
 
-Validation images are 147 whole tracks of 30 frames (a track is one physical sign), so that no sign is in two splits:
-34,799 / 4,410 / 12,630 images.
+Validation images are 147 whole tracks of 30 frames (a track is one physical sign), so that no sign is in two
+splits: 34,799 / 4,410 / 12,630 images.
 """
 import csv
 import os
@@ -25,22 +25,24 @@ URL = "https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370/"
 MD5 = {"GTSRB_Final_Training_Images.zip": "f33fd80ac59bff73c82d25ab499e03a3",
        "GTSRB_Final_Test_Images.zip": "c7e4e6327067d32654124b0fe9e82185",
        "GTSRB_Final_Test_GT.zip": "fe31e9c9270bbcd7b84b7f21a9d9d9e5"}
-ARCHIVES = {"GTSRB_Final_Training_Images.zip": "GTSRB/Final_Training", "GTSRB_Final_Test_Images.zip": "GTSRB/Final_Test",
+ARCHIVES = {"GTSRB_Final_Training_Images.zip": "GTSRB/Final_Training",
+            "GTSRB_Final_Test_Images.zip": "GTSRB/Final_Test",
             "GTSRB_Final_Test_GT.zip": "GT-final_test.csv"}
 PRESENT = (*MD5, "GTSRB", "Final_Training", "train.p")  # a folder with any of these is one to read
-INSTRUCTIONS = f"""{', '.join(MD5)} of {URL} (or what they unpack to: GTSRB/Final_Training/Images/CCCCC/ with GT-CCCCC.csv,
-GTSRB/Final_Test/Images/ and GT-final_test.csv), or train.p, valid.p and test.p of the 2019 reference's source"""
+INSTRUCTIONS = f"""{', '.join(MD5)} of {URL} (or what they unpack to: GTSRB/Final_Training/Images/CCCCC/ with
+GT-CCCCC.csv, GTSRB/Final_Test/Images/ and GT-final_test.csv), or train.p, valid.p and test.p of the 2019
+reference's source"""
 
 
 def read(folder: str | os.PathLike, *, seed: int = 0, allow_partial: bool = False, skip_corrupt: bool = False,
          progress: Callable = iter) -> Splits:
-    """Read GTSRB from a folder with the official archives, with what they unpack to, or with the three pickles.
+    """Read GTSRB from a folder with the official archives, what they unpack to, or the three pickles.
 
     Args:
       folder: what the user points to.
       seed: chooses the validation tracks.
-      allow_partial: only warn where classes, tracks or Final_Test are missing; the splits are then in proportion, and
-        without Final_Test test tracks are held out of the training tracks.
+      allow_partial: only warn where classes, tracks or Final_Test are missing; the splits are then in
+        proportion, and without Final_Test test tracks are held out of the training tracks.
       skip_corrupt: leave out what is broken, with a warning each and a count, instead of raising.
       progress: wraps the iteration over images.
     Returns:
@@ -61,12 +63,14 @@ def read(folder: str | os.PathLike, *, seed: int = 0, allow_partial: bool = Fals
 
 
 def _decode(files: image_io.Files, complaints: Complaints, skip_corrupt: bool, progress: Callable) -> Split:
-    split, skipped = image_io.read_files(files, SHAPE[:2], antialias=False, skip_corrupt=skip_corrupt, progress=progress)
+    split, skipped = image_io.read_files(files, SHAPE[:2], antialias=False, skip_corrupt=skip_corrupt,
+                                         progress=progress)
     complaints.skipped += skipped
     return split
 
 
-def _split(training: image_io.Files, tracks: np.ndarray, test: image_io.Files | None, seed: int) -> list[image_io.Files]:
+def _split(training: image_io.Files, tracks: np.ndarray, test: image_io.Files | None,
+           seed: int) -> list[image_io.Files]:
     """Hold out whole tracks for validation, and for test where there is no official test set."""
     names, lengths = np.unique(tracks, return_counts=True)
     longest = names[lengths == np.bincount(lengths).argmax()]  # 30 frames: all tracks but one of 29
@@ -99,7 +103,8 @@ def _training_files(roots, folder, complaints: Complaints) -> tuple[image_io.Fil
         if not image_io.image_files(class_folder):
             complaints.partial(f"{class_folder}: a class folder without an image")
             continue
-        rows = _read_csv(class_folder / f"GT-{class_folder.name}.csv", class_folder, complaints, int(class_folder.name))
+        truth = class_folder / f"GT-{class_folder.name}.csv"
+        rows = _read_csv(truth, class_folder, complaints, int(class_folder.name))
         paths += [class_folder / name for name, _ in rows]
         labels += [label for _, label in rows]
     if not paths:
@@ -115,17 +120,19 @@ def _training_files(roots, folder, complaints: Complaints) -> tuple[image_io.Fil
 
 def _test_files(roots, folder, complaints: Complaints) -> image_io.Files | None:
     images = archives.locate(roots, "GTSRB/Final_Test/Images", "Final_Test/Images")
-    truth = archives.locate(roots, "GT-final_test.csv", "GTSRB/GT-final_test.csv", "GTSRB/Final_Test/GT-final_test.csv",
-                            "GTSRB/Final_Test/Images/GT-final_test.csv", "Final_Test/Images/GT-final_test.csv")
+    folders = ("", "GTSRB/", "GTSRB/Final_Test/", "GTSRB/Final_Test/Images/", "Final_Test/",
+               "Final_Test/Images/")
+    truth = archives.locate(roots, *(f"{place}GT-final_test.csv" for place in folders))
     if images is None or truth is None:
-        complaints.partial(f"{folder}: no {'GTSRB/Final_Test/Images' if images is None else 'GT-final_test.csv'}",
-                           "test tracks are held out of the training images instead")
+        missing = "GTSRB/Final_Test/Images" if images is None else "GT-final_test.csv"
+        complaints.partial(f"{folder}: no {missing}", "test tracks are held out of the training images")
         return None
     before = complaints.skipped
     rows = _read_csv(truth, images, complaints)
     if len(rows) + complaints.skipped - before != TEST:
         complaints.partial(f"{images}: {len(rows)} of {TEST} test images")
-    return image_io.Files([images / name for name, _ in rows], np.array([label for _, label in rows], np.int64))
+    labels = np.array([label for _, label in rows], np.int64)
+    return image_io.Files([images / name for name, _ in rows], labels)
 
 
 def _read_csv(path: pathlib.Path, images: pathlib.Path, complaints: Complaints,
@@ -147,7 +154,8 @@ def _read_csv(path: pathlib.Path, images: pathlib.Path, complaints: Complaints,
             complaints.broken(f"{path}: row {number} has no Filename and ClassId")
             continue
         if not 0 <= label < CLASSES or (only is not None and label != only):
-            complaints.broken(f"{path}: row {number}: ClassId {label} of {name} is not {only if only is not None else '0 ... 42'}")
+            right = "0 ... 42" if only is None else only
+            complaints.broken(f"{path}: row {number}: ClassId {label} of {name} is not {right}")
         elif name in seen or pathlib.PurePath(name).name != name:
             complaints.broken(f"{path}: row {number}: {name!r} is there twice or is no plain file name")
         elif name not in present:

@@ -1,7 +1,8 @@
-"""The pickled train.p, valid.p and test.p from which the 2019 reference makes GTSRB, read without running their code.
+"""The pickled train.p, valid.p and test.p of GTSRB that Chen et al. 2019 start from, read without being run.
 
-Only plain containers and numpy arrays are admitted. Even numpy's own constructors are not called: the pickle's calls to them
-are answered by the small stand-ins below, which make an array of numbers from bytes and can do nothing else.
+Only plain containers and numpy arrays are admitted. Even numpy's own constructors are not called: the
+pickle's calls to them are answered by the small stand-ins below, which make an array of numbers from bytes
+and can do nothing else.
 """
 import os
 import pathlib
@@ -11,6 +12,7 @@ import numpy as np
 
 from rar_tf.data import npz
 from rar_tf.data.splits import Split
+from rar_tf.data.text import brief
 from rar_tf.errors import UsageError
 
 SUFFIX = ".p"
@@ -86,12 +88,12 @@ def read_pickle(path: str | os.PathLike) -> dict[str, np.ndarray]:
             content = _Unpickler(file, encoding="latin1").load()
         if not isinstance(content, dict):
             raise pickle.UnpicklingError(f"a {type(content).__name__}, not a dictionary")
-        items = {str(key): value.value if isinstance(value, _Array) else value for key, value in content.items()}
+        arrays = {str(key): value.value for key, value in content.items() if isinstance(value, _Array)}
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file") from None
     except Exception as error:  # a hostile or truncated pickle can raise anything; nothing of it has been run
-        raise UsageError(f"{path}: truncated, corrupt or refused pickle ({' '.join(str(error).split())[:120]})") from error
-    return {key: value for key, value in items.items() if isinstance(value, np.ndarray)}
+        raise UsageError(f"{path}: truncated, corrupt or refused pickle ({brief(error)})") from error
+    return {key: value for key, value in arrays.items() if value is not None}
 
 
 def read_pickled_split(path: str | os.PathLike, image_shape: tuple[int, int, int], num_classes: int) -> Split:

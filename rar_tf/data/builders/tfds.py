@@ -1,4 +1,4 @@
-"""The two readers as `GeneratorBasedBuilder`s: downloaded with checksums, or from a folder that the user points to."""
+"""The two readers as tensorflow-datasets builders: downloaded with checksums, or from the user's folder."""
 import dataclasses
 import os
 import pathlib
@@ -40,7 +40,7 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _read(self, reader, dl_manager, **settings) -> dict:
         config = self.builder_config
-        settings |= {"seed": config.seed, "allow_partial": config.allow_partial, "skip_corrupt": config.skip_corrupt}
+        settings |= {name: getattr(config, name) for name in ("seed", "allow_partial", "skip_corrupt")}
         try:
             folder = dl_manager.manual_dir
         except AssertionError:  # there is no such folder, or it is empty
@@ -76,8 +76,8 @@ class Gtsrb(_Builder):
                        Config(name="partial", description="What there is of it.", allow_partial=True)]
 
     def _info(self):
-        return self._describe(gtsrb, Gtsrb.__doc__, "https://benchmark.ini.rub.de/", "Stallkamp, Schlipsing, Salmen, Igel: The "
-                              "German Traffic Sign Recognition Benchmark, IJCNN 2011")
+        return self._describe(gtsrb, Gtsrb.__doc__, "https://benchmark.ini.rub.de/",
+                              "Stallkamp et al.: The German Traffic Sign Recognition Benchmark, IJCNN 2011")
 
     def _split_generators(self, dl_manager):
         return self._read(gtsrb, dl_manager)
@@ -87,9 +87,11 @@ class Flower17(_Builder):
     """Oxford Flower-17, 17 classes of 80 images resized to 128x128."""
     name = "flower17"
     MANUAL_DOWNLOAD_INSTRUCTIONS = flower17.INSTRUCTIONS
-    BUILDER_CONFIGS = [Config(name="default", description="Random split of 72 training and 8 test images a class."),
-                       *(Config(name=f"official{n}", description=f"Official split {n}.", official_split=n) for n in (1, 2, 3)),
-                       Config(name="partial", description="What there is of it, random split.", allow_partial=True)]
+    BUILDER_CONFIGS = [
+        Config(name="default", description="Random split of 72 training and 8 test images a class."),
+        *(Config(name=f"official{number}", description=f"Official split {number}.", official_split=number)
+          for number in (1, 2, 3)),
+        Config(name="partial", description="What there is of it, random split.", allow_partial=True)]
 
     def _info(self):
         return self._describe(flower17, Flower17.__doc__, "https://www.robots.ox.ac.uk/~vgg/data/flowers/17/",
