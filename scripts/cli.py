@@ -12,6 +12,7 @@ from rar_tf.config import FIELDS, TYPES, Settings  # noqa: E402
 from rar_tf.errors import UsageError  # noqa: E402
 
 FLAGS = flags.FLAGS
+flags.disclaim_key_flags()  # they are the calling script's, so that its --help shows them
 
 
 def define_flags() -> None:
