@@ -194,11 +194,13 @@ class Evaluator:
 
     def _function(self, name, function):
         """`function` compiled once under its name, for any number of images."""
-        if name not in self._compiled:
-            self._compiled[name] = tf.function(function, reduce_retracing=True)
-        compiled = self._compiled[name]
-        return lambda *arrays: tf.nest.map_structure(
-            lambda t: t.numpy(), compiled(*(tf.convert_to_tensor(a) for a in arrays)))
+        def call(*arrays):
+            tensors = [tf.convert_to_tensor(array) for array in arrays]
+            if name not in self._compiled:
+                self._compiled[name] = tf.function(function, input_signature=[
+                    tf.TensorSpec([None, *t.shape[1:]] if t.shape.rank else [], t.dtype) for t in tensors])
+            return tf.nest.map_structure(lambda t: t.numpy(), self._compiled[name](*tensors))
+        return call
 
     def groups(self, correct: np.ndarray, batch_size: int) -> Iterator[slice]:
         """Give runs of consecutive images with `batch_size` correctly classified ones each (fewer in the last)."""

@@ -135,7 +135,7 @@ def _beside_papers(evaluations):
     for e in evaluations:
         for table, values in published_rows(e.summary.get("dataset", ""), e.summary.get("method", "")):
             printed = [name for name in PRINTED if name in values]
-            if not printed:
+            if not printed or table.get("attribution", "integrated_gradients") != e.summary["attribution"]:
                 continue
             setting = ", ".join(f"{k} {v}" for k, v in values.items() if k not in (*PRINTED, "dataset", "method"))
             source = f"{table['paper']}, Table {table['table']}" + (f" ({setting})" if setting else "")
@@ -256,10 +256,9 @@ def _concordance(evaluations):
 def simulated_scores(features: int = 10_000, vectors: int = 300, seed: int = 0) -> tuple[np.ndarray, ...]:
     """Return Kendall, cosine and Pearson between a fixed random vector and vectors at random distances from it."""
     rng = np.random.default_rng(seed)
-    fixed = rng.random((1, features))
-    noise = rng.random((vectors, features)) - rng.random((vectors, 1))
+    fixed = rng.standard_normal((1, features))
     share = rng.random((vectors, 1))
-    others = (1 - share) * fixed + share * noise
+    others = (1 - share) * fixed + share * rng.standard_normal((vectors, features))
     repeated = np.broadcast_to(fixed, others.shape)
     return metrics.kendall(repeated, others), metrics.cosine(repeated, others), metrics.pearson(repeated, others)
 
