@@ -115,12 +115,28 @@ class Settings:
                                               "compared with this one's")
 
     # Certification.
-    radius: float = _setting(1.0, "smoothing radius r")
-    threshold: float = _setting(0.9, "cosine similarity T to be certified")
-    num_samples: int = _setting(100000, "Monte Carlo samples an image")
-    confidence: float = _setting(0.99, "probability with which a Monte Carlo certificate holds")
+    radius: list[float] = _setting([1.0], "smoothing radii r")
+    threshold: list[float] = _setting([0.9], "cosine similarities T to be certified")
+    num_samples: int = _setting(100000, "Monte Carlo samples an image and radius")
+    confidence: float = _setting(0.99, "probability with which a Monte Carlo certificate holds, for each image")
     formula: str = _setting("sound", "sound, or the paper's printed formula, which is no certificate",
                             ("sound", "paper"))
+    certify_ig_steps: int = _setting(10, "path points of the integrated gradients that are certified")
+    sample_batch: int = _setting(250, "samples held in memory at once")
+    interval: str = _setting("concentration", "lower limit of the smoothed map's length: concentration is rigorous, "
+                             "chi_square the paper's approximation", ("concentration", "chi_square"))
+    normalization: str = _setting("unit", "what bounds the attribution: unit (length 1), clip (length at most "
+                                  "attribution_bound), lipschitz (saliency only: the network's layers)",
+                                  ("unit", "clip", "lipschitz"))
+    attribution_bound: float = _setting(1.0, "the length that normalization=clip cuts attributions to")
+    largest_radius: float = _setting(0.0, "search the smallest radius for epsilon and threshold up to this; 0: do not")
+    budgets: list[str] = _setting([], "perturbation budgets of the upper bounds, as l2:0.1,linf:0.01; by default "
+                                  "constraint:epsilon")
+    softplus_beta: float = _setting(10.0, "inverse temperature of the softplus network whose upper bounds are computed")
+    memory_limit: float = _setting(2.0, "memory for a block of a Jacobian, in GiB")
+    blockwise: bool = _setting(False, "compute the l_inf bound of images of more than 3072 features column by column too")
+    certificate_attack: int = _setting(0, "attack the bounds of this many images, the first correctly classified ones")
+    certificate_attack_restarts: int = _setting(20, "its random starts")
 
     def replace(self, **changes) -> "Settings":
         """Return a copy with some settings changed."""

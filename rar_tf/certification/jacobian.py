@@ -10,7 +10,7 @@ from typing import Callable
 
 import numpy as np
 import tensorflow as tf
-from scipy.sparse.linalg import LinearOperator, eigsh
+from scipy.sparse.linalg import LinearOperator, aslinearoperator, eigsh  # noqa: F401
 
 from rar_tf.certification.field import Field
 from rar_tf.errors import UsageError
