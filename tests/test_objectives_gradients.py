@@ -2,14 +2,17 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+import tiny_networks
+from gradcheck import check_parameter_gradient
 
 from rar_tf import objectives
-import tiny_networks
+
+pytestmark = pytest.mark.usefixtures("float64")
 
 METHODS = {
     "trades": {"beta": 2.0}, "trades, perturbed first term": {"beta": 2.0, "clean_term": False}, "mart": {"beta": 3.0},
     "igr_at": {"ig_steps": 3}, "igr_trades": {"ig_steps": 3, "beta": 2.0}, "igr_mart": {"ig_steps": 3},
-    "igr_at, own adversary": {"ig_steps": 3, "adversary": "igr", "attack_ig_steps": 3},
+    "igr_at, own adversary": {"ig_steps": 3, "adversary": "igr"},
     "art": {"softplus_beta": 0.0}, "aat": {"ig_steps": 3}, "advaat": {"ig_steps": 3}, "ssr": {},
     "r2et": {"top_k": 4}, "cacr_wacr": {"ig_steps": 3, "attribution_scale": 50.0},
     "cacr_wacr, code": {"ig_steps": 3, "attribution_scale": 50.0, "variant": "code"},
@@ -19,11 +22,13 @@ METHODS = {
 WITH_IG = ("igr_at", "igr_trades", "advaat", "cacr_wacr")
 
 
+def settings(case, **changes):
+    chosen = {"epsilon": 0.2, "steps": 4, **METHODS[case], **changes}
+    return {**chosen, "attack_ig_steps": chosen["ig_steps"]} if "ig_steps" in chosen else chosen
+
+
 def build(case, network, **changes):
-    settings = {"epsilon": 0.2, "steps": 4, **METHODS[case], **changes}
-    if "ig_steps" in settings:
-        settings.setdefault("attack_ig_steps", settings["ig_steps"])
-    return objectives.get(case.split(",")[0])(network, **settings)
+    return objectives.get(case.split(",")[0])(network, **settings(case, **changes))
 
 
 def total(model, images, perturbed, labels):
@@ -33,44 +38,27 @@ def total(model, images, perturbed, labels):
 def parameter_gradient(model, *data):
     with tf.GradientTape() as tape:
         loss = total(model, *data)
-    return tape.gradient(loss, [variable.value for variable in model.network.trainable_variables],
-                         unconnected_gradients="zero")
+    return tape.gradient(loss, [variable.value for variable in model.network.trainable_variables])
 
 
-def check_against_finite_differences(model, data, h=1e-6):
-    variables = model.network.trainable_variables
-    before = [variable.numpy() for variable in variables]
-    gradient = parameter_gradient(model, *data)
-    generator = np.random.default_rng(5)
-    directions = [generator.normal(size=value.shape) for value in before]
-
-    def at(step):
-        for variable, value, direction in zip(variables, before, directions):
-            variable.assign(value + step * direction)
-        return float(total(model, *data))
-
-    expected = (at(h) - at(-h)) / (2 * h)
-    at(0.0)
-    found = sum(float(tf.reduce_sum(g * d)) for g, d in zip(gradient, directions))
-    assert abs(found) > 1e-3
-    assert found == pytest.approx(expected, rel=2e-6)
+def check(case, network, seed=1, **changes):
+    check_parameter_gradient(case.split(",")[0], settings(case, **changes), *tiny_networks.batch(seed=seed),
+                             network=network)
 
 
 @pytest.mark.parametrize("case", METHODS)
 def test_parameter_gradient_equals_finite_differences(case):
-    model = build(case, tiny_networks.convolutional())
-    check_against_finite_differences(model, tiny_networks.batch())
+    # WACR jumps where a base attribution changes its sign: a seed without one within the difference's reach.
+    check(case, tiny_networks.convolutional(), seed=2 if case.startswith("cacr_wacr") else 1)
 
 
 @pytest.mark.parametrize("case", ["igr_trades", "art", "ssr", "advaat"])
 def test_parameter_gradient_with_batch_norm(case):
-    model = build(case, tiny_networks.convolutional(batch_norm=True))
-    check_against_finite_differences(model, tiny_networks.batch())
+    check(case, tiny_networks.convolutional(batch_norm=True))
 
 
 def test_parameter_gradient_through_the_softplus_surrogate():
-    model = build("art", tiny_networks.convolutional("relu"), softplus_beta=5.0)
-    check_against_finite_differences(model, tiny_networks.batch())
+    check("art", tiny_networks.convolutional("relu"), softplus_beta=5.0)
 
 
 @pytest.mark.parametrize("case", METHODS)
@@ -88,8 +76,8 @@ def test_a_batch_is_its_samples_one_by_one(case):
 @pytest.mark.parametrize("case", WITH_IG)
 def test_chunks_of_the_path_change_nothing(case):
     data = tiny_networks.batch()
-    whole = build(case, tiny_networks.convolutional(), ig_steps=5, attack_ig_steps=5)
-    chunked = build(case, whole.network, ig_steps=5, attack_ig_steps=5, ig_chunk=2)
+    whole = build(case, tiny_networks.convolutional(), ig_steps=5)
+    chunked = build(case, whole.network, ig_steps=5, ig_chunk=2)
     np.testing.assert_allclose(total(chunked, *data), total(whole, *data), rtol=1e-12)
     for found, expected in zip(parameter_gradient(chunked, *data), parameter_gradient(whole, *data)):
         np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-12)

@@ -13,6 +13,8 @@ from rar_tf.errors import UsageError
 from rar_tf.objectives.r2et import ranking
 from rar_tf.objectives.ssr import largest_eigenvalue
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 W = np.array([[2.0, -1.0, 0.5], [-1.5, 1.0, 0.25]])  # two pixels, three classes
 B = np.array([0.1, -0.2, 0.3])
 CLEAN, CHANGED, LABELS = np.array([[0.8, 0.3], [0.0, 0.6]]), np.array([[0.6, 0.5], [0.2, 0.4]]), np.array([0, 1])

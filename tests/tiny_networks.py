@@ -1,29 +1,15 @@
-"""Small float64 networks on which objectives are checked."""
-import contextlib
-
+"""Small networks and batches on which objectives are checked, in the precision of Keras's current policy."""
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
 
 
-@contextlib.contextmanager
-def float64():
-    """Everything that Keras builds inside computes in float64."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float64")
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
 def linear(weights, biases=None) -> keras.Model:
     """Return the network f(x) = xᵀW + b of images [1, d, 1]; weights [d, K]."""
-    weights = np.asarray(weights, np.float64)
-    with float64():
-        network = keras.Sequential([layers.Input((1, weights.shape[0], 1), dtype="float64"), layers.Flatten(),
-                                    layers.Dense(weights.shape[1])])
+    weights = np.asarray(weights, float)
+    network = keras.Sequential([layers.Input((1, weights.shape[0], 1)), layers.Flatten(),
+                                layers.Dense(weights.shape[1])])
     network.layers[-1].set_weights([weights, np.zeros(weights.shape[1]) if biases is None else np.asarray(biases)])
     return network
 
@@ -31,10 +17,9 @@ def linear(weights, biases=None) -> keras.Model:
 def convolutional(activation="softplus", shape=(5, 4, 2), classes=3, batch_norm=False, seed=0) -> keras.Model:
     """Return a convolution, perhaps a batch norm whose statistics stay what they are, and a dense layer."""
     keras.utils.set_random_seed(seed)
-    with float64():
-        norm = [layers.BatchNormalization(momentum=1.0)] if batch_norm else []
-        network = keras.Sequential([layers.Input(shape, dtype="float64"), layers.Conv2D(3, 3, bias_initializer="normal"), *norm,
-                                    layers.Activation(activation), layers.Flatten(), layers.Dense(classes)])
+    norm = [layers.BatchNormalization(momentum=1.0)] if batch_norm else []
+    network = keras.Sequential([layers.Input(shape), layers.Conv2D(3, 3, bias_initializer="normal"), *norm,
+                                layers.Activation(activation), layers.Flatten(), layers.Dense(classes)])
     if batch_norm:
         generator = np.random.default_rng(seed)
         network.layers[1].set_weights([generator.uniform(0.5, 1.5, 3) for _ in range(4)])
