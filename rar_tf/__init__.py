@@ -13,6 +13,10 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "RobustModel": "rar_tf.training", "Natural": "rar_tf.objectives", "Madry": "rar_tf.objectives",
     "RAR": "rar_tf.objectives", "IGNorm": "rar_tf.objectives", "IGSumNorm": "rar_tf.objectives",
+    "CacrWacr": "rar_tf.objectives", "TRADES": "rar_tf.objectives", "MART": "rar_tf.objectives",
+    "IGR": "rar_tf.objectives", "IGRAT": "rar_tf.objectives", "IGRTRADES": "rar_tf.objectives",
+    "IGRMART": "rar_tf.objectives", "ART": "rar_tf.objectives", "AAT": "rar_tf.objectives",
+    "AdvAAT": "rar_tf.objectives", "SSR": "rar_tf.objectives", "R2ET": "rar_tf.objectives",
     "evaluate": "rar_tf.evaluation", "integrated_gradients": "rar_tf.attributions",
     "saliency_map": "rar_tf.attributions", "input_x_gradient": "rar_tf.attributions", "Target": "rar_tf.targets",
     "softplus_surrogate": "rar_tf.surrogate",

@@ -75,11 +75,30 @@ class Settings:
     ig_chunk: Optional[int] = _setting(None, "path points held in memory at once; the values stay the same")
     rule: str = _defining("right", "quadrature rule of the path integral in training",
                           ("right", "left", "midpoint", "trapezoid", "gauss_legendre"))
-    attribution_weight: float = _defining(1.0, "weight of the attribution term: λ of IG-NORM, CACR+WACR, IGR, AdvAAT and "
-                                          "SSR, β of IG-SUM-NORM")
+    attribution_weight: float = _defining(1.0, "weight of the attribution term: λ of IG-NORM, CACR+WACR, IGR, ART, AAT, "
+                                          "AdvAAT and SSR, β of IG-SUM-NORM, λ₁ of R2ET")
     size: str = _defining("l1", "size function of the general objective", ("l1", "sum", "l1_squared", "l2"))
     layer: str = _defining("input", "what is attributed in the general objective: input, output (the loss), or a hidden "
                            "layer by name")
+
+    # Methods: what one or two of them need besides.
+    beta: float = _defining(1.0, "weight of the divergence of predictions in TRADES and MART, β")
+    clean_term: bool = _defining(True, "TRADES: the first term is of the image; false: of its perturbation")
+    adversary: str = _defining("base", "IGR: the base method's own adversary, or one that maximises the regulariser",
+                               ("base", "igr"))
+    variant: str = _defining("paper", "CACR+WACR as the paper prints it, or as its authors' code computes it",
+                             ("paper", "code"))
+    cacr_weight: float = _defining(1.0, "weight of CACR, times attribution_weight")
+    wacr_weight: float = _defining(1.0, "weight of WACR, times attribution_weight")
+    attribution_scale: float = _defining(1.0, "CACR: factor of the attributions before the softmax over pixels")
+    cacr_limit: float = _defining(10.0, "CACR: nats of the true class's concentration beyond which it stops paying")
+    cacr_contrast: bool = _defining(True, "CACR: keep its term for the most confusing class")
+    wacr_base: bool = _defining(True, "WACR: weigh changes by the clean attribution")
+    delta_attribution: str = _defining("path", "WACR: change of attribution as the integral from the image to its "
+                                       "perturbation, or as the difference of two integrals", ("path", "difference"))
+    softplus_beta: float = _defining(50.0, "ART: inverse temperature of the softplus surrogate; 0: no surrogate")
+    top_k: int = _defining(100, "R2ET: features whose rank is kept, k")
+    curvature_weight: float = _defining(0.1, "R2ET: weight of the curvature term, λ₂")
 
     # Evaluation.
     keras_model: Optional[str] = _setting(None, "evaluate this .keras file instead of a model directory")
@@ -120,12 +139,28 @@ class Settings:
                                               "compared with this one's")
 
     # Certification.
-    radius: float = _setting(1.0, "smoothing radius r")
-    threshold: float = _setting(0.9, "cosine similarity T to be certified")
-    num_samples: int = _setting(100000, "Monte Carlo samples an image")
-    confidence: float = _setting(0.99, "probability with which a Monte Carlo certificate holds")
+    radius: list[float] = _setting([1.0], "smoothing radii r")
+    threshold: list[float] = _setting([0.9], "cosine similarities T to be certified")
+    num_samples: int = _setting(100000, "Monte Carlo samples an image and radius")
+    confidence: float = _setting(0.99, "probability with which a Monte Carlo certificate holds, for each image")
     formula: str = _setting("sound", "sound, or the paper's printed formula, which is no certificate",
                             ("sound", "paper"))
+    certify_ig_steps: int = _setting(10, "path points of the integrated gradients that are certified")
+    sample_batch: int = _setting(250, "samples held in memory at once")
+    interval: str = _setting("concentration", "lower limit of the smoothed map's length: concentration is rigorous, "
+                             "chi_square the paper's approximation", ("concentration", "chi_square"))
+    normalization: str = _setting("unit", "what bounds the attribution: unit (length 1), clip (length at most "
+                                  "attribution_bound), lipschitz (saliency only: the network's layers)",
+                                  ("unit", "clip", "lipschitz"))
+    attribution_bound: float = _setting(1.0, "the length that normalization=clip cuts attributions to")
+    largest_radius: float = _setting(0.0, "search the smallest radius for epsilon and threshold up to this; 0: do not")
+    budgets: list[str] = _setting([], "perturbation budgets of the upper bounds, as l2:0.1,linf:0.01; by default "
+                                  "constraint:epsilon")
+    softplus_beta: float = _setting(10.0, "inverse temperature of the softplus network whose upper bounds are computed")
+    memory_limit: float = _setting(2.0, "memory for a block of a Jacobian, in GiB")
+    blockwise: bool = _setting(False, "compute the l_inf bound of images of more than 3072 features column by column too")
+    certificate_attack: int = _setting(0, "attack the bounds of this many images, the first correctly classified ones")
+    certificate_attack_restarts: int = _setting(20, "its random starts")
 
     def replace(self, **changes) -> "Settings":
         """Return a copy with some settings changed."""

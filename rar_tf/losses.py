@@ -20,6 +20,19 @@ def log_loss(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     return -tf.math.log(tf.clip_by_value(probability(logits, labels), 1e-10, 1.0))
 
 
+def log_probability(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Return log p_y. Shape: logits [N, K], labels int [N] -> [N]."""
+    return logit(tf.nn.log_softmax(logits), labels)
+
+
+def strongest_rival(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Return max_{k≠y} p_k, the probability of the most confusing wrong class.
+
+    Shape: logits [N, K], labels int [N] -> [N].
+    """
+    return tf.reduce_max(without_label(tf.nn.softmax(logits), labels), axis=1)
+
+
 def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """Return the softmax cross-entropy. Shape: logits [N, K], labels int [N] -> [N]."""
     return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
@@ -49,6 +62,24 @@ def cosine_similarity(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """Return the cosine between the samples of two tensors, 0 where one of them is zero. Shape: both [N, ...] -> [N]."""
     a, b = (tf.math.l2_normalize(flatten(v), axis=1, epsilon=1e-24) for v in (a, b))
     return tf.reduce_sum(a * b, axis=1)
+
+
+def pearson_correlation(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """Return Pearson's correlation of the samples of two tensors, 0 where one is constant. Shape: both [N, ...] -> [N]."""
+    a, b = (flatten(v) for v in (a, b))
+    return cosine_similarity(*(v - tf.reduce_mean(v, axis=1, keepdims=True) for v in (a, b)))
+
+
+def divergence_from_uniform(scores: tf.Tensor) -> tf.Tensor:
+    """Return KL(U ‖ softmax(scores)) = log mean exp(s − mean s), to full relative precision for small scores too.
+
+    Shape: scores [N, D] -> [N], in nats.
+    """
+    centred = scores - tf.reduce_mean(scores, axis=1, keepdims=True)
+    count = tf.cast(tf.shape(scores)[1], scores.dtype)
+    small = tf.math.log1p(tf.reduce_mean(tf.math.expm1(tf.minimum(centred, 1.0)), axis=1))
+    large = tf.reduce_logsumexp(centred, axis=1) - tf.math.log(count)
+    return tf.where(tf.reduce_max(centred, axis=1) < 1.0, small, large)
 
 
 def flatten(x: tf.Tensor) -> tf.Tensor:

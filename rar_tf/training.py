@@ -14,7 +14,7 @@ from rar_tf.ascent import ascend
 from rar_tf.errors import UsageError
 from rar_tf.targets import Target
 
-_START, _EVALUATION = 0, 1  # purposes of random numbers
+START, EVALUATION = 0, 1  # purposes of random numbers
 
 
 class RobustModel(keras.Model):
@@ -88,7 +88,7 @@ class RobustModel(keras.Model):
         """Return where the adversary starts at a step of training; the start is not clipped to the pixel range."""
         if not self.random_start:
             return images
-        return self._random_start(images, step, _START)
+        return self._random_start(images, step, START)
 
     def loss_terms(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return the terms that are minimised, by the names in `terms`: weighted, one value a sample [B]."""
@@ -150,7 +150,7 @@ class RobustModel(keras.Model):
         images, labels = self._unpack(data)
         natural = self.network(images, training=False)
         self._trackers["loss"].update_state(tf.reduce_mean(losses.cross_entropy(natural, labels)))
-        start = self._random_start(images, tf.constant(0, tf.int64), _EVALUATION)
+        start = self._random_start(images, tf.constant(0, tf.int64), EVALUATION)
         perturbed = self._ascend(Target(self.network, labels, losses.cross_entropy), images, start)
         for name, logits in (("natural", natural), ("adversarial", self.network(perturbed, training=False))):
             self._accuracies[f"{name}_accuracy"].update_state(labels, logits)

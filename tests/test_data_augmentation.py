@@ -1,4 +1,5 @@
 """Augmentation against scipy, the drawn parameters' distributions, and what stays unchanged."""
+
 import numpy as np
 import pytest
 from scipy import ndimage, stats
@@ -19,8 +20,10 @@ def resample(image, matrix, mode):
     """Interpolate image [H, W, C] linearly at matrix @ (x, y, 1)."""
     y, x = np.mgrid[:SIZE, :SIZE]
     u, v, w = np.einsum("ij,jhw->ihw", matrix, np.stack([x, y, np.ones_like(x)]).astype(float))
-    channels = [ndimage.map_coordinates(channel, [v / w, u / w], order=1, mode=mode) for channel in
-                np.moveaxis(image, -1, 0)]
+    channels = [
+        ndimage.map_coordinates(channel, [v / w, u / w], order=1, mode=mode)
+        for channel in np.moveaxis(image, -1, 0)
+    ]
     return np.stack(channels, axis=-1)
 
 
@@ -34,8 +37,12 @@ def test_rotation(images):
     degrees = np.array([-15, -7.3, 0, 1, 8.8, 15], np.float32)
     ours = augmentation.rotate(tf.constant(images), tf.constant(degrees)).numpy()
     # scipy turns clockwise for positive angles with the row axis first; its centre is the image's too.
-    theirs = np.stack([ndimage.rotate(image, angle, axes=(0, 1), reshape=False, order=1, mode="nearest")
-                       for image, angle in zip(images, degrees)])
+    theirs = np.stack(
+        [
+            ndimage.rotate(image, angle, axes=(0, 1), reshape=False, order=1, mode="nearest")
+            for image, angle in zip(images, degrees)
+        ]
+    )
     check(ours, theirs, 1)
     np.testing.assert_allclose(ours[2], images[2], atol=1e-3)
     assert np.abs(ours[0] - images[0]).max() > 5
@@ -51,8 +58,12 @@ def test_rotation_is_counter_clockwise():
 def test_translation(images):
     shift = np.array([[2.5, -2.5], [0, 0], [1, 2], [-0.3, 0.7], [2.2, 0], [0, -1.1]], np.float32)
     ours = augmentation.translate(tf.constant(images), tf.constant(shift)).numpy()
-    theirs = np.stack([ndimage.shift(image, (y, x, 0), order=1, mode="grid-constant") for image, (x, y) in
-                       zip(images, shift)])
+    theirs = np.stack(
+        [
+            ndimage.shift(image, (y, x, 0), order=1, mode="grid-constant")
+            for image, (x, y) in zip(images, shift)
+        ]
+    )
     np.testing.assert_allclose(ours, theirs, atol=0.01)
     assert (ours[2, :2] == 0).all() and (ours[2, :, :1] == 0).all()
     np.testing.assert_array_equal(ours[2, 2:, 1:], images[2, :-2, :-1])
@@ -63,8 +74,12 @@ def test_projection(images):
     corners[0] = 0
     ours = augmentation.project(tf.constant(images), tf.constant(corners)).numpy()
     square = np.array([[0, 0], [0, SIZE], [SIZE, SIZE], [SIZE, 0]], float)
-    theirs = np.stack([resample(image, direct_linear_transform(square + move, square), "nearest")
-                       for image, move in zip(images, corners)])
+    theirs = np.stack(
+        [
+            resample(image, direct_linear_transform(square + move, square), "nearest")
+            for image, move in zip(images, corners)
+        ]
+    )
     check(ours, theirs, 1)
     np.testing.assert_allclose(ours[0], images[0], atol=1e-2)
 
@@ -119,8 +134,13 @@ def test_crop_flip_shows_shifted_or_mirrored_originals():
     offsets, flips = set(), 0
     for image, result in zip(images, seen):
         padded = np.pad(image, [(4, 4), (4, 4), (0, 0)])
-        found = [(y, x, flip) for y in range(9) for x in range(9) for flip in (1, -1)
-                 if (padded[y:y + 8, x:x + 8][:, ::flip] == result).all()]
+        found = [
+            (y, x, flip)
+            for y in range(9)
+            for x in range(9)
+            for flip in (1, -1)
+            if (padded[y : y + 8, x : x + 8][:, ::flip] == result).all()
+        ]
         assert len(found) == 1
         offsets.add(found[0][:2])
         flips += found[0][2] == -1
@@ -132,5 +152,7 @@ def test_balance_keeps_originals_and_labels():
     plan = augmentation.balance(labels, 4, 3, seed=0)
     assert plan.labels.tolist() == [0, 0, 0, 2, 2, 2]
     np.testing.assert_array_equal(labels[plan.rows], plan.labels)
-    assert plan.rows[:3].tolist() == [0, 2, 0] and plan.augmented.tolist() == [False, False, True] + 3 * [False]
+    assert plan.rows[:3].tolist() == [0, 2, 0] and plan.augmented.tolist() == [False, False, True] + 3 * [
+        False
+    ]
     assert len(set(plan.rows[3:])) == 3 and set(plan.rows[3:]) <= {1, 3, 4, 5, 6}

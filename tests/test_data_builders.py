@@ -1,4 +1,5 @@
 """GTSRB and Flower-17 from their official layouts: splits, completeness, broken files, tfds builders."""
+
 import os
 import pathlib
 import tarfile
@@ -30,8 +31,13 @@ def write_ppm(path, seed):
 @pytest.fixture
 def signs(tmp_path, monkeypatch):
     """A GTSRB of 3 classes in the official layout, complete by its own counts."""
-    for name, value in {"CLASSES": 3, "TRAINING": 3 * TRACKS * FRAMES, "TEST": TEST, "TRACKS": 3 * TRACKS,
-                        "VALIDATION_TRACKS": 3}.items():
+    for name, value in {
+        "CLASSES": 3,
+        "TRAINING": 3 * TRACKS * FRAMES,
+        "TEST": TEST,
+        "TRACKS": 3 * TRACKS,
+        "VALIDATION_TRACKS": 3,
+    }.items():
         monkeypatch.setattr(gtsrb, name, value)
     images = tmp_path / "GTSRB" / "Final_Training" / "Images"
     for label in range(3):
@@ -63,9 +69,19 @@ def test_gtsrb_splits(signs):
     assert splits.train.images.shape == (27, 32, 32, 3)
     assert same(splits, gtsrb.read(signs)) and not same(splits, gtsrb.read(signs, seed=1))
     # No physical sign in two splits: each track is wholly in one.
-    every = {image.tobytes(): (label, track) for label in range(3) for track in range(TRACKS) for frame in range(FRAMES)
-             for image in [image_io.read_image(training_images(signs) / f"{label:05d}" / f"{track:05d}_{frame:05d}.ppm",
-                                               (32, 32), antialias=False)]}
+    every = {
+        image.tobytes(): (label, track)
+        for label in range(3)
+        for track in range(TRACKS)
+        for frame in range(FRAMES)
+        for image in [
+            image_io.read_image(
+                training_images(signs) / f"{label:05d}" / f"{track:05d}_{frame:05d}.ppm",
+                (32, 32),
+                antialias=False,
+            )
+        ]
+    }
     where = [{every[image.tobytes()] for image in split.images} for split in splits[:2]]
     assert len(where[1]) == 3 and not where[0] & where[1]
 
@@ -94,8 +110,11 @@ def test_gtsrb_without_final_test(signs):
 
 def test_gtsrb_zip_archives_give_the_same(signs, tmp_path_factory):
     packed = tmp_path_factory.mktemp("packed")
-    contents = {"GTSRB_Final_Training_Images.zip": "GTSRB/Final_Training", "GTSRB_Final_Test_Images.zip": "GTSRB/Final_Test",
-                "GTSRB_Final_Test_GT.zip": "GT-final_test.csv"}
+    contents = {
+        "GTSRB_Final_Training_Images.zip": "GTSRB/Final_Training",
+        "GTSRB_Final_Test_Images.zip": "GTSRB/Final_Test",
+        "GTSRB_Final_Test_GT.zip": "GT-final_test.csv",
+    }
     for name, inside in contents.items():
         with zipfile.ZipFile(packed / name, "w") as archive:
             paths = [signs / inside] if (signs / inside).is_file() else sorted((signs / inside).rglob("*.*"))
@@ -124,7 +143,9 @@ def add_image(root):
 
 def wrong_class(root):
     path = training_images(root) / "00001" / "GT-00001.csv"
-    path.write_text(path.read_text().replace("00002_00001.ppm;9;9;1;1;8;8;1", "00002_00001.ppm;9;9;1;1;8;8;2"))
+    path.write_text(
+        path.read_text().replace("00002_00001.ppm;9;9;1;1;8;8;1", "00002_00001.ppm;9;9;1;1;8;8;2")
+    )
 
 
 def unreadable_row(root):
@@ -132,11 +153,16 @@ def unreadable_row(root):
     path.write_text(path.read_text().replace("00003.ppm;9;9;1;1;8;8;0", "00003.ppm;9"))
 
 
-@pytest.mark.parametrize("damage, match, count", [
-    (break_image, "00002_00001.ppm: truncated", 41), (remove_image, "GT-00001.csv: row 9: there is no image", 41),
-    (add_image, "00009_00001.ppm: an image without a row", 42),
-    (wrong_class, "GT-00001.csv: row 9: ClassId 2 of 00002_00001.ppm is not 1", 41),
-    (unreadable_row, "GT-final_test.csv: row 5 has no Filename and ClassId", 41)])
+@pytest.mark.parametrize(
+    "damage, match, count",
+    [
+        (break_image, "00002_00001.ppm: truncated", 41),
+        (remove_image, "GT-00001.csv: row 9: there is no image", 41),
+        (add_image, "00009_00001.ppm: an image without a row", 42),
+        (wrong_class, "GT-00001.csv: row 9: ClassId 2 of 00002_00001.ppm is not 1", 41),
+        (unreadable_row, "GT-final_test.csv: row 5 has no Filename and ClassId", 41),
+    ],
+)
 def test_gtsrb_damage(signs, caplog, damage, match, count):
     damage(signs)
     with pytest.raises(UsageError, match=match):
@@ -156,7 +182,9 @@ def test_gtsrb_missing_parts(signs):
     with pytest.raises(UsageError, match="GT-00000.csv: no such file"):
         gtsrb.read(signs, allow_partial=True)
     (training_images(signs) / "cats").mkdir()
-    with pytest.raises(UsageError, match="no GTSRB training images; put there: GTSRB_Final_Training_Images.zip"):
+    with pytest.raises(
+        UsageError, match="no GTSRB training images; put there: GTSRB_Final_Training_Images.zip"
+    ):
         gtsrb.read(training_images(signs) / "00000")
 
 
@@ -181,7 +209,9 @@ def test_flower_random_split(flowers, monkeypatch):
     monkeypatch.setattr(flower17, "SHAPE", (4, 4, 3))
     splits = flower17.read(flowers)
     assert [split.count for split in splits] == [1224, 0, 136]
-    assert np.bincount(splits.train.labels).tolist() == 17 * [72] and np.bincount(splits.test.labels).tolist() == 17 * [8]
+    assert np.bincount(splits.train.labels).tolist() == 17 * [72] and np.bincount(
+        splits.test.labels
+    ).tolist() == 17 * [8]
     np.testing.assert_array_equal(np.round(splits.test.images[:, 0, 0, 0] / 15), splits.test.labels)
 
 
@@ -191,7 +221,10 @@ def test_flower_official_split(flowers, monkeypatch):
         flower17.read(flowers, official_split=1)
     numbers = np.arange(1, 1361).reshape(17, 80)
     parts = {"trn": numbers[:, :40], "val": numbers[:, 40:60], "tst": numbers[:, 60:]}
-    savemat(flowers / "datasplits.mat", {f"{name}{n}": part.reshape(1, -1) for name, part in parts.items() for n in (1, 2)})
+    savemat(
+        flowers / "datasplits.mat",
+        {f"{name}{n}": part.reshape(1, -1) for name, part in parts.items() for n in (1, 2)},
+    )
     splits = flower17.read(flowers, official_split=2)
     assert [split.count for split in splits] == [680, 340, 340]
     assert (np.bincount(splits.valid.labels) == 20).all()
@@ -216,9 +249,13 @@ def test_flower_archive(tmp_path):
     with tarfile.open(tmp_path / "17flowers.tgz", "w:gz") as archive:
         archive.add(folder / "jpg", "jpg")
     packed = flower17.read(tmp_path, allow_partial=True)
-    assert same(packed, flower17.read(folder, allow_partial=True)) and [split.count for split in packed] == [31, 0, 3]
+    assert same(packed, flower17.read(folder, allow_partial=True)) and [split.count for split in packed] == [
+        31,
+        0,
+        3,
+    ]
     content = (tmp_path / "17flowers.tgz").read_bytes()
-    (tmp_path / "17flowers.tgz").write_bytes(content[:len(content) // 2])
+    (tmp_path / "17flowers.tgz").write_bytes(content[: len(content) // 2])
     with pytest.raises(UsageError, match="17flowers.tgz: truncated"):
         flower17.read(tmp_path, allow_partial=True)
 
@@ -263,19 +300,24 @@ def test_no_archive(tmp_path):
 # The real samples, and the tfds builders
 
 
-@pytest.mark.parametrize("reader, folder, counts", [(gtsrb, "gtsrb_original_sample", [40, 5, 15]),
-                                                    (flower17, "flowers17_original_sample", [31, 0, 3])])
+@pytest.mark.parametrize(
+    "reader, folder, counts",
+    [(gtsrb, "gtsrb_original_sample", [40, 5, 15]), (flower17, "flowers17_original_sample", [31, 0, 3])],
+)
 def test_real_samples_with_their_builders(tmp_path, reader, folder, counts):
     if not (DATA / folder).exists():
         pytest.skip(f"no {DATA / folder}")
     import tensorflow_datasets as tfds
     from rar_tf.data import builders
+
     with pytest.raises(UsageError, match="allow_partial"):
         reader.read(DATA / folder)
     splits = reader.read(DATA / folder, allow_partial=True)
     assert [split.count for split in splits] == counts
     assert splits.train.images.std() > 30
-    builder = {gtsrb: builders.Gtsrb, flower17: builders.Flower17}[reader](config="partial", data_dir=tmp_path)
+    builder = {gtsrb: builders.Gtsrb, flower17: builders.Flower17}[reader](
+        config="partial", data_dir=tmp_path
+    )
     builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=DATA / folder))
     for name, split in zip(("train", "validation", "test"), splits):
         if split.count:
@@ -298,10 +340,13 @@ def test_downloads_are_checked_and_read(signs, tmp_path_factory, monkeypatch):
     class Manager:
         def download(self, urls):
             return {name: paths[url] for name, url in urls.items()}
+
     from rar_tf.data.builders import tfds as builder_module
+
     with pytest.raises(UsageError, match="Final_Training_Images.zip: downloaded file has MD5"):
         builder_module._read_downloads(gtsrb, Manager(), {})
     import hashlib
+
     sums = {name: hashlib.md5(paths[gtsrb.URL + name].read_bytes()).hexdigest() for name in gtsrb.MD5}
     monkeypatch.setattr(gtsrb, "MD5", sums)
     assert same(builder_module._read_downloads(gtsrb, Manager(), {}), gtsrb.read(signs))

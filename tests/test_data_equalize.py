@@ -1,4 +1,5 @@
 """Equalisation against OpenCV and against its rule worked by hand."""
+
 import os
 import pathlib
 
@@ -11,7 +12,7 @@ DATA = pathlib.Path(os.environ.get("RAR_TF_TEST_DATA", "../shared/data"))
 
 
 def test_by_hand():
-    # Levels 10 (twice), 20, 30: the lowest goes to 0, then 1 and 2 of the 2 other pixels: 127.5 -> 128 (even), 255.
+    # Levels 10 (twice), 20, 30: the lowest goes to 0, then 1 and 2 of the 2 others: 127.5 -> 128 (even), 255.
     image = np.array([[10, 20], [30, 10]], np.uint8).reshape(1, 2, 2, 1)
     assert equalize(image).ravel().tolist() == [0, 128, 255, 0]
 
@@ -29,15 +30,26 @@ def test_chunks_and_tensorflow_give_the_same():
 
 def check_against_opencv(images):
     cv2 = pytest.importorskip("cv2", reason="opencv-python-headless is not installed")
-    theirs = np.stack([np.stack([cv2.equalizeHist(np.ascontiguousarray(image[..., c]))
-                                 for c in range(image.shape[-1])], axis=-1) for image in images])
+    theirs = np.stack(
+        [
+            np.stack(
+                [cv2.equalizeHist(np.ascontiguousarray(image[..., c])) for c in range(image.shape[-1])],
+                axis=-1,
+            )
+            for image in images
+        ]
+    )
     np.testing.assert_array_equal(equalize(images), theirs)
 
 
 def test_equals_opencv_on_random_images():
     rng = np.random.default_rng(2)
-    images = np.concatenate([rng.integers(low, high, (20, 17, 23, 3)).astype(np.uint8)
-                             for low, high in [(0, 256), (0, 3), (200, 256), (17, 18)]])
+    images = np.concatenate(
+        [
+            rng.integers(low, high, (20, 17, 23, 3)).astype(np.uint8)
+            for low, high in [(0, 256), (0, 3), (200, 256), (17, 18)]
+        ]
+    )
     check_against_opencv(images)
 
 

@@ -1,4 +1,5 @@
 """Files that cannot be used say so in one line with their name."""
+
 import io
 import pathlib
 import zipfile
@@ -84,20 +85,23 @@ def test_wrong_keys(tmp_path):
     fails(tmp_path / "train.npz", r"no key images \(it has: x, labels\)")
 
 
-@pytest.mark.parametrize("arrays, match", [
-    ({"images": IMAGES[:, :27]}, r"shape \(N, 28, 28, 1\), not \(60, 27, 28, 1\)"),
-    ({"images": np.repeat(IMAGES, 3, axis=-1)}, "shape"),
-    ({"images": IMAGES[:0], "labels": LABELS[:0]}, "shape"),
-    ({"labels": LABELS[:59]}, r"labels must have shape \(60,\)"),
-    ({"labels": np.eye(10)[LABELS]}, "labels must have shape"),
-    ({"labels": LABELS.astype(np.float32)}, "integers, not float32"),
-    ({"labels": LABELS + 1}, r"labels out of range 0 ... 9: they go from 1 to 10"),
-    ({"labels": LABELS - 1}, "they go from -1 to 8"),
-    ({"images": IMAGES.astype(np.int32)}, "uint8, not int32"),
-    ({"images": IMAGES / np.float32(255)}, "uint8, not float32"),
-    ({"images": np.where(IMAGES > 250, np.nan, IMAGES)}, "NaN"),
-    ({"images": IMAGES * 2.0}, r"out of range \[0, 255\]"),
-])
+@pytest.mark.parametrize(
+    "arrays, match",
+    [
+        ({"images": IMAGES[:, :27]}, r"shape \(N, 28, 28, 1\), not \(60, 27, 28, 1\)"),
+        ({"images": np.repeat(IMAGES, 3, axis=-1)}, "shape"),
+        ({"images": IMAGES[:0], "labels": LABELS[:0]}, "shape"),
+        ({"labels": LABELS[:59]}, r"labels must have shape \(60,\)"),
+        ({"labels": np.eye(10)[LABELS]}, "labels must have shape"),
+        ({"labels": LABELS.astype(np.float32)}, "integers, not float32"),
+        ({"labels": LABELS + 1}, r"labels out of range 0 ... 9: they go from 1 to 10"),
+        ({"labels": LABELS - 1}, "they go from -1 to 8"),
+        ({"images": IMAGES.astype(np.int32)}, "uint8, not int32"),
+        ({"images": IMAGES / np.float32(255)}, "uint8, not float32"),
+        ({"images": np.where(IMAGES > 250, np.nan, IMAGES)}, "NaN"),
+        ({"images": IMAGES * 2.0}, r"out of range \[0, 255\]"),
+    ],
+)
 def test_wrong_content(tmp_path, arrays, match):
     fails(write(tmp_path, **arrays), match)
 
@@ -151,7 +155,9 @@ def test_the_environment_names_the_data_directory(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["mnist", "gtsrb", "flower"])
 def test_absent_data_without_network(tmp_path, monkeypatch, name):
     monkeypatch.setattr("rar_tf.data.loading.reachable", lambda host: False)
-    with pytest.raises(UsageError, match=f"{name} is not in .*cannot be reached.*train.npz and test.npz") as caught:
+    with pytest.raises(
+        UsageError, match=f"{name} is not in .*cannot be reached.*train.npz and test.npz"
+    ) as caught:
         data.load(data.get(name), tmp_path / "none")
     assert "\n" not in str(caught.value) and not (tmp_path / "none").exists()
     if name == "gtsrb":

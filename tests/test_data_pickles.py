@@ -1,4 +1,5 @@
 """Pickles of arrays are read, and nothing in a pickle is run."""
+
 import io
 import os
 import pickle
@@ -22,8 +23,12 @@ def write(path, content, protocol):
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_arrays_of_all_protocols(tmp_path, protocol):
-    content = {"features": FEATURES, "labels": LABELS, "sizes": np.asfortranarray(np.ones((3, 2), ">i4") * [[1, 2]]),
-               "coords": np.linspace(0, 1, 5)}
+    content = {
+        "features": FEATURES,
+        "labels": LABELS,
+        "sizes": np.asfortranarray(np.ones((3, 2), ">i4") * [[1, 2]]),
+        "coords": np.linspace(0, 1, 5),
+    }
     arrays = pickles.read_pickle(write(tmp_path / "train.p", content, protocol))
     for name, array in content.items():
         np.testing.assert_array_equal(arrays[name], array)
@@ -31,9 +36,15 @@ def test_arrays_of_all_protocols(tmp_path, protocol):
 
 def test_python_2_pickle(tmp_path):
     # What numpy wrote under Python 2: data as a byte string that Python 3 reads as text.
-    data = b"".join([b"\x80\x02}q\x00(U\x06labelsq\x01cnumpy.core.multiarray\n_reconstruct\nq\x02cnumpy\nndarray\nq\x03K\x00\x85",
-                     b"U\x01b\x87Rq\x04(K\x01K\x03\x85cnumpy\ndtype\nq\x05U\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xff",
-                     b"J\xff\xff\xff\xffK\x00tb\x89U\x03\x01\xc8\xfftbu."])
+    data = b"".join(
+        [
+            b"\x80\x02}q\x00(U\x06labelsq\x01cnumpy.core.multiarray\n_reconstruct\nq\x02cnumpy\nndarray\nq\x03"
+            b"K\x00\x85",
+            b"U\x01b\x87Rq\x04(K\x01K\x03\x85cnumpy\ndtype\nq\x05U\x02u1K\x00K\x01\x87R(K\x03U\x01|NNN"
+            b"J\xff\xff\xff\xff",
+            b"J\xff\xff\xff\xffK\x00tb\x89U\x03\x01\xc8\xfftbu.",
+        ]
+    )
     (tmp_path / "train.p").write_bytes(data)
     assert pickles.read_pickle(tmp_path / "train.p")["labels"].tolist() == [1, 200, 255]
 
@@ -57,9 +68,17 @@ class Evil:
         return self.call
 
 
-@pytest.mark.parametrize("function, arguments", [
-    (os.system, ("touch run",)), (eval, ("open('run', 'w')",)), (subprocess.Popen, (["touch", "run"],)),
-    (getattr, ([], "append")), (np.load, ("x",)), (np.frombuffer, (b"abc",))])
+@pytest.mark.parametrize(
+    "function, arguments",
+    [
+        (os.system, ("touch run",)),
+        (eval, ("open('run', 'w')",)),
+        (subprocess.Popen, (["touch", "run"],)),
+        (getattr, ([], "append")),
+        (np.load, ("x",)),
+        (np.frombuffer, (b"abc",)),
+    ],
+)
 @pytest.mark.parametrize("protocol", [0, 2, 5])
 def test_nothing_is_run(tmp_path, monkeypatch, function, arguments, protocol):
     monkeypatch.chdir(tmp_path)
@@ -70,8 +89,11 @@ def test_nothing_is_run(tmp_path, monkeypatch, function, arguments, protocol):
 
 
 def test_no_hostile_arrays(tmp_path):
-    for name, content in {"objects": np.array([Evil(print, "run")], dtype=object),
-                          "text": np.array(["abc"]), "records": np.zeros(2, [("a", "i4")])}.items():
+    for name, content in {
+        "objects": np.array([Evil(print, "run")], dtype=object),
+        "text": np.array(["abc"]),
+        "records": np.zeros(2, [("a", "i4")]),
+    }.items():
         with pytest.raises(UsageError, match="refused pickle"):
             pickles.read_pickle(write(tmp_path / name, {"features": content}, 2))
     # A shape that the data do not fill.
@@ -94,7 +116,9 @@ def test_truncated_and_wrong(tmp_path):
     with pytest.raises(UsageError, match="no array labels"):
         pickles.read_pickled_split(write(path, {"features": FEATURES}, 2), (32, 32, 3), 43)
     with pytest.raises(UsageError, match="labels out of range"):
-        pickles.read_pickled_split(write(path, {"features": FEATURES, "labels": LABELS + 9}, 2), (32, 32, 3), 43)
+        pickles.read_pickled_split(
+            write(path, {"features": FEATURES, "labels": LABELS + 9}, 2), (32, 32, 3), 43
+        )
 
 
 def test_no_module_is_imported(tmp_path):

@@ -1,4 +1,5 @@
 """Batches are a function of (seed, step); examples come in file order."""
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -17,7 +18,9 @@ def make_split(count=50, shape=(8, 8, 3), classes=4):
 
 
 def make_record(**changes):
-    return data.Record(**{"name": "toy", "image_shape": (8, 8, 3), "num_classes": 4, "bounds": (0.0, 255.0), **changes})
+    return data.Record(
+        **{"name": "toy", "image_shape": (8, 8, 3), "num_classes": 4, "bounds": (0.0, 255.0), **changes}
+    )
 
 
 def collect(dataset):
@@ -41,7 +44,10 @@ def test_a_batch_depends_on_seed_and_step_alone(augment):
 def test_an_epoch_shows_each_image_once_and_orders_differ():
     split = make_split(48)
     seen = collect(data.batches(make_record(), split, 8, seed=0, steps=12))
-    numbers = [np.concatenate([images[:, 0, 0, 0] for images, _ in part]).astype(int) for part in (seen[:6], seen[6:])]
+    numbers = [
+        np.concatenate([images[:, 0, 0, 0] for images, _ in part]).astype(int)
+        for part in (seen[:6], seen[6:])
+    ]
     assert all(sorted(part) == list(range(48)) for part in numbers)
     assert (numbers[0] != numbers[1]).any()
     labels = np.concatenate([labels for _, labels in seen[:6]])
@@ -56,8 +62,10 @@ def test_an_epoch_leaves_the_incomplete_batch_out():
 def test_orders_of_epochs_are_unrelated():
     # Fails with the cipher's default of 4 rounds: 0.5 and more.
     total = 55_000
-    orders = [pipeline._permuted(tf.range(total, dtype=tf.int64), 3, tf.constant(epoch, tf.int64), total).numpy()
-              for epoch in range(8)]
+    orders = [
+        pipeline._permuted(tf.range(total, dtype=tf.int64), 3, tf.constant(epoch, tf.int64), total).numpy()
+        for epoch in range(8)
+    ]
     assert all(len(np.unique(order)) == total for order in orders[:2])
     assert np.abs(np.corrcoef(orders) - np.eye(8)).max() < 0.03
     # Nor may neighbours stay near one another.
@@ -67,7 +75,10 @@ def test_orders_of_epochs_are_unrelated():
 def test_shards_are_slices_of_the_global_batch():
     record, split = make_record(examples_per_class=20), make_split()
     whole = collect(data.batches(record, split, 8, seed=1, steps=4, augment="online"))
-    parts = [collect(data.batches(record, split, 8, seed=1, steps=4, augment="online", shard=(i, 2))) for i in (0, 1)]
+    parts = [
+        collect(data.batches(record, split, 8, seed=1, steps=4, augment="online", shard=(i, 2)))
+        for i in (0, 1)
+    ]
     for step, (images, labels) in enumerate(whole):
         np.testing.assert_array_equal(images, np.concatenate([part[step][0] for part in parts]))
         np.testing.assert_array_equal(labels, np.concatenate([part[step][1] for part in parts]))
@@ -79,8 +90,11 @@ def test_online_augmentation_is_the_offline_one_in_epoch_0_and_fresh_later():
     offline = prepare._images(split, plan, np.arange(80), 9)
     np.testing.assert_array_equal(offline[~plan.augmented], split.images[plan.rows[~plan.augmented]])
     batches = collect(data.batches(record, split, 16, seed=9, steps=10, augment="online"))
-    epochs = [np.concatenate([images for images, _ in batches[start:start + 5]]) for start in (0, 5)]
-    orders = [pipeline._permuted(tf.range(80, dtype=tf.int64), 9, tf.constant(e, tf.int64), 80).numpy() for e in (0, 1)]
+    epochs = [np.concatenate([images for images, _ in batches[start : start + 5]]) for start in (0, 5)]
+    orders = [
+        pipeline._permuted(tf.range(80, dtype=tf.int64), 9, tf.constant(e, tf.int64), 80).numpy()
+        for e in (0, 1)
+    ]
     assert np.abs(epochs[0] - offline[orders[0]]).max() <= 1  # rounding of differently sized batches
     changed = np.abs(epochs[1] - offline[orders[1]]).max(axis=(1, 2, 3)) > 1
     np.testing.assert_array_equal(changed, plan.augmented[orders[1]])
@@ -105,8 +119,11 @@ def test_examples_in_file_order_with_the_last_batch():
 
 def test_images_are_no_constants_of_the_graph():
     dataset = data.batches(make_record(), make_split(2000), 8, seed=0, steps=1)
-    graph = dataset._variant_tensor.op if not tf.executing_eagerly() else tf.raw_ops.DatasetToGraphV2(
-        input_dataset=dataset._variant_tensor, external_state_policy=1)
+    graph = (
+        dataset._variant_tensor.op
+        if not tf.executing_eagerly()
+        else tf.raw_ops.DatasetToGraphV2(input_dataset=dataset._variant_tensor, external_state_policy=1)
+    )
     assert len(graph.numpy()) < 2000 * 8 * 8 * 3 // 4
 
 
@@ -119,7 +136,9 @@ def test_wrong_settings():
     with pytest.raises(UsageError, match="augment='on'"):
         data.batches(record, split, 8, seed=0, augment="on")
     with pytest.raises(UsageError, match="uint8"):
-        data.batches(record, data.Split(split.images / np.float32(255), split.labels), 8, seed=0, augment="online")
+        data.batches(
+            record, data.Split(split.images / np.float32(255), split.labels), 8, seed=0, augment="online"
+        )
 
 
 def test_throughput_counts_images():

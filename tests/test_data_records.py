@@ -1,4 +1,5 @@
 """Records, the digits, pixel ranges, held-out rows, and own images."""
+
 import os
 import pathlib
 
@@ -16,7 +17,9 @@ DATA = pathlib.Path(os.environ.get("RAR_TF_TEST_DATA", "../shared/data"))
 
 
 def test_unknown_name():
-    with pytest.raises(UsageError, match="unknown data set 'imagenot'; known: digits, mnist, fashion_mnist, gtsrb"):
+    with pytest.raises(
+        UsageError, match="unknown data set 'imagenot'; known: digits, mnist, fashion_mnist, gtsrb"
+    ):
         data.get("imagenot")
 
 
@@ -37,7 +40,9 @@ def test_pixels_fill_the_bounds(bounds):
     pixels = data.to_pixels(record, images)
     assert pixels.dtype == np.float32 and pixels.min() == bounds[0] and pixels.max() == bounds[1]
     np.testing.assert_array_equal(pixels, data.to_pixels(record, tf.constant(images)).numpy())
-    np.testing.assert_allclose(data.to_pixels(record, images / np.float32(255)), pixels, atol=1e-5 * bounds[1])
+    np.testing.assert_allclose(
+        data.to_pixels(record, images / np.float32(255)), pixels, atol=1e-5 * bounds[1]
+    )
     if bounds == (0.0, 255.0):
         np.testing.assert_array_equal(pixels.astype(np.uint8), images)
 
@@ -80,9 +85,16 @@ def test_holdout_leaves_something_of_each_class():
     assert holdout(labels, 4, seed=0).tolist().count(True) == 2 and not holdout(labels, 4, seed=0)[0]
 
 
-@pytest.mark.parametrize("name, counts", [
-    ("mnist", (55_000, 5_000, 10_000)), ("fashion_mnist", (55_000, 5_000, 10_000)), ("gtsrb", (9_403, 1_045, 5_000)),
-    ("flower", (1_224, 0, 136)), ("cifar10", (5_400, 600, 2_000))])
+@pytest.mark.parametrize(
+    "name, counts",
+    [
+        ("mnist", (55_000, 5_000, 10_000)),
+        ("fashion_mnist", (55_000, 5_000, 10_000)),
+        ("gtsrb", (9_403, 1_045, 5_000)),
+        ("flower", (1_224, 0, 136)),
+        ("cifar10", (5_400, 600, 2_000)),
+    ],
+)
 def test_real_data(name, counts):
     if not (DATA / name / "train.npz").exists():
         pytest.skip(f"no {DATA / name}")
@@ -90,7 +102,9 @@ def test_real_data(name, counts):
     splits = data.load(record, DATA)
     assert tuple(split.count for split in splits) == counts
     assert splits.train.images.shape[1:] == record.image_shape
-    images, labels = next(iter(data.batches(record, splits.train, 16, seed=0, steps=1, augment=record.augment)))
+    images, labels = next(
+        iter(data.batches(record, splits.train, 16, seed=0, steps=1, augment=record.augment))
+    )
     assert images.shape == (16, *record.image_shape) and labels.dtype == tf.int64
     assert record.bounds[0] <= images.numpy().min() and images.numpy().max() <= record.bounds[1]
 
@@ -124,7 +138,7 @@ def test_folder_with_train_and_test(folder, tmp_path):
     for split in ("train", "test"):
         for name in ("apple", "pear"):
             (tmp_path / "both" / split / name).mkdir(parents=True)
-            for file in sorted((folder / name).iterdir())[:6 if split == "train" else 3]:
+            for file in sorted((folder / name).iterdir())[: 6 if split == "train" else 3]:
                 (tmp_path / "both" / split / name / file.name).write_bytes(file.read_bytes())
     splits = data.load(data.get(str(tmp_path / "both"), bounds=(0, 1)))
     assert [split.count for split in splits] == [11, 1, 6]  # a tenth of 12 held out

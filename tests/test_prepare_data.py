@@ -1,4 +1,5 @@
 """Offline preparation: contents, interruption, bad input, the script and its preview."""
+
 import json
 import pathlib
 import signal
@@ -24,6 +25,7 @@ def make_splits(size=8, classes=3):
     def split(counts):
         labels = rng.permutation(np.repeat(np.arange(classes), counts))
         return data.Split(rng.integers(0, 256, (len(labels), size, size, 3), np.uint8), labels)
+
     return data.Splits(split([5, 20, 40]), split([2, 2, 2]), split([3, 3, 3]))
 
 
@@ -40,10 +42,17 @@ def test_originals_first_and_unchanged_then_augmented_copies(tmp_path):
     train = data.load(data.Record("toy", (8, 8, 3), 3, (0.0, 255.0)), tmp_path).train
     assert np.bincount(train.labels).tolist() == [30, 30, 30] and summary["images"]["train"] == 90
     for label, count in enumerate([5, 20, 30]):
-        images, originals = train.images[train.labels == label], splits.train.images[splits.train.labels == label]
+        images, originals = (
+            train.images[train.labels == label],
+            splits.train.images[splits.train.labels == label],
+        )
         if count < 30:
             np.testing.assert_array_equal(images[:count], originals)
-            assert all((image != originals[place % count]).any() for place, image in enumerate(images) if place >= count)
+            assert all(
+                (image != originals[place % count]).any()
+                for place, image in enumerate(images)
+                if place >= count
+            )
         else:  # more than asked for: a choice of them
             every = {image.tobytes() for image in originals}
             assert len({image.tobytes() for image in images} & every) == 30
@@ -105,7 +114,9 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_bytes(tmp_path, monkeypat
 def test_other_settings_do_not_go_on_with_the_old_work(tmp_path, monkeypatch):
     monkeypatch.setattr(prepare, "_CHUNK_BYTES", 7 * 8 * 8 * 3)
     with pytest.raises(Stop):
-        prepare.prepare(RECORD, make_splits(), tmp_path / "a", examples_per_class=50, progress=Interrupting(4))
+        prepare.prepare(
+            RECORD, make_splits(), tmp_path / "a", examples_per_class=50, progress=Interrupting(4)
+        )
     bar = Interrupting(100)
     prepare.prepare(RECORD, make_splits(), tmp_path / "a", examples_per_class=50, seed=1, progress=bar)
     assert bar.done == 0
@@ -146,8 +157,11 @@ def flowers(tmp_path_factory):
     folder = tmp_path_factory.mktemp("source")
     rng = np.random.default_rng(0)
     for name, count in (("train", 34), ("test", 17)):
-        np.savez(folder / f"{name}.npz", images=rng.integers(0, 256, (count, 128, 128, 3), np.uint8),
-                 labels=np.arange(count) % 17)
+        np.savez(
+            folder / f"{name}.npz",
+            images=rng.integers(0, 256, (count, 128, 128, 3), np.uint8),
+            labels=np.arange(count) % 17,
+        )
     return folder
 
 
@@ -166,7 +180,9 @@ def test_script_killed_and_started_again(flowers, tmp_path):
     assert "train.npz: 510 images" in whole.stdout
     with Image.open(tmp_path / "whole" / "flower" / "preview.png") as image:
         assert image.width > 600 and np.asarray(image.convert("L")).std() > 10
-    process = subprocess.Popen(command(*arguments, f"--output_dir={tmp_path / 'parts'}"), stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command(*arguments, f"--output_dir={tmp_path / 'parts'}"), stderr=subprocess.DEVNULL
+    )
     raw = tmp_path / "parts" / "flower" / ".unfinished" / "images.raw"
     while process.poll() is None and not (raw.exists() and raw.stat().st_size > 5_000_000):
         time.sleep(0.01)
@@ -178,12 +194,21 @@ def test_script_killed_and_started_again(flowers, tmp_path):
     for name in ("train.npz", "test.npz", "prepared.json"):
         one, other = (tmp_path / part / "flower" / name for part in ("whole", "parts"))
         assert one.read_bytes() == other.read_bytes(), name
-    assert json.loads((tmp_path / "parts" / "flower" / "prepared.json").read_text())["images"] == {"train": 510, "test": 17}
+    assert json.loads((tmp_path / "parts" / "flower" / "prepared.json").read_text())["images"] == {
+        "train": 510,
+        "test": 17,
+    }
 
 
-@pytest.mark.parametrize("arguments, match", [
-    (["--dataset=gtsrb"], "no GTSRB training images"), (["--dataset=nope"], "unknown data set 'nope'"),
-    (["--dataset=flower", "--official_split=4"], "official_split"), (["--source_dir=x"], "dataset")])
+@pytest.mark.parametrize(
+    "arguments, match",
+    [
+        (["--dataset=gtsrb"], "no GTSRB training images"),
+        (["--dataset=nope"], "unknown data set 'nope'"),
+        (["--dataset=flower", "--official_split=4"], "official_split"),
+        (["--source_dir=x"], "dataset"),
+    ],
+)
 def test_script_errors_are_one_line(tmp_path, arguments, match):
     (tmp_path / "empty").mkdir()
     result = run(f"--output_dir={tmp_path / 'out'}", f"--source_dir={tmp_path / 'empty'}", *arguments)

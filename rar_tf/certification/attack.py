@@ -1,0 +1,167 @@
+"""Attacks that look for a violation of a bound: no point may go below a certificate; a linear bound may be exceeded.
+
+The ℓ2 attack on smoothed maps follows the paper on uniformly smoothed attributions (appendix B): the top-k objective,
+normalised gradient steps of 0.1, projection, a random start, 20 restarts. Inside the attack the smoothed map is a mean
+over common random numbers; the score comes from fresh ones. PGD and IFIA look for the largest change of a plain map
+(Wang and Kong 2023).
+"""
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from rar_tf import losses
+from rar_tf.ascent import ascend
+from rar_tf.balls import L2, Ball
+from rar_tf.certification.field import Field
+from rar_tf.certification.smoothing import Smoother, sample_seed, uniform_noise
+from rar_tf.errors import UsageError
+from rar_tf.maps import top_k_mask
+
+UNBOUNDED = (-np.inf, np.inf)  # a certificate holds for all of space, so its attacks need not stay in the pixel range
+OBJECTIVES = ("top_k", "cosine")
+
+
+class Attacked(NamedTuple):
+    """image: the worst point found [H, W, C]. cosine: its cosine with the map at x. inside: the same inside the attack."""
+    image: np.ndarray
+    cosine: float
+    inside: float
+
+
+class SmoothedMapAttack:
+    """The ℓ2 attack on uniformly smoothed maps (plain ones for `radius` None), compiled once for all images.
+
+    Args:
+      field: the bounded field that is certified; scores every iterate.
+      directions: the field whose gradient is followed, a softplus surrogate's; ReLU maps have next to none.
+      k: features in the top-k objective. samples: common random numbers of the smoothed map.
+      restarts_at_once: starts in one batch.
+
+    Raises: UsageError for an unknown objective.
+    """
+
+    def __init__(self, field: Field, directions: Field, *, k: int = 100, samples: int = 32, steps: int = 200,
+                 step_size: float = 0.1, restarts: int = 20, restarts_at_once: int = 5, objective: str = "top_k"):
+        if objective not in OBJECTIVES:
+            raise UsageError(f"unknown objective {objective!r}; known: {', '.join(OBJECTIVES)}")
+        self.restarts, self.restarts_at_once, self.samples = restarts, min(restarts_at_once, restarts), samples
+
+        def smoothed(of, points, label, noise):
+            """Means of field `of` over the common noise. Shape: points [R, H, W, C], noise [S, H, W, C] -> [R, d]."""
+            noisy = noise[:, None] + points[None]
+            flat = tf.reshape(noisy, tf.concat([[-1], tf.shape(points)[1:]], 0))
+            flat = tf.ensure_shape(flat, [None, *points.shape[1:]])
+            maps = of(flat, tf.fill([tf.shape(flat)[0]], label))
+            return losses.flatten(tf.reduce_mean(tf.reshape(maps, tf.shape(noisy)), 0))
+
+        @tf.function(reduce_retracing=True)
+        def attack(image, label, epsilon, noise, seed):
+            images = tf.repeat(image[None], self.restarts_at_once, 0)
+            images = tf.ensure_shape(images, [self.restarts_at_once, *image.shape])
+            clean = smoothed(field, images[:1], label, noise)
+            guide = smoothed(directions, images[:1], label, noise)
+            chosen = top_k_mask(clean, min(k, clean.shape[1]))
+
+            def value(points):
+                maps = smoothed(directions, points, label, noise)
+                if objective == "top_k":
+                    return -tf.reduce_sum(chosen * maps, 1)
+                return -losses.cosine_similarity(maps, tf.repeat(guide, self.restarts_at_once, 0))
+
+            def observe(points, state):
+                best, least = state
+                cosine = losses.cosine_similarity(smoothed(field, points, label, noise),
+                                                  tf.repeat(clean, self.restarts_at_once, 0))
+                better = cosine < least
+                return tf.where(better[:, None, None, None], points, best), tf.minimum(cosine, least)
+
+            start = L2.start(images, epsilon, seed)
+            _, state = ascend(value, images, start, epsilon=epsilon, step_size=step_size, steps=steps,
+                              bounds=UNBOUNDED, ball=L2, observe=observe,
+                              state=(images, tf.fill([self.restarts_at_once], 1.0)))
+            return state
+        self._attack = attack
+
+    def attack(self, image, label: int, epsilon: float, radius: float | None, *, seed: int = 0, index: int = 0):
+        """Return all restarts' worst points [R, H, W, C] and their cosines [R] inside the attack, the worst first."""
+        image, label = tf.constant(image, tf.float32), tf.constant(label, tf.int64)
+        noise = (tf.zeros([1, *image.shape]) if radius is None else
+                 uniform_noise([self.samples, *image.shape], radius, sample_seed(seed, 50, index, 0)))
+        points, cosines = [], []
+        for batch in range(-(-self.restarts // self.restarts_at_once)):
+            found, least = self._attack(image, label, tf.constant(epsilon, tf.float32), noise,
+                                        sample_seed(seed, 51, index, batch))
+            points.append(found.numpy())
+            cosines.append(least.numpy())
+        points, cosines = np.concatenate(points)[:self.restarts], np.concatenate(cosines)[:self.restarts]
+        order = np.argsort(cosines)
+        return points[order], cosines[order]
+
+
+def worst_of(attack: SmoothedMapAttack, smoother: Smoother, image, label: int, epsilon: float, radius: float, *,
+             num_samples: int, seed: int = 0, index: int = 0, scored: int = 3) -> Attacked:
+    """Attack a smoothed map and score the `scored` worst restarts on fresh samples, the same ones at x and at x̃."""
+    points, inside = attack.attack(image, label, epsilon, radius, seed=seed, index=index)
+
+    def smoothed(point):
+        return smoother.estimate(point, label, radius, num_samples, seed=seed, index=index, purpose=60).mean.ravel()
+
+    clean = smoothed(image)
+    maps = [smoothed(point) for point in points[:scored]]
+    cosines = [float(clean @ moved / max(np.linalg.norm(clean) * np.linalg.norm(moved), 1e-300)) for moved in maps]
+    least = int(np.argmin(cosines))
+    return Attacked(points[least], cosines[least], float(inside[least]))
+
+
+class LargestChange:
+    """Looks for the largest ‖g(x + δ) − g(x)‖ of a plain attribution over a ball, from random starts.
+
+    Args:
+      objective: `distance` climbs the change itself; `top_k` is IFIA's; `loss` is PGD on the label's cross-entropy.
+      network: images -> logits, for `loss` and for whether the label is kept. k: features of the top-k objective.
+      relative_step: step size as a share of ε.
+
+    Raises: UsageError for an unknown objective.
+    """
+
+    def __init__(self, field: Field, network, *, objective: str, ball: Ball, steps: int, relative_step: float,
+                 bounds: tuple[float, float], k: int = 100):
+        if objective not in ("distance", "top_k", "loss"):
+            raise UsageError(f"unknown objective {objective!r}; known: distance, top_k, loss")
+
+        @tf.function(reduce_retracing=True)
+        def search(image, label, epsilon, seed):
+            clean = losses.flatten(field(image, label))
+            chosen = top_k_mask(clean, min(k, clean.shape[1]))
+
+            def value(points):
+                if objective == "loss":
+                    return losses.cross_entropy(network(points, training=False), label)
+                maps = losses.flatten(field(points, label))
+                return (-tf.reduce_sum(chosen * maps, 1) if objective == "top_k"
+                        else tf.reduce_sum(tf.square(maps - clean), 1))
+
+            def observe(points, state):
+                maps = losses.flatten(field(points, label))
+                change, cosine = tf.norm(maps - clean, axis=1), losses.cosine_similarity(maps, clean)
+                kept = tf.argmax(network(points, training=False), axis=1, output_type=label.dtype) == label
+                largest, least, largest_kept = state
+                return (tf.maximum(largest, change), tf.minimum(least, cosine),
+                        tf.where(kept, tf.maximum(largest_kept, change), largest_kept))
+
+            start = tf.clip_by_value(ball.start(image, epsilon, seed), *bounds)
+            return ascend(value, image, start, epsilon=epsilon, step_size=relative_step * epsilon, steps=steps, bounds=bounds,
+                          ball=ball, observe=observe, state=(tf.zeros([1]), tf.ones([1]), tf.zeros([1])))[1]
+        self._search = search
+
+    def __call__(self, image, label: int, epsilon: float, *, restarts: int = 1, seed: int = 0, index: int = 0) -> dict:
+        """Return the largest `change`, the least `cosine`, and the largest `change_kept` among points that keep the label.
+
+        Shape: image [H, W, C].
+        """
+        found = [[float(value.numpy()[0]) for value in self._search(
+            tf.constant(image, tf.float32)[None], tf.constant([label], tf.int64), tf.constant(epsilon, tf.float32),
+            sample_seed(seed, 70, index, restart))] for restart in range(restarts)]
+        changes, cosines, kept = zip(*found)
+        return {"change": max(changes), "cosine": min(cosines), "change_kept": max(kept)}

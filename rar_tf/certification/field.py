@@ -1,0 +1,53 @@
+"""The attribution as a vector field g(x, y), with or without a bound M on its length."""
+from typing import Callable
+
+import tensorflow as tf
+
+from rar_tf import losses
+from rar_tf.attributions import KINDS, attribute
+from rar_tf.errors import UsageError
+from rar_tf.targets import Target
+
+Field = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+SMALLEST_NORM = 1e-12
+
+
+def attribution_field(network, kind: str, *, ig_steps: int = 50, score: Callable = losses.logit) -> Field:
+    """Return (images [N, H, W, C], labels int [N]) -> signed, un-normalised attributions [N, H, W, C].
+
+    Args:
+      network: images -> logits, a Keras model or a surrogate. kind: one of `attributions.KINDS`.
+      ig_steps: path points of integrated gradients from black. score: what is attributed; the label's logit.
+
+    Raises: UsageError for an unknown kind or ig_steps < 1.
+    """
+    if kind not in KINDS:
+        raise UsageError(f"unknown attribution {kind!r}; known: {', '.join(KINDS)}")
+    if ig_steps < 1:
+        raise UsageError(f"ig_steps must be at least 1, got {ig_steps}")
+    return lambda images, labels: attribute(kind, Target(network, labels, score), images, steps=ig_steps)
+
+
+def norms(maps: tf.Tensor) -> tf.Tensor:
+    """Return the Euclidean norm of each sample, with a finite gradient at zero. Shape: [N, H, W, C] -> [N, 1, 1, 1]."""
+    squares = tf.reduce_sum(tf.square(maps), axis=list(range(1, maps.shape.rank)), keepdims=True)
+    return tf.sqrt(tf.maximum(squares, SMALLEST_NORM ** 2))
+
+
+def unit_field(field: Field) -> Field:
+    """Return g/max(‖g‖, δ), δ = 1e-12, whose bound M is exactly 1; a zero attribution stays zero."""
+    def unit(images, labels):
+        maps = field(images, labels)
+        return maps / norms(maps)
+    return unit
+
+
+def clipped_field(field: Field, bound: float) -> Field:
+    """Return g·min(1, M/‖g‖), whose bound is exactly M = `bound`."""
+    if not bound > 0:
+        raise UsageError(f"the bound that attributions are clipped to must be positive, got {bound:g}")
+
+    def clipped(images, labels):
+        maps = field(images, labels)
+        return maps * tf.minimum(1.0, bound / norms(maps))
+    return clipped

@@ -1,0 +1,166 @@
+"""A certification as files: settings.json, examples.csv (rows appended image by image), summary.json and plots.
+
+A run that was stopped goes on where it was. A part i/n of the images writes to a folder of its own; the part that
+finishes last puts all of them together.
+"""
+import math
+import pathlib
+import time
+from typing import Callable
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from rar_tf.certification import methods, plots
+from rar_tf.config import Settings
+from rar_tf.errors import UsageError
+from rar_tf.evaluation import check_images, fingerprint, statistics
+from rar_tf.files import atomic_write
+from rar_tf.results import Results, read_json, read_rows, shard_folder, shard_slice, write_json
+
+COMMON = ["index", "label", "prediction", "correct"]
+DECIDING = ("dataset", "equalize", "method", "attribution", "seed", "epsilon", "constraint", "radius", "threshold",
+            "num_samples", "confidence", "formula", "certify_ig_steps", "sample_batch", "interval", "normalization",
+            "attribution_bound", "largest_radius", "budgets", "softplus_beta", "blockwise", "certificate_attack",
+            "certificate_attack_restarts", "ifia_metric_k", "num_examples", "shard", "model_dir", "keras_model",
+            "saved_model")
+
+
+def certify(network, images: np.ndarray, labels: np.ndarray, settings: Settings, folder, *,
+            bounds: tuple[float, float] = (0.0, 1.0), progress: Callable[[int], None] | None = None) -> dict:
+    """Certify images as `settings` say and leave everything in `folder`; return the summary.
+
+    Images that the network does not classify as their label are counted and left out, as in evaluations.
+
+    Shape: images [N, H, W, C] in `bounds`, labels int [N].
+
+    Args:
+      network: images -> logits. progress: called with the number of images finished.
+
+    Raises: UsageError for settings that make no sense, images out of range, or a folder of another certification.
+    """
+    images, labels = np.asarray(images, np.float32), np.asarray(labels)
+    check_images(images, labels, bounds)
+    if settings.num_samples < 1 or settings.sample_batch < 1:
+        raise UsageError("num_samples and sample_batch must be at least 1")
+    maker = methods.make(network, settings, bounds)
+    part = shard_slice(settings.shard, len(images))
+    folder, target = pathlib.Path(folder), shard_folder(folder, settings.shard)
+    record = {**{name: getattr(settings, name) for name in DECIDING}, "network": fingerprint(network),
+              "image_shape": list(images.shape[1:]), "bound": getattr(maker, "bound", None)}
+    results = Results(target, record, [*COMMON, *maker.columns, "seconds"])
+    count = part.stop - part.start
+    rows = results.resume([slice(n * maker.groups, (n + 1) * maker.groups) for n in range(count)])
+    done = len(rows) // maker.groups
+    if done and progress is not None:
+        progress(done)
+    _spend(maker, rows)
+    for index in range(part.start + done, part.stop):
+        new = _image_rows(network, maker, images[index], int(labels[index]), index)
+        results.append(new, None)
+        rows += [{name: value for name, value in row.items() if value != ""} for row in new]
+        if progress is not None:
+            progress(1)
+    if getattr(maker, "pictured", None) is not None:
+        with atomic_write(target / "jacobian.npz") as temporary:
+            np.savez_compressed(temporary, **maker.pictured)
+    summary = _finish(target, rows, {**record, "guarantee": maker.describe()})
+    if target != folder:
+        return merge(folder, maker.columns) or summary
+    return summary
+
+
+def _spend(maker, rows):
+    """Count the attacks that an earlier run has made already."""
+    if getattr(maker, "attacks_left", 0):
+        maker.attacks_left -= sum(row["correct"] for row in rows[::maker.groups])
+
+
+def _image_rows(network, maker, image, label, index):
+    began = time.monotonic()
+    logits = network(tf.constant(image[None]), training=False).numpy()[0]
+    if not 0 <= label < len(logits):
+        raise UsageError(f"image {index} has the label {label}, the network has {len(logits)} outputs")
+    common = {"index": index, "label": label, "prediction": int(np.argmax(logits))}
+    correct = common["prediction"] == label
+    rows = maker.rows(image, label, index) if correct else [{}] * maker.groups
+    seconds = round((time.monotonic() - began) / len(rows), 3)
+    return [{**common, "correct": int(correct), **{name: _plain(value) for name, value in row.items()},
+             "seconds": seconds} for row in rows]
+
+
+def _plain(value):
+    """A number as the file has it: nothing for one that does not exist."""
+    return "" if isinstance(value, float) and math.isnan(value) else value
+
+
+def _finish(folder, rows, record):
+    summary = summarize(rows, record)
+    write_json(folder / "summary.json", summary)
+    if summary["num_certifiable"]:
+        for name, figure in plots.draw(rows, record, folder).items():
+            with atomic_write(folder / name) as temporary:
+                figure.savefig(temporary, dpi=110)
+    return summary
+
+
+def summarize(rows: list[dict], record: dict) -> dict:
+    """Return counts and, for each radius or budget, statistics of every column over the images that have a value.
+
+    A share of certified images is over all correctly classified ones: an image that cannot be certified counts as 0.
+    """
+    correct = [row for row in rows if row["correct"]]
+    images = {row["index"]: row["correct"] for row in rows}
+    summary = {"method": record["method"], "formula": record["formula"], "num_examples": len(images),
+               "num_certifiable": sum(images.values()), "guarantee": record["guarantee"], "results": []}
+    if not correct:
+        logging.warning("no image is classified correctly: nothing was certified")
+    for key in dict.fromkeys(_key(row) for row in correct):
+        group = [row for row in correct if _key(row) == key]
+        entry = dict(key)
+        for name in dict.fromkeys(name for row in group for name in row):
+            if name in COMMON or name in entry:
+                continue
+            values = np.array([row[name] for row in group if name in row], np.float64)
+            if name in ("violation", "exceeded", "corrected_exceeded", "abstained", "certified", "plus_keeps_label",
+                        "minus_keeps_label", "dense"):
+                entry[name] = {"count": int(values.sum()), "of": len(values), "share": float(values.mean())}
+            else:
+                finite = values[np.isfinite(values)]
+                entry[name] = {**(statistics(finite) if len(finite) else {}), "count": len(finite),
+                               "min": float(finite.min()) if len(finite) else None,
+                               "max": float(finite.max()) if len(finite) else None}
+        summary["results"].append(entry)
+    return {**summary, "settings": record}
+
+
+def _key(row):
+    return tuple((name, row[name]) for name in ("radius", "linf", "epsilon") if name in row)
+
+
+def merge(folder, columns: list[str]) -> dict | None:
+    """Put the finished parts of a folder together; None while some are not finished.
+
+    Raises: UsageError where the parts belong to different certifications.
+    """
+    folder = pathlib.Path(folder)
+    parts = sorted(folder.glob("shard-*-of-*"), key=lambda path: int(path.name.split("-")[1]))
+    count = int(parts[0].name.split("-")[3])
+    if len(parts) < count or not all((part / "summary.json").is_file() for part in parts):
+        return None
+    records = [read_json(part / "settings.json") for part in parts]
+    for part, record in zip(parts, records):
+        if {**record, "shard": None} != {**records[0], "shard": None}:
+            raise UsageError(f"{part} belongs to another certification than {parts[0]}")
+    guarantee = read_json(parts[0] / "summary.json")["guarantee"]
+    rows = [row for part in parts for row in read_rows(part / "examples.csv")[0]]
+    for name in ("examples.csv", "settings.json"):
+        (folder / name).unlink(missing_ok=True)
+    record = {**records[0], "shard": f"0/1, from {count} parts"}
+    Results(folder, record, [*COMMON, *columns, "seconds"]).append(rows, None)
+    if (parts[0] / "jacobian.npz").is_file():
+        with atomic_write(folder / "jacobian.npz") as temporary:
+            temporary.write_bytes((parts[0] / "jacobian.npz").read_bytes())
+    return _finish(folder, rows, {**record, "guarantee": guarantee})
+

@@ -1,0 +1,44 @@
+"""Attributional robustness training (Singh et al. 2020; as Wang and Kong 2022, Eq. (49)–(51), print it)."""
+import tensorflow as tf
+
+from rar_tf import losses
+from rar_tf.attributions import saliency_map
+from rar_tf.objectives.checks import not_negative
+from rar_tf.objectives.madry import Madry
+from rar_tf.surrogate import softplus_surrogate
+from rar_tf.targets import Target
+
+
+class ART(Madry):
+    """Minimise l_y(x') + λ·softplus(d(g^y, x) − d(g^{i*}, x)) at the x' that maximises the second term.
+
+    g^i is the gradient of logit i at x' of the network's softplus surrogate, d = 1 − cosine, i* the strongest wrong
+    class at x'. So the true class's saliency map shall look like the clean image, more than the rival's does. (The paper
+    prints g(x), which the adversary could not change.)
+
+    Args:
+      attribution_weight: λ.
+      softplus_beta: the surrogate's inverse temperature; 0 takes the gradients of the network itself.
+    """
+
+    terms = ("cross_entropy", "attribution")
+
+    def __init__(self, network, *, attribution_weight: float = 0.5, softplus_beta: float = 50.0, **settings):
+        super().__init__(network, **settings)
+        not_negative(attribution_weight=attribution_weight, softplus_beta=softplus_beta)
+        self.attribution_weight = attribution_weight
+        self.smooth = softplus_surrogate(network, softplus_beta) if softplus_beta else network
+
+    def misalignment(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """Return λ·softplus(cos(g^{i*}(x'), x) − cos(g^y(x'), x)), one value a sample [B]."""
+        rivals = tf.argmax(losses.without_label(self.network(perturbed, training=False), labels), axis=1)
+        own, rival = (losses.cosine_similarity(saliency_map(Target(self.smooth, classes), perturbed), images)
+                      for classes in (labels, rivals))
+        return self.attribution_weight * tf.math.softplus(rival - own)
+
+    def adversary(self, images: tf.Tensor, labels: tf.Tensor):
+        return lambda perturbed: self.misalignment(images, perturbed, labels)
+
+    def loss_terms(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {**super().loss_terms(images, perturbed, labels),
+                "attribution": self.misalignment(images, perturbed, labels)}

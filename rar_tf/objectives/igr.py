@@ -1,0 +1,51 @@
+"""The integrated gradients regulariser on AT, TRADES and MART (Wang and Kong 2022, Eq. (3), Table 1)."""
+import tensorflow as tf
+
+from rar_tf import losses
+from rar_tf.objectives.checks import needs_random_start, one_of
+from rar_tf.objectives.madry import Madry
+from rar_tf.objectives.mart import MART
+from rar_tf.objectives.matching import AttributionMatching
+from rar_tf.objectives.trades import TRADES
+
+
+class IGR(AttributionMatching):
+    """Adds λ(1 − cos(IG(x), IG(x'))) to a base method: `class Mine(IGR, Base)` with one more name in `terms`.
+
+    Args:
+      adversary: "base" takes the base method's own perturbation over (the paper's experiments); "igr" maximises the
+        regulariser instead (Eq. (5)).
+    """
+
+    def __init__(self, network, *, adversary: str = "base", **settings):
+        super().__init__(network, **settings)
+        one_of(("base", "igr"), adversary=adversary)
+        self.climbs = adversary
+        if adversary == "igr":
+            needs_random_start(self)
+
+    def dissimilarity(self, clean: tf.Tensor, changed: tf.Tensor) -> tf.Tensor:
+        return 1.0 - losses.cosine_similarity(clean, changed)
+
+    def adversary(self, images: tf.Tensor, labels: tf.Tensor):
+        if self.climbs == "base":
+            return super().adversary(images, labels)
+        return self.attribution_change(images, labels, self.attack_ig_steps)
+
+
+class IGRAT(IGR, Madry):
+    """Adversarial training with the regulariser (AT+IGR)."""
+
+    terms = (*Madry.terms, "attribution")
+
+
+class IGRTRADES(IGR, TRADES):
+    """TRADES with the regulariser (TRADES+IGR)."""
+
+    terms = (*TRADES.terms, "attribution")
+
+
+class IGRMART(IGR, MART):
+    """MART with the regulariser (MART+IGR)."""
+
+    terms = (*MART.terms, "attribution")

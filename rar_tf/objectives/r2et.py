@@ -1,0 +1,59 @@
+"""R2ET (Chen et al. 2024, "Training for Stable Explanation for Free"): the ranking of the features is kept apart."""
+import tensorflow as tf
+
+from rar_tf import losses
+from rar_tf.attributions import saliency_map
+from rar_tf.errors import UsageError
+from rar_tf.objectives.checks import not_negative, positive
+from rar_tf.targets import Target
+from rar_tf.training import RobustModel
+
+_STEP = 1e-3  # of the finite difference, in parts of the pixel range
+
+
+class R2ET(RobustModel):
+    """Minimise l_y(x) + λ₁·(the top features' gaps to the k-th) + λ₂·‖∇l(x + h·sign ∇l) − ∇l(x)‖/h; no adversary.
+
+    With s = Σ_c|∂l_y/∂x| sorted downwards as s₍₀₎ ≥ s₍₁₎ ≥ …, ranks frozen, the gaps are
+    Σ_{i<k−1}(s₍k−1₎ − s₍i₎) + Σ_{i=1..k}(s₍k−1+i₎ − s₍k−1₎): both sums fall as the top k move away from the rest.
+
+    Args:
+      attribution_weight: λ₁.
+      curvature_weight: λ₂.
+      top_k: k, at most half of the pixels.
+    """
+
+    terms = ("cross_entropy", "ranking", "curvature")
+
+    def __init__(self, network, *, attribution_weight: float = 0.1, curvature_weight: float = 0.1, top_k: int = 100,
+                 **settings):
+        super().__init__(network, **settings)
+        not_negative(attribution_weight=attribution_weight, curvature_weight=curvature_weight)
+        positive(top_k=top_k)
+        if getattr(network, "inputs", None):
+            height, width = network.inputs[0].shape[1:3]
+            if 2 * top_k > height * width:
+                raise UsageError(f"top_k must be at most half of the {height * width} pixels, got {top_k}")
+        self.attribution_weight, self.curvature_weight, self.top_k = attribution_weight, curvature_weight, top_k
+
+    def loss_terms(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
+        loss = Target(self.network, labels, losses.cross_entropy)
+        slope = saliency_map(loss, images)
+        h = _STEP * (self.bounds[1] - self.bounds[0])
+        ahead = saliency_map(loss, images + h * tf.stop_gradient(tf.sign(slope)))
+        squares = tf.reduce_sum(tf.square(losses.flatten(ahead - slope)), axis=1)
+        curvature = tf.sqrt(tf.maximum(squares, 1e-24)) / h  # the root has no gradient at 0
+        saliency = losses.flatten(tf.reduce_sum(tf.abs(slope), axis=-1))
+        return {**super().loss_terms(images, perturbed, labels),
+                "ranking": self.attribution_weight * ranking(saliency, self.top_k),
+                "curvature": self.curvature_weight * curvature}
+
+
+def ranking(saliency: tf.Tensor, k: int) -> tf.Tensor:
+    """Return the gaps of the top k and of the next k features to the k-th, as they are minimised.
+
+    Shape: saliency [B, D] with D >= 2k -> [B].
+    """
+    ordered = tf.math.top_k(saliency, 2 * k).values
+    edge = ordered[:, k - 1:k]
+    return tf.reduce_sum(edge - ordered[:, :k - 1], axis=1) + tf.reduce_sum(ordered[:, k:] - edge, axis=1)

@@ -1,0 +1,96 @@
+"""Every flag file: it parses, its head says what a reader needs, and its method trains on tiny images with its settings."""
+import pathlib
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from conftest import ROOT
+
+sys.path.insert(0, str(ROOT / "scripts"))
+import cli  # noqa: E402
+
+from rar_tf import experiment, models, objectives, optimizers  # noqa: E402
+from rar_tf.data import records  # noqa: E402
+
+FILES = sorted((ROOT / "flags").glob("*.cfg"))
+METHODS = ("natural", "madry", "ig_norm", "ig_sum_norm", "cacr_wacr", "trades", "mart", "igr_at", "igr_trades", "igr_mart",
+           "art", "advaat", "ssr")
+PROMISED = (
+    [f"{dataset}_{method}" for dataset in ("digits", "mnist", "fashion_mnist") for method in METHODS]
+    + [f"cifar10_{method}" for method in METHODS if method != "cacr_wacr"]
+    + [f"{dataset}_{method}" for dataset in ("gtsrb", "flower")
+       for method in ("natural", "madry", "ig_norm", "ig_sum_norm", "cacr_wacr")]
+    + ["gtsrb_ig_sum_norm_reference", "gtsrb_ig_norm_reference"]
+    + [f"{dataset}_{method}_p2" for dataset in ("mnist", "fashion_mnist")
+       for method in ("natural", "madry", "ig_norm", "ig_sum_norm", "cacr_wacr")]
+    + [f"{dataset}_{method}_wrn" for dataset in ("flower", "gtsrb") for method in ("natural", "madry", "art", "cacr_wacr")]
+    + [f"{dataset}_cacr_wacr_code" for dataset in ("mnist", "fashion_mnist", "gtsrb", "flower")]
+    + [f"flower_{method}" for method in ("trades", "advaat", "igr_trades")]
+    + [f"digits_{name}" for name in ("aat", "r2et", "input_gradient", "surrogate")])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def flags_are_defined():
+    if "dataset" not in cli.FLAGS:
+        cli.define_flags()
+
+
+@pytest.fixture(scope="module")
+def tiny_network():
+    """A rectified network of 16×16 images for each number of channels and classes."""
+    built = {}
+
+    def of(record):
+        key = record.image_shape[-1], record.num_classes
+        if key not in built:
+            built[key] = keras.Sequential([
+                layers.Input((16, 16, key[0])), layers.Rescaling(1 / record.bounds[1]),
+                layers.Conv2D(4, 5, strides=3, activation="relu"), layers.GlobalAveragePooling2D(), layers.Dense(key[1])])
+        return built[key]
+    return of
+
+
+def test_every_promised_flag_file_is_there():
+    assert sorted(set(PROMISED) - {path.stem for path in FILES}) == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_head_says_where_from_what_it_costs_and_how_to_run_it(path):
+    head = [line for line in path.read_text().splitlines() if line.startswith("#")]
+    assert head[-1] == f"# python scripts/train.py --flagfile=flags/{path.name} --model_dir=runs/{path.stem}"
+    text = " ".join(head)
+    assert "Costs" in text
+    assert path.stem.startswith("digits_") or "et al. 20" in text or "Wang and Kong 202" in text
+    assert path.stem.startswith("digits_") or "_p2" in path.stem and "cacr" in path.stem or "Should reach" in text
+    assert not any(word in text for word in ("METHODS", "DESIGN", "PITFALLS", "[I]"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_method_trains_with_the_files_settings(path, tiny_network):
+    settings = cli.read_settings(path)
+    assert path.stem.startswith(settings.dataset)
+    assert settings.model in models.BUILDERS
+    optimizers.build(settings.optimizer, settings.learning_rate, settings.learning_rate_boundaries)
+    assert len(settings.learning_rate_boundaries) == 0 or settings.learning_rate_boundaries[-1] < settings.steps
+    record = records.get(settings.dataset)
+    network = tiny_network(record)
+    model = experiment.build_model(network, settings.replace(attack_steps=1), record.bounds)
+    assert type(model) is objectives.get(settings.method)
+    span = record.bounds[1] - record.bounds[0]
+    assert 0 < settings.step_size <= settings.epsilon < span / 2
+    images = tf.constant(np.random.default_rng(0).uniform(*record.bounds, (2, *network.input_shape[1:])), tf.float32)
+    labels = tf.constant([1, 3], tf.int64)
+    perturbed = model.perturb(images, labels, model.start(images, tf.constant(0, tf.int64)))
+    assert float(tf.reduce_max(tf.abs(perturbed - images))) <= settings.epsilon * (1 + 1e-5)
+    terms = model.loss_terms(images, perturbed, labels)
+    assert tuple(terms) == model.terms
+    assert all(np.all(np.isfinite(value)) for value in terms.values())
+
+
+def test_every_method_has_a_flag_file_on_the_digits():
+    used = {cli.read_settings(path).method for path in FILES if path.stem.startswith("digits_")}
+    assert used == set(objectives.METHODS)
