@@ -38,8 +38,8 @@ def test_python_2_pickle(tmp_path):
     # What numpy wrote under Python 2: data as a byte string that Python 3 reads as text.
     data = b"".join(
         [
-            b"\x80\x02}q\x00(U\x06labelsq\x01cnumpy.core.multiarray\n_reconstruct\nq\x02cnumpy\nndarray\nq\x03"
-            b"K\x00\x85",
+            b"\x80\x02}q\x00(U\x06labelsq\x01cnumpy.core.multiarray\n_reconstruct\nq\x02cnumpy\nndarray\n"
+            b"q\x03K\x00\x85",
             b"U\x01b\x87Rq\x04(K\x01K\x03\x85cnumpy\ndtype\nq\x05U\x02u1K\x00K\x01\x87R(K\x03U\x01|NNN"
             b"J\xff\xff\xff\xff",
             b"J\xff\xff\xff\xffK\x00tb\x89U\x03\x01\xc8\xfftbu.",
