@@ -61,7 +61,7 @@ def test_every_promised_flag_file_is_there():
 def test_the_head_says_where_from_what_it_costs_and_how_to_run_it(path):
     head = [line for line in path.read_text().splitlines() if line.startswith("#")]
     assert head[-1] == f"# python scripts/train.py --flagfile=flags/{path.name} --model_dir=runs/{path.stem}"
-    text = " ".join(head)
+    text = " ".join(line[2:] for line in head)
     assert "Costs" in text
     assert path.stem.startswith("digits_") or "et al. 20" in text or "Wang and Kong 202" in text
     expected = "expect" in text if "reference" in path.stem else "Should reach" in text or "no paper has" in text
