@@ -156,7 +156,7 @@ class Settings:
     largest_radius: float = _setting(0.0, "search the smallest radius for epsilon and threshold up to this; 0: do not")
     budgets: list[str] = _setting([], "perturbation budgets of the upper bounds, as l2:0.1,linf:0.01; by default "
                                   "constraint:epsilon")
-    softplus_beta: float = _setting(10.0, "inverse temperature of the softplus network whose upper bounds are computed")
+    certify_softplus_beta: float = _setting(10.0, "inverse temperature of the softplus network whose upper bounds are computed")
     memory_limit: float = _setting(2.0, "memory for a block of a Jacobian, in GiB")
     blockwise: bool = _setting(False, "compute the l_inf bound of images of more than 3072 features column by column too")
     certificate_attack: int = _setting(0, "attack the bounds of this many images, the first correctly classified ones")

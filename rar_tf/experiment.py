@@ -13,13 +13,12 @@ import tensorflow as tf
 from absl import logging
 
 import rar_tf
-from rar_tf import config, distribution, export, models, objectives, optimizers
+from rar_tf import config, distribution, export, models, objectives, optimizers, results
 from rar_tf.callbacks import Checkpointing, StepLog
 from rar_tf.checkpoints import Checkpoints
 from rar_tf.config import Settings
 from rar_tf.data import loading, pipeline, records
 from rar_tf.errors import UsageError
-from rar_tf.evaluation import EvaluationSettings
 from rar_tf.files import atomic_write
 from rar_tf.monitoring import Monitor
 from rar_tf.training import RobustModel
@@ -165,21 +164,9 @@ def _monitor(run: Run, start_step: int, writer) -> Monitor:
         logging.warning("%s has no validation images: the monitored ones are training images", run.record.name)
         held_out = run.splits.train
     count = run.settings.eval_examples
-    return Monitor(run.folder, run.network, evaluation_settings(run.settings, run.record.bounds),
+    return Monitor(run.folder, run.network, results.evaluation_settings(run.settings, run.record.bounds),
                    run.settings.attack_ig_steps, records.to_pixels(run.record, held_out.images[:count]),
                    held_out.labels[:count], run.settings.eval_every, start_step, writer)
-
-
-def evaluation_settings(settings: Settings, bounds: tuple[float, float]) -> EvaluationSettings:
-    """Return what `rar_tf.evaluation` takes of a run's settings."""
-    attack = {name: getattr(settings, f"ifia_{name}") for name in (
-        "epsilon", "steps", "step_size", "k", "metric_k", "ig_steps", "objective", "measure", "restarts", "ball",
-        "reference")}
-    prediction = {f"pgd_{name}": getattr(settings, f"eval_pgd_{name}")
-                  for name in ("epsilon", "steps", "step_size", "restarts")}
-    return EvaluationSettings(bounds=bounds, attack=settings.attack, attribution=settings.attribution,
-                              protocol=settings.protocol, ig_chunk=settings.ig_chunk, seed=settings.seed,
-                              **attack, **prediction)
 
 
 def finish(run: Run, start_step: int, seconds: float, command: str = "") -> None:

@@ -162,7 +162,7 @@ def test_constant_network_is_not_certified(data, tmp_path):
     ("center_smoothing", {"confidence": 0.0}, "confidence must be between 0 and 1"),
     ("upper_bound", {"budgets": ["l1:0.1"]}, "budgets are l2:EPSILON"),
     ("upper_bound", {"budgets": ["l2:"]}, "budgets are l2:EPSILON"),
-    ("upper_bound", {"softplus_beta": 0.0}, "inverse temperature must be positive"),
+    ("upper_bound", {"certify_softplus_beta": 0.0}, "inverse temperature must be positive"),
 ])
 def test_mistakes_are_one_clear_line(network, data, tmp_path, method, changes, message):
     with pytest.raises(UsageError, match=message) as raised:

@@ -47,7 +47,7 @@ class UniformSmoothing:
         self.smoother = smoothing.Smoother(field, bound=self.bound, batch_size=min(settings.sample_batch, settings.num_samples))
         self.attack = None
         if self.attacks_left:
-            directions, _ = self._bounded(smooth_network(network, settings.softplus_beta), self.bound)
+            directions, _ = self._bounded(smooth_network(network, settings.certify_softplus_beta), self.bound)
             # Several restarts share a batch as long as it is no larger than a batch of samples.
             self.attack = attack.SmoothedMapAttack(
                 field, directions, k=settings.ifia_metric_k, restarts=settings.certificate_attack_restarts,
@@ -136,7 +136,7 @@ class UpperBound:
         self.settings, self.attacks_left, self.pictured = settings, settings.certificate_attack, None
         self.budgets = [_budget(text) for text in settings.budgets or [f"{settings.constraint}:{settings.epsilon}"]]
         self.groups = len(self.budgets)
-        self.network = smooth_network(network, settings.softplus_beta)
+        self.network = smooth_network(network, settings.certify_softplus_beta)
         field = attribution_field(self.network, settings.attribution, ig_steps=settings.certify_ig_steps)
         self.differentials = jacobian.Differentials(field, proportional=settings.attribution != "saliency")
         self.searches = {name: self._searches(name, field, bounds) for name, _ in self.budgets}
@@ -246,7 +246,7 @@ class UpperBound:
     def describe(self) -> str:
         s = self.settings
         return ("A bound of the linear model g(x + δ) = g(x) + Jδ of the softplus network (inverse temperature "
-                f"{s.softplus_beta:g}) with the trained weights, not of the network: rectifiers and max-pooling make maps "
+                f"{s.certify_softplus_beta:g}) with the trained weights, not of the network: rectifiers and max-pooling make maps "
                 "jump. Where d > 1000 the largest singular value is Lanczos' plus its residual norm, an upper bound as long "
                 "as Lanczos has met the largest one. `corrected_bound` and `exceeded` are observations.")
 

@@ -1,0 +1,59 @@
+"""docs/methods.md: it names every method, and its own-method example does what it says."""
+import re
+
+import numpy as np
+import pytest
+
+import rar_tf
+import tiny_networks
+from conftest import ROOT
+from gradcheck import check_parameter_gradient
+from rar_tf import config, experiment, objectives
+
+TEXT = (ROOT / "docs" / "methods.md").read_text()
+
+
+@pytest.fixture
+def own_method(monkeypatch):
+    """The example of the documentation, literally, under its registry line."""
+    code = next(block for block in re.findall(r"```python\n(.*?)```", TEXT, re.S) if "class GradientNorm" in block)
+    registration = re.search(r"^    (METHODS\[.*)$", TEXT, re.M).group(1)
+    assert len(code.splitlines()) + 1 < 40
+    monkeypatch.setattr(objectives, "METHODS", dict(objectives.METHODS))
+    names = {"__name__": "rar_tf.objectives.gradient_norm", "METHODS": objectives.METHODS}
+    exec(compile(code + registration, "docs/methods.md", "exec"), names)
+    return names["GradientNorm"]
+
+
+def test_every_method_and_every_setting_of_one_is_documented():
+    for name, method in objectives.METHODS.items():
+        assert f"`{name}`" in TEXT and f"`{method.__name__}`" in TEXT
+        assert getattr(rar_tf, method.__name__) is method
+    for name in re.findall(r"`--(\w+)", TEXT):
+        assert name in config.FIELDS or name == "flagfile"
+    for method in objectives.METHODS.values():
+        for term in method.terms:
+            assert f"`{term}`" in TEXT
+
+
+def test_every_option_of_a_method_is_a_setting():
+    for method in objectives.METHODS.values():
+        assert set(method.options()) <= set(config.FIELDS) | {"bounds"}
+
+
+def test_your_own_method_is_one_short_file_and_a_line(own_method, float64):
+    images, perturbed, labels = tiny_networks.batch()
+    check_parameter_gradient("gradient_norm", {"attribution_weight": 0.3}, images, perturbed, labels,
+                             network=tiny_networks.convolutional())
+
+
+def test_your_own_method_takes_its_settings_from_the_flags_and_trains(own_method):
+    settings = config.Settings(method="gradient_norm", attribution_weight=0.05, epsilon=0.1, attack_steps=3, step_size=0.05)
+    model = experiment.build_model(tiny_networks.convolutional("relu"), settings, (0.0, 1.0))
+    assert type(model) is own_method and model.attribution_weight == 0.05
+    images, _, labels = (value.numpy() for value in tiny_networks.batch(40))
+    model.compile("adam")
+    history = model.fit(images, labels, batch_size=20, epochs=20, verbose=0).history
+    assert set(own_method.terms) < set(history)
+    assert history["loss"][-1] < history["loss"][0]
+    assert np.isfinite(history["gradient"]).all()
