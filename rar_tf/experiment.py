@@ -20,6 +20,7 @@ from rar_tf.config import Settings
 from rar_tf.data import loading, pipeline, records
 from rar_tf.errors import UsageError
 from rar_tf.files import atomic_write
+from rar_tf.models.pooling import with_exact_pooling
 from rar_tf.monitoring import Monitor
 from rar_tf.training import RobustModel
 
@@ -103,6 +104,8 @@ def build(settings: Settings) -> Run:
         network = models.build(settings.model, record.image_shape, record.num_classes)
         if settings.init_from is not None:
             _initialise(network, settings.init_from)
+        if settings.jit_compile:
+            network = with_exact_pooling(network)
         model = build_model(network, settings, record.bounds)
         optimizer = optimizers.build(settings.optimizer, settings.learning_rate, settings.learning_rate_boundaries)
         model.compile(optimizer, jit_compile=settings.jit_compile)

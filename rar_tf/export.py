@@ -71,7 +71,7 @@ def load_keras(path: str | os.PathLike) -> keras.Model:
 
     Raises: UsageError where the file is missing, damaged, or needs code that safe mode refuses.
     """
-    import rar_tf.models  # registers the layers of this package's networks  # noqa: F401
+    import rar_tf.models.pooling  # registers the layers of this package's networks  # noqa: F401
     path = pathlib.Path(path)
     if not path.is_file():
         raise UsageError(f"{path}: no such .keras file")
