@@ -5,6 +5,8 @@ import tensorflow as tf
 
 from rar_tf.errors import UsageError
 
+_ALGORITHM = "philox"  # named, because what is chosen automatically differs between devices and with XLA
+
 
 class Ball(NamedTuple):
     """A neighbourhood of images.
@@ -25,13 +27,13 @@ def _per_image_norm(x):
 
 
 def _linf_start(images, epsilon, seed):
-    return images + epsilon * tf.random.stateless_uniform(tf.shape(images), seed, -1.0, 1.0, images.dtype)
+    return images + epsilon * tf.random.stateless_uniform(tf.shape(images), seed, -1.0, 1.0, images.dtype, alg=_ALGORITHM)
 
 
 def _l2_start(images, epsilon, seed):
-    normal = tf.random.stateless_normal(tf.shape(images), seed, dtype=images.dtype)
+    normal = tf.random.stateless_normal(tf.shape(images), seed, dtype=images.dtype, alg=_ALGORITHM)
     shape = tf.concat([tf.shape(images)[:1], tf.ones(images.shape.rank - 1, tf.int32)], 0)
-    uniform = tf.random.stateless_uniform(shape, seed + [0, 1], dtype=images.dtype)
+    uniform = tf.random.stateless_uniform(shape, seed + [0, 1], dtype=images.dtype, alg=_ALGORITHM)
     dimension = tf.cast(tf.reduce_prod(tf.shape(images)[1:]), images.dtype)
     return images + epsilon * tf.pow(uniform, 1.0 / dimension) * normal / _per_image_norm(normal)
 
