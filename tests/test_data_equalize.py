@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from rar_tf.data.equalize import equalize, equalize_batch
 
@@ -58,3 +59,9 @@ def test_equals_opencv_on_real_traffic_signs():
     if not path.exists():
         pytest.skip(f"no {path}")
     check_against_opencv(np.load(path)["images"][:200])
+
+
+def test_shape_is_known_in_a_pipeline_whatever_came_before():
+    equalize_batch(tf.zeros([2, 5, 4, 3], tf.uint8))
+    dataset = tf.data.Dataset.from_tensors(np.zeros([3, 8, 8, 1], np.uint8)).map(equalize_batch)
+    assert dataset.element_spec.shape == (3, 8, 8, 1)

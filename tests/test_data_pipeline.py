@@ -87,7 +87,7 @@ def test_shards_are_slices_of_the_global_batch():
 def test_online_augmentation_is_the_offline_one_in_epoch_0_and_fresh_later():
     record, split = make_record(examples_per_class=20), make_split()
     plan = augmentation.balance(split.labels, 4, 20, seed=9)
-    offline = prepare._images(split, plan, np.arange(80), 9)
+    offline = prepare.balanced_rows(split, plan, np.arange(80), prepare.augmenter((8, 8, 3), 9))
     np.testing.assert_array_equal(offline[~plan.augmented], split.images[plan.rows[~plan.augmented]])
     batches = collect(data.batches(record, split, 16, seed=9, steps=10, augment="online"))
     epochs = [np.concatenate([images for images, _ in batches[start : start + 5]]) for start in (0, 5)]

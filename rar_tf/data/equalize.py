@@ -24,7 +24,6 @@ def equalize(images: np.ndarray, chunk: int = 4096) -> np.ndarray:
     return result
 
 
-@tf.function(reduce_retracing=True)
 def equalize_batch(images: tf.Tensor) -> tf.Tensor:
     """Equalise a TensorFlow batch; for use in tf.data.
 
@@ -33,6 +32,11 @@ def equalize_batch(images: tf.Tensor) -> tf.Tensor:
     Returns:
       [N, H, W, C] uint8.
     """
+    return tf.ensure_shape(_equalize(images), images.shape)
+
+
+@tf.function(input_signature=[tf.TensorSpec([None, None, None, None], tf.uint8)])
+def _equalize(images):
     shape = tf.shape(images)
     total = shape[1] * shape[2]
     planes = tf.reshape(tf.transpose(tf.cast(images, tf.int32), [0, 3, 1, 2]), [-1, total])
@@ -44,5 +48,4 @@ def equalize_batch(images: tf.Tensor) -> tf.Tensor:
     table = tf.round(tf.cast(tf.cumsum(histogram, axis=-1) - first, tf.float32) * scale)
     table = tf.where(rest == 0, tf.range(256)[None], tf.cast(tf.clip_by_value(table, 0.0, 255.0), tf.int32))
     planes = tf.gather(tf.cast(table, tf.uint8), planes, batch_dims=1)
-    result = tf.transpose(tf.reshape(planes, [shape[0], shape[3], shape[1], shape[2]]), [0, 2, 3, 1])
-    return tf.ensure_shape(result, images.shape)
+    return tf.transpose(tf.reshape(planes, [shape[0], shape[3], shape[1], shape[2]]), [0, 2, 3, 1])

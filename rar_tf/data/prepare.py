@@ -168,12 +168,13 @@ def _append(path: pathlib.Path, train: Split, todo: augmentation.Balance, seed: 
     written = path.stat().st_size // size
     done = total if written == total else max(0, written // chunk - 1) * chunk
     bar = progress(done, total) if progress else None
+    augmented = augmenter(train.images.shape[1:], seed)
     with open(path, "r+b") as file:
         file.truncate(done * size)
         file.seek(done * size)
         for start in range(done, total, chunk):
             rows = np.arange(start, min(start + chunk, total))
-            file.write(np.ascontiguousarray(_images(train, todo, rows, seed)))
+            file.write(np.ascontiguousarray(balanced_rows(train, todo, rows, augmented)))
             file.flush()
             os.fsync(file.fileno())
             if bar is not None:
@@ -182,18 +183,25 @@ def _append(path: pathlib.Path, train: Split, todo: augmentation.Balance, seed: 
         bar.close()
 
 
-def _images(train: Split, todo: augmentation.Balance, rows: np.ndarray, seed: int) -> np.ndarray:
-    """Give these rows [B] of the plan: originals as they are, copies augmented as in epoch 0 of the online
-    augmentation."""
+def balanced_rows(train: Split, todo: augmentation.Balance, rows: np.ndarray,
+                  augmented: Callable) -> np.ndarray:
+    """Give these rows [B] of the plan: originals as they are, and copies by the function of `augmenter`."""
     images = train.images[todo.rows[rows]]
     copies = todo.augmented[rows]
     if copies.any():
-        with tf.device("CPU"):
-            indices = tf.constant(rows[copies], tf.int64)
-            images[copies] = _augmented(tf.constant(images[copies]), indices, seed).numpy()
+        images[copies] = augmented(images[copies], rows[copies])
     return images
 
 
-@tf.function(reduce_retracing=True)
-def _augmented(images, indices, seed):
-    return augmentation.augment(images, augmentation.draw(seed, 0, indices, images.shape[1]))
+def augmenter(image_shape: tuple[int, int, int], seed: int) -> Callable:
+    """Make the function (images [B, H, W, C] uint8, rows [B]) -> images of the online augmentation's epoch 0."""
+    signature = [tf.TensorSpec([None, *image_shape], tf.uint8), tf.TensorSpec([None], tf.int64)]
+
+    @tf.function(input_signature=signature)
+    def graph(images, rows):
+        return augmentation.augment(images, augmentation.draw(seed, 0, rows, image_shape[0]))
+
+    def augmented(images, rows):
+        with tf.device("CPU"):
+            return graph(tf.constant(images), tf.constant(rows, tf.int64)).numpy()
+    return augmented
