@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from rar_tf.errors import UsageError
 
-_ALGORITHM = "philox"  # named, because what is chosen automatically differs between devices and with XLA
+_ALGORITHM = "philox"  # named, because what is chosen automatically differs between devices; XLA's draws still differ
 
 
 class Ball(NamedTuple):
