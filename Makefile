@@ -15,7 +15,8 @@ $(VENV)/installed: setup.cfg pyproject.toml
 	@touch $@
 
 quickstart: install
-	$(BIN)/python scripts/quickstart.py
+	$(BIN)/python scripts/sweep.py --over=flagfile=flags/digits_natural.cfg,flags/digits_ig_sum_norm.cfg \
+		--output_dir=runs/quickstart
 
 test: install
 	$(BIN)/python -m pytest -q
