@@ -46,9 +46,10 @@ class StepLog(StepCallback):
       folder: the model directory.
       every: steps between two rows.
       batch_size: examples a step, for the examples a second.
+      writer: of TensorBoard events; None on a worker that is not to write, but to stop with the others.
     """
 
-    def __init__(self, folder, every: int, batch_size: int, start_step: int, writer: tf.summary.SummaryWriter):
+    def __init__(self, folder, every: int, batch_size: int, start_step: int, writer: tf.summary.SummaryWriter | None):
         super().__init__(start_step)
         self.path = pathlib.Path(folder) / "history.csv"
         self.every, self.batch_size, self.writer = every, batch_size, writer
@@ -56,7 +57,7 @@ class StepLog(StepCallback):
 
     def on_train_begin(self, logs=None):
         self.clock, self.clock_step = time.monotonic(), self.start_step
-        if self.path.exists():  # rows beyond the checkpoint will be made again
+        if self.writer is not None and self.path.exists():  # rows beyond the checkpoint will be made again
             with open(self.path, newline="") as file:
                 header, *rows = list(csv.reader(file)) or [[]]
             rows = [row for row in rows if len(row) == len(header) and int(row[0]) <= self.start_step]
@@ -74,10 +75,12 @@ class StepLog(StepCallback):
             if not math.isfinite(value):
                 raise TrainingDiverged(f"training diverged: {name} is {value} at step {self.step}; the last good "
                                        "checkpoint is kept (try a smaller learning rate)")
+        if self.writer is None:
+            return
         now = time.monotonic()
         speed = (self.step - self.clock_step) * self.batch_size / max(now - self.clock, 1e-9)
         self.clock, self.clock_step = now, self.step
-        row = {"step": self.step, **means, "learning_rate": float(self.model.optimizer.learning_rate)}
+        row = {"step": self.step, **means, "learning_rate": float(tf.convert_to_tensor(self.model.optimizer.learning_rate))}
         with open(self.path, "a", newline="") as file:
             writer = csv.DictWriter(file, row)
             if file.tell() == 0:
@@ -90,16 +93,23 @@ class StepLog(StepCallback):
 
 
 class Checkpointing(StepCallback):
-    """Write checkpoints, and stop after one when the process is asked to end (SIGTERM)."""
+    """Write checkpoints, and stop after one when the process is asked to end (SIGTERM).
 
-    def __init__(self, checkpoints: Checkpoints, every: int, start_step: int):
+    Args:
+      checkpoints: where to.
+      every: steps between two of them.
+      write: whether this process is the one that writes.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, every: int, start_step: int, write: bool = True):
         super().__init__(start_step)
-        self.checkpoints, self.every = checkpoints, every
-        self.asked_to_stop = False
+        self.checkpoints, self.every, self.write = checkpoints, every, write
+        self.signalled = False
+        self.stop_agreed: bool | None = None  # what all workers agreed on; None where there is but one
 
     def on_train_begin(self, logs=None):
         try:
-            self.former = signal.signal(signal.SIGTERM, self._ask)
+            self.former = signal.signal(signal.SIGTERM, self._signal)
         except ValueError:  # not in the main thread: signals are somebody else's
             self.former = None
 
@@ -109,15 +119,21 @@ class Checkpointing(StepCallback):
 
     def on_step(self, previous, step, logs):
         last = step == self.params["steps"] + self.start_step
-        if not (passed(self.every, previous, step) or last or self.asked_to_stop):
+        stop = self.signalled if self.stop_agreed is None else self.stop_agreed
+        if not (passed(self.every, previous, step) or last or stop):
             return
         if not all(math.isfinite(float(value)) for value in logs.values()):
             raise TrainingDiverged(f"training diverged: the loss is no number at step {step}; the last good checkpoint "
                                    "is kept (try a smaller learning rate)")
-        self.checkpoints.save(step)
-        if self.asked_to_stop and not last:
+        if self.write:
+            try:
+                self.checkpoints.save(step)
+            except OSError as error:
+                raise UsageError(f"cannot write the checkpoint of step {step} to {self.checkpoints.folder}: "
+                                 f"{error.strerror or error}; the last good checkpoint is kept") from error
+        if stop and not last:
             logging.warning("stopped at step %d with a checkpoint; the same command goes on from there", step)
             self.model.stop_training = True
 
-    def _ask(self, *_):
-        self.asked_to_stop = True
+    def _signal(self, *_):
+        self.signalled = True

@@ -7,6 +7,7 @@ import zipfile
 import zlib
 
 import numpy as np
+import tensorflow as tf
 from absl import logging
 
 from rar_tf.files import atomic_write
@@ -38,7 +39,7 @@ class Checkpoints:
 
     def save(self, step: int) -> None:
         """Write the variables as the checkpoint of `step`, then remove the ones beyond `keep`."""
-        arrays = {f"{i:05d}": np.asarray(variable) for i, variable in enumerate(self.variables)}
+        arrays = {f"{i:05d}": tf.convert_to_tensor(variable).numpy() for i, variable in enumerate(self.variables)}
         with atomic_write(self.path(step)) as temporary:
             np.savez(temporary, **arrays)
         for old in self.steps()[:-self.keep]:
@@ -50,7 +51,7 @@ class Checkpoints:
         A damaged one is passed over with a warning.
         """
         for partial in self.folder.glob(".partial-*"):
-            partial.unlink()
+            partial.unlink(missing_ok=True)
         for step in reversed(self.steps()):
             try:
                 with np.load(self.path(step), allow_pickle=False) as file:

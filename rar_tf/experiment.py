@@ -40,6 +40,11 @@ class Run:
         return pathlib.Path(self.settings.model_dir)
 
     @property
+    def writes(self) -> bool:
+        """Whether this process writes the run's files."""
+        return distribution.is_chief(self.strategy)
+
+    @property
     def network(self) -> keras.Model:
         return self.model.network
 
@@ -64,13 +69,16 @@ def train(settings: Settings, *, command: str = "", read_settings=None, verbose:
         config.check_same_run(read_settings(folder / "flags.cfg"), settings, str(folder))
     run = build(settings)
     start_step = run.checkpoints.restore()
-    _claim(folder, settings)
+    if run.writes:
+        _claim(folder, settings)
     if start_step < settings.steps:
         if not _fit(run, start_step, verbose):
             return run
     elif start_step > settings.steps:
         raise UsageError(f"{folder} has been trained for {start_step} steps already, more than --steps={settings.steps}")
-    finish(run, start_step, time.monotonic() - began, command)
+    if run.writes:
+        finish(run, start_step, time.monotonic() - began, command)
+    distribution.wait_for_all(run.strategy)
     return run
 
 
@@ -110,7 +118,9 @@ def build(settings: Settings) -> Run:
         optimizer = optimizers.build(settings.optimizer, settings.learning_rate, settings.learning_rate_boundaries)
         model.compile(optimizer, jit_compile=settings.jit_compile)
         optimizer.build(network.trainable_variables)
-    state = [*network.variables, *optimizer.variables, *(v for metric in model.metrics for v in metric.variables)]
+    state = [*network.variables, *optimizer.variables]
+    if settings.strategy != "multi_worker":  # to read a metric there, all workers would have to
+        state += [variable for metric in model.metrics for variable in metric.variables]
     checkpoints = Checkpoints(pathlib.Path(settings.model_dir) / "checkpoints", state, settings.keep)
     return Run(settings, record, splits, model, strategy, checkpoints)
 
@@ -145,18 +155,22 @@ def _claim(folder, settings):
 
 def _fit(run: Run, start_step: int, verbose) -> bool:
     """Train from a step to the end; return False where the run was asked to stop on the way."""
-    settings = run.settings
+    settings, steps = run.settings, run.settings.steps - start_step
     augment = run.record.augment if settings.augment == "auto" else settings.augment
-    batches = pipeline.batches(run.record, run.splits.train, settings.batch_size, seed=settings.seed,
-                               start_step=start_step, steps=settings.steps - start_step,
-                               augment=None if augment == "none" else augment)
-    writer = tf.summary.create_file_writer(str(run.folder / "tensorboard"))
-    log = StepLog(run.folder, settings.log_every, settings.batch_size, start_step, writer)
-    checkpointing = Checkpointing(run.checkpoints, settings.checkpoint_every, start_step)
-    callbacks = [log, checkpointing, _monitor(run, start_step, writer)]
-    run.model.fit(batches, epochs=1, steps_per_epoch=settings.steps - start_step, verbose=verbose, shuffle=False,
-                  callbacks=callbacks)
-    writer.close()
+
+    def make_batches(index, count):
+        return pipeline.batches(run.record, run.splits.train, settings.batch_size, seed=settings.seed, steps=steps,
+                                start_step=start_step, augment=None if augment == "none" else augment,
+                                shard=(index, count))
+
+    writer = tf.summary.create_file_writer(str(run.folder / "tensorboard")) if run.writes else None
+    checkpointing = Checkpointing(run.checkpoints, settings.checkpoint_every, start_step, run.writes)
+    callbacks = [StepLog(run.folder, settings.log_every, settings.batch_size, start_step, writer), checkpointing]
+    if run.writes:
+        callbacks.append(_monitor(run, start_step, writer))
+    distribution.fit(run.model, run.strategy, make_batches, start_step, steps, callbacks, verbose)
+    if writer is not None:
+        writer.close()
     return checkpointing.step == settings.steps
 
 

@@ -131,7 +131,13 @@ class RobustModel(keras.Model):
     # What Keras calls.
 
     def compile(self, *args, jit_compile: bool = False, **kwargs):
-        """As `keras.Model.compile`, with XLA off unless asked for: its second-order gradients of max-pool are wrong."""
+        """As `keras.Model.compile`, with XLA off unless asked for.
+
+        Raises: UsageError for XLA with a Keras max-pool, whose second-order gradients XLA gets wrong.
+        """
+        if jit_compile and any(type(layer) is keras.layers.MaxPooling2D for layer in self.network._flatten_layers()):
+            raise UsageError("XLA's second-order gradients of max-pool are wrong: train "
+                             "rar_tf.models.pooling.with_exact_pooling(network), or leave jit_compile off")
         super().compile(*args, jit_compile=jit_compile, **kwargs)
 
     def train_step(self, data):

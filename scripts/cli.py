@@ -2,6 +2,7 @@
 import os
 import pathlib
 import sys
+import tempfile
 import typing
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -143,9 +144,32 @@ def _parse(argv):
         _fail(error)
 
 
+_NOISE = ("All log messages before absl::InitializeLog()", "oneDNN custom operations are on", "rebuild TensorFlow with",
+          "Could not find cuda drivers", "optimized to use available CPU instructions", "failed call to cuInit")
+
+
+def _import_tensorflow():
+    """Import TensorFlow without the lines that its C++ prints on every machine without a GPU; others are shown."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            import tensorflow  # noqa: F401
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            file.seek(0)
+            for line in file.read().decode(errors="replace").splitlines():
+                if not any(noise in line for noise in _NOISE):
+                    print(line, file=sys.stderr)
+
+
 def _guarded(main):
+    _import_tensorflow()
     logging.use_absl_handler()
-    logging.set_verbosity(FLAGS.verbosity)
+    if not FLAGS["verbosity"].present:  # absl's own default is to tell everything
+        logging.set_verbosity(logging.WARNING)
     try:
         return main()
     except UsageError as error:
