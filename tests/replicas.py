@@ -14,7 +14,7 @@ from rar_tf import objectives, optimizers
 from rar_tf.data import pipeline, records, splits
 
 SETTINGS = {"epsilon": 0.1, "step_size": 0.04, "steps": 3, "weight_decay": 1e-3, "seed": 5, "ig_steps": 4,
-            "attack_ig_steps": 2}
+            "attack_ig_steps": 2, "top_k": 8}
 RECORD = records.Record("toy", (8, 8, 1), 4, (0.0, 1.0))
 RANDOM = np.random.RandomState(0)
 DATA = splits.Split(RANDOM.uniform(0, 1, [64, 8, 8, 1]).astype(np.float32), RANDOM.randint(0, 4, 64))

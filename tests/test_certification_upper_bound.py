@@ -82,7 +82,7 @@ def test_linear_network_has_a_constant_saliency_map():
     found = jacobian_of(network, "integrated_gradients", pixels)
     np.testing.assert_allclose(found.dense(), np.diag(weights.numpy()[:, 0]), atol=1e-6)
     assert jacobian.dense_norm(found.dense())[0] == pytest.approx(np.abs(weights.numpy()[:, 0]).max(), rel=1e-5)
-    assert np.abs(upper_bound.linearity_residual(found, np.eye(6))).max() < 1e-5
+    assert np.abs(upper_bound.linearity_residual(found, found, np.eye(6))).max() < 1e-5
     assert upper_bound.diagonal_dominance(found.dense())["dominant_rows"] == 1
 
 
@@ -110,15 +110,17 @@ def test_max_pooling_makes_attributions_jump():
     """A saliency map behind a max-pool is not continuous, softplus or not: the linear model knows nothing of a switch."""
     found = jacobian_of(build(layers.MaxPooling2D(2)), "saliency", image())
     deltas = 1e-2 * np.random.default_rng(0).normal(size=(8, 64))
-    switching = upper_bound.linearity_residual(found, deltas)
-    smooth = upper_bound.linearity_residual(jacobian_of(build(layers.AveragePooling2D(2)), "saliency", image()), deltas)
+    switching = upper_bound.linearity_residual(found, found, deltas)
+    averaged = jacobian_of(build(layers.AveragePooling2D(2)), "saliency", image())
+    smooth = upper_bound.linearity_residual(averaged, averaged, deltas)
     assert switching.max() > 10 * smooth.max()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_lanczos_agrees_with_the_full_decomposition(network, kind):
     found = jacobian_of(network, kind, image())
-    full, _ = jacobian.dense_norm(found.dense())
+    full = np.linalg.svd(found.dense().astype(np.float64), compute_uv=False)[0]
+    assert jacobian.dense_norm(found.dense())[0] == pytest.approx(full, rel=1e-9)
     sigma, high, vector = jacobian.lanczos_norm(found)
     assert sigma == pytest.approx(full, rel=1e-4)
     assert sigma * (1 - 1e-6) <= full * (1 + 1e-5) and high >= full * (1 - 1e-5)
@@ -209,7 +211,7 @@ def test_constrained_estimate_lies_between_its_start_and_the_bound(norm_p):
 def test_block_size_follows_the_memory_limit(network):
     small = jacobian.block_size(network, (8, 8, 1), 10, 1e6)
     large = jacobian.block_size(network, (8, 8, 1), 10, 4e6)
-    assert small >= 1 and large >= 3 * small
+    assert small >= 1 and large >= 2 * small
     assert jacobian.block_size(network, (8, 8, 1), 10, 1.0) == 1
     with pytest.raises(UsageError, match="memory_limit"):
         jacobian.block_size(network, (8, 8, 1), 10, 0)

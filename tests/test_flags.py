@@ -1,4 +1,4 @@
-"""Every flag file: it parses, its head says what a reader needs, and its method trains on tiny images with its settings."""
+"""Every flag file: it parses, its head says what a reader needs, its method runs on tiny images with its settings."""
 import sys
 
 import keras
@@ -16,8 +16,8 @@ from rar_tf import experiment, models, objectives, optimizers  # noqa: E402
 from rar_tf.data import records  # noqa: E402
 
 FILES = sorted((ROOT / "flags").glob("*.cfg"))
-METHODS = ("natural", "madry", "ig_norm", "ig_sum_norm", "cacr_wacr", "trades", "mart", "igr_at", "igr_trades", "igr_mart",
-           "art", "advaat", "ssr")
+METHODS = ("natural", "madry", "ig_norm", "ig_sum_norm", "cacr_wacr", "trades", "mart", "igr_at", "igr_trades",
+           "igr_mart", "art", "advaat", "ssr")
 PROMISED = (
     [f"{dataset}_{method}" for dataset in ("digits", "mnist", "fashion_mnist") for method in METHODS]
     + [f"cifar10_{method}" for method in METHODS if method != "cacr_wacr"]
@@ -26,7 +26,8 @@ PROMISED = (
     + ["gtsrb_ig_sum_norm_reference", "gtsrb_ig_norm_reference"]
     + [f"{dataset}_{method}_p2" for dataset in ("mnist", "fashion_mnist")
        for method in ("natural", "madry", "ig_norm", "ig_sum_norm", "cacr_wacr")]
-    + [f"{dataset}_{method}_wrn" for dataset in ("flower", "gtsrb") for method in ("natural", "madry", "art", "cacr_wacr")]
+    + [f"{dataset}_{method}_wrn" for dataset in ("flower", "gtsrb")
+       for method in ("natural", "madry", "art", "cacr_wacr")]
     + [f"{dataset}_cacr_wacr_code" for dataset in ("mnist", "fashion_mnist", "gtsrb", "flower")]
     + [f"flower_{method}" for method in ("trades", "advaat", "igr_trades")]
     + [f"digits_{name}" for name in ("aat", "r2et", "input_gradient", "surrogate")])
@@ -48,7 +49,8 @@ def tiny_network():
         if key not in built:
             built[key] = keras.Sequential([
                 layers.Input((16, 16, key[0])), layers.Rescaling(1 / record.bounds[1]),
-                layers.Conv2D(4, 5, strides=3, activation="relu"), layers.GlobalAveragePooling2D(), layers.Dense(key[1])])
+                layers.Conv2D(4, 5, strides=3, activation="relu"), layers.GlobalAveragePooling2D(),
+                layers.Dense(key[1])])
         return built[key]
     return of
 

@@ -1,4 +1,4 @@
-"""Every method: parameter gradients against finite differences, batches against single samples, adversaries that climb."""
+"""Every method: parameter gradients against finite differences, batches against samples, adversaries that climb."""
 import numpy as np
 import pytest
 import tensorflow as tf

@@ -53,7 +53,8 @@ def test_proposition_1_cosine_is_about_the_consistency_of_activations():
     generator = np.random.default_rng(0)
     pixels, units = 400, 20_000
     network = keras.Sequential([layers.Input((20, 20, 1)), layers.Flatten(),
-                                layers.Dense(units, activation="relu", use_bias=False), layers.Dense(1, use_bias=False)])
+                                layers.Dense(units, activation="relu", use_bias=False),
+                                layers.Dense(1, use_bias=False)])
     weights = generator.normal(size=(pixels, units))
     network.set_weights([weights, generator.normal(size=(units, 1))])
     found, expected = [], []

@@ -1,9 +1,13 @@
 """The ensemble behind attack="auto": the worst case over several attribution attacks, plain IFIA among them.
 
-One attack that fails does not show that attributions are robust: a short adversarial training can make the softplus
-surrogate useless to the top-k objective. Each member differs from plain IFIA in its objective, in the inverse temperature of
-its surrogate or in how it steps, and every metric takes its minimum over all of them, so that the ensemble never scores
-above plain IFIA.
+One attack that fails does not show that attributions are robust. Each member differs from plain IFIA in its objective, in the
+inverse temperature of its surrogate and in how it steps, and every metric takes its minimum over all of them, so that
+the ensemble never scores above plain IFIA.
+
+The members were chosen on training images of a briefly, adversarially trained MNIST network, out of the objectives top-k, Kendall,
+cosine and mass centre, inverse temperatures 1, 10, 50 and 200, and starts at and beside the image: the Kendall objective on
+a sharp surrogate carries Kendall and Spearman, the cosine objective the cosine, the top-k intersection and Kendall over
+the support; a third member lowered no mean by more than 0.01.
 """
 import dataclasses
 from typing import NamedTuple
@@ -22,14 +26,14 @@ class Member(NamedTuple):
     objective: str
     beta: float = 1.0
     sharpness: float = 1.0
-    reach: float = 8.0
+    reach: float = 8.0  # four and sixteen were no better
 
     @property
     def name(self) -> str:
         return f"{self.objective}_beta{self.beta:g}"
 
 
-MEMBERS = (Member("kendall", beta=1.0), Member("kendall", beta=10.0), Member("cosine", beta=10.0))
+MEMBERS = (Member("kendall", beta=50.0, sharpness=3.0), Member("cosine", beta=10.0))
 
 # Every score whose minimum over all iterates an ensemble reports.
 TRACKED = ("kendall", "topk_intersection", "spearman", "cosine", "kendall_support")

@@ -36,7 +36,7 @@ class SmoothedMapAttack:
       field: the bounded field that is certified; scores every iterate.
       directions: the field whose gradient is followed, a softplus surrogate's; ReLU maps have next to none.
       k: features in the top-k objective. samples: common random numbers of the smoothed map.
-      restarts_at_once: starts in one batch.
+      restarts_at_once: most starts in one batch.
 
     Raises: UsageError for an unknown objective.
     """
@@ -45,7 +45,9 @@ class SmoothedMapAttack:
                  step_size: float = 0.1, restarts: int = 20, restarts_at_once: int = 5, objective: str = "top_k"):
         if objective not in OBJECTIVES:
             raise UsageError(f"unknown objective {objective!r}; known: {', '.join(OBJECTIVES)}")
-        self.restarts, self.restarts_at_once, self.samples = restarts, min(restarts_at_once, restarts), samples
+        batches = -(-restarts // restarts_at_once)
+        self.restarts, self.samples = restarts, samples
+        self.restarts_at_once = -(-restarts // batches)  # batches of nearly equal size, so that few starts are wasted
 
         def smoothed(of, points, label, noise):
             """Means of field `of` over the common noise. Shape: points [R, H, W, C], noise [S, H, W, C] -> [R, d]."""

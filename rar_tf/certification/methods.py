@@ -178,9 +178,10 @@ class UpperBound:
         attacked, self.attacks_left = self.attacks_left > 0, self.attacks_left - 1
         if matrix is not None and self.pictured is None:
             self.pictured = _picture(matrix)
+        linear = operator if matrix is None else jacobian.aslinearoperator(matrix.astype(np.float64))
         rows = []
         for name, epsilon in self.budgets:
-            row = {**facts, **self._bounds(operator, facts, vector, cuts, margins, name, epsilon)}
+            row = {**facts, **self._bounds(operator, linear, facts, vector, cuts, margins, name, epsilon)}
             if attacked:
                 row.update(self._observed(image, label, index, name, epsilon, row))
             rows.append(row)
@@ -207,7 +208,7 @@ class UpperBound:
                          xi_probable_factor=jacobian.lanczos_factor(size, self.settings.confidence))
         return {**facts, "dense": int(matrix is not None)}, vector, matrix
 
-    def _bounds(self, operator, facts, vector, cuts, margins, name, epsilon):
+    def _bounds(self, operator, linear, facts, vector, cuts, margins, name, epsilon):
         size, norm, xi = operator.shape[0], facts["attribution_norm"], facts["xi"]
         norm_p = 2.0 if name == "l2" else np.inf
         at_one = upper_bound.euclidean_bound(xi, 1.0, size, norm_p=norm_p, gram_sum=facts.get("gram_sum"))
@@ -224,10 +225,10 @@ class UpperBound:
         row["plus_keeps_label"] = int(upper_bound.keeps_label(extreme, cuts, margins))
         row["minus_keeps_label"] = int(upper_bound.keeps_label(-extreme, cuts, margins))
         if np.all(margins > 0):
-            row["constrained_estimate"] = upper_bound.constrained_estimate(operator, extreme, cuts, margins, epsilon,
+            row["constrained_estimate"] = upper_bound.constrained_estimate(linear, extreme, cuts, margins, epsilon,
                                                                            norm_p=norm_p, steps=10)
         deltas = upper_bound.random_deltas(4, size, epsilon, norm_p=norm_p, seed=self.settings.seed)
-        residual = upper_bound.linearity_residual(operator, deltas)
+        residual = upper_bound.linearity_residual(operator, linear, deltas)
         return {**row, "residual_mean": float(residual.mean()), "residual_max": float(residual.max())}
 
     def _observed(self, image, label, index, name, epsilon, row):

@@ -15,7 +15,7 @@ from absl import logging
 from rar_tf.certification import methods, plots
 from rar_tf.config import Settings
 from rar_tf.errors import UsageError
-from rar_tf.evaluation import check_images, fingerprint, statistics
+from rar_tf.evaluation import fingerprint, statistics
 from rar_tf.files import atomic_write
 from rar_tf.results import Results, read_json, read_rows, shard_folder, shard_slice, write_json
 
@@ -41,7 +41,7 @@ def certify(network, images: np.ndarray, labels: np.ndarray, settings: Settings,
     Raises: UsageError for settings that make no sense, images out of range, or a folder of another certification.
     """
     images, labels = np.asarray(images, np.float32), np.asarray(labels)
-    check_images(images, labels, bounds)
+    _check_images(images, labels, bounds)
     if settings.num_samples < 1 or settings.sample_batch < 1:
         raise UsageError("num_samples and sample_batch must be at least 1")
     maker = methods.make(network, settings, bounds)
@@ -67,8 +67,15 @@ def certify(network, images: np.ndarray, labels: np.ndarray, settings: Settings,
             np.savez_compressed(temporary, **maker.pictured)
     summary = _finish(target, rows, {**record, "guarantee": maker.describe()})
     if target != folder:
-        return merge(folder, maker.columns) or summary
+        return merge(folder) or summary
     return summary
+
+
+def _check_images(images, labels, bounds):
+    if images.ndim != 4 or labels.shape != images.shape[:1] or len(images) == 0:
+        raise UsageError(f"images must be [N, H, W, C] and labels [N], got {images.shape} and {labels.shape}")
+    if not np.isfinite(images).all() or images.min() < bounds[0] or images.max() > bounds[1]:
+        raise UsageError(f"images must be finite and in the pixel range {bounds[0]:g} … {bounds[1]:g}")
 
 
 def _spend(maker, rows):
@@ -139,13 +146,15 @@ def _key(row):
     return tuple((name, row[name]) for name in ("radius", "linf", "epsilon") if name in row)
 
 
-def merge(folder, columns: list[str]) -> dict | None:
+def merge(folder) -> dict | None:
     """Put the finished parts of a folder together; None while some are not finished.
 
     Raises: UsageError where the parts belong to different certifications.
     """
     folder = pathlib.Path(folder)
     parts = sorted(folder.glob("shard-*-of-*"), key=lambda path: int(path.name.split("-")[1]))
+    if not parts:
+        raise UsageError(f"{folder} holds no shard-i-of-n folders to merge")
     count = int(parts[0].name.split("-")[3])
     if len(parts) < count or not all((part / "summary.json").is_file() for part in parts):
         return None
@@ -158,7 +167,8 @@ def merge(folder, columns: list[str]) -> dict | None:
     for name in ("examples.csv", "settings.json"):
         (folder / name).unlink(missing_ok=True)
     record = {**records[0], "shard": f"0/1, from {count} parts"}
-    Results(folder, record, [*COMMON, *columns, "seconds"]).append(rows, None)
+    columns = (parts[0] / "examples.csv").read_text().split("\n")[0].split(",")
+    Results(folder, record, columns).append(rows, None)
     if (parts[0] / "jacobian.npz").is_file():
         with atomic_write(folder / "jacobian.npz") as temporary:
             temporary.write_bytes((parts[0] / "jacobian.npz").read_bytes())

@@ -88,9 +88,13 @@ def corrected_bound(jacobian, xi: float, direction: np.ndarray, epsilon: float) 
     return corrected, corrected / (xi * epsilon) if xi > 0 else 1.0
 
 
-def linearity_residual(jacobian, deltas: np.ndarray) -> np.ndarray:
-    """Return η = ‖g(x + δ) − g(x) − Jδ‖ of each δ (Fig. 3). Shape: [n, d] -> [n]."""
-    return np.linalg.norm(jacobian.change(deltas) - jacobian.forward(deltas), axis=1)
+def linearity_residual(jacobian, linear, deltas: np.ndarray) -> np.ndarray:
+    """Return η = ‖g(x + δ) − g(x) − Jδ‖ of each δ (Fig. 3). Shape: [n, d] -> [n].
+
+    Args:
+      linear: J as an operator, `jacobian` itself or its matrix.
+    """
+    return np.linalg.norm(jacobian.change(deltas) - np.stack([linear.matvec(delta) for delta in deltas]), axis=1)
 
 
 def random_deltas(count: int, dimension: int, epsilon: float, *, norm_p: float, seed: int) -> np.ndarray:

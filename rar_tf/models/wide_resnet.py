@@ -69,7 +69,9 @@ def _pre_activation_block(x, channels, stride, name):
 
 def _basic_block(x, channels, stride, name):
     same = x.shape[-1] == channels and stride == 1
-    shortcut = x if same else _normalise(_convolution(x, channels, 1, stride, f"{name}_shortcut"), f"{name}_shortcut_norm")
+    shortcut = x
+    if not same:
+        shortcut = _normalise(_convolution(x, channels, 1, stride, f"{name}_shortcut"), f"{name}_shortcut_norm")
     y = _normalise(_convolution(x, channels, 3, stride, f"{name}_conv1"), f"{name}_norm1", activate=True)
     y = _normalise(_convolution(y, channels, 3, 1, f"{name}_conv2"), f"{name}_norm2")
     return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([y, shortcut]))

@@ -13,8 +13,8 @@ class ART(Madry):
     """Minimise l_y(x') + λ·softplus(d(g^y, x) − d(g^{i*}, x)) at the x' that maximises the second term.
 
     g^i is the gradient of logit i at x' of the network's softplus surrogate, d = 1 − cosine, i* the strongest wrong
-    class at x'. So the true class's saliency map shall look like the clean image, more than the rival's does. (The paper
-    prints g(x), which the adversary could not change.)
+    class at x'. So the true class's saliency map shall look like the clean image, more than the rival's does. (The
+    print has g(x), which the adversary could not change.)
 
     Args:
       attribution_weight: λ.

@@ -25,7 +25,7 @@ class CacrWacr(Madry):
       wacr_weight: L_WACR's own weight.
       variant: "paper", or "code" for what the authors' programs do: ΔA of the log-probability, and the most confusing
         class chosen anew at every point of the path.
-      delta_attribution: "path" for ΔA = IG(x→x'), "difference" for IG(0→x') − IG(0→x), which Eq. (8) takes to be the same.
+      delta_attribution: "path" for ΔA = IG(x→x'), "difference" for IG(0→x') − IG(0→x); Eq. (8) takes them to be equal.
       attribution_scale: factor of u_T and u_N before the softmax. Unscaled, attributions of a probability are so small
         that L_CACR is about half their variance, 1e-7 to 1e-5.
       cacr_limit: where KL(U‖P_T), in nats, stops paying: −KL(U‖P_T) has no lower bound. Only scaled ones get there.

@@ -34,7 +34,7 @@ class AttributionMatching(RobustModel):
         self.ig_steps, self.attack_ig_steps, self.ig_chunk = ig_steps, attack_ig_steps, ig_chunk
 
     def attribution_change(self, images: tf.Tensor, labels: tf.Tensor, steps: int):
-        """Return perturbed images [B, H, W, C] -> weight · dissimilarity of their attribution from the images' own [B]."""
+        """Return perturbed images [B, H, W, C] -> weight · dissimilarity of their attributions and the images' [B]."""
         target = Target(self.network, labels)
         clean = integrated_gradients(target, images, steps=steps, chunk=self.ig_chunk)
         return lambda perturbed: self.attribution_weight * self.dissimilarity(

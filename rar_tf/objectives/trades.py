@@ -30,7 +30,7 @@ class TRADES(RobustModel):
     def start(self, images: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         seed = randomness.step_seed(self.seed, step, START)
         noise = randomness.for_replica(
-            lambda zeros: tf.random.stateless_normal(tf.shape(zeros), seed, dtype=zeros.dtype), images)
+            lambda zeros: tf.random.stateless_normal(tf.shape(zeros), seed, dtype=zeros.dtype, alg="philox"), images)
         return images + _NOISE * (self.bounds[1] - self.bounds[0]) * noise
 
     def adversary(self, images: tf.Tensor, labels: tf.Tensor):
