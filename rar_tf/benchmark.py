@@ -1,0 +1,83 @@
+"""How fast a training method runs, beside the machine's own matrix products in the same run."""
+import resource
+import time
+from typing import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rar_tf import experiment, models, optimizers
+from rar_tf.attributions import gradient
+from rar_tf.config import Settings
+from rar_tf.data import records
+from rar_tf.models.pooling import with_exact_pooling
+
+
+def seconds(function: Callable[[], object], repeats: int) -> float:
+    """Return the median time of a call, in seconds, after one call that is not counted."""
+    times = []
+    for _ in range(repeats + 1):
+        began = time.perf_counter()
+        tf.nest.map_structure(lambda value: value.numpy(), function())
+        times.append(time.perf_counter() - began)
+    return float(np.median(times[1:]))
+
+
+def matrix_product_peak(repeats: int = 5, size: int = 2048) -> float:
+    """Return the rate of float32 matrix products, in operations a second."""
+    matrix = tf.random.stateless_normal([size, size], [0, 0])
+    product = tf.function(lambda: tf.reduce_sum(tf.matmul(matrix, matrix)))
+    return 2 * size ** 3 / seconds(product, repeats)
+
+
+def forward_operations(network: keras.Model) -> int:
+    """Return the operations of the convolutions and dense layers in one image's forward pass."""
+    total = 0
+    for layer in network._flatten_layers():
+        if isinstance(layer, keras.layers.Conv2D):
+            total += 2 * int(np.prod(layer.kernel.shape)) * int(np.prod(layer.output.shape[1:3]))
+        elif isinstance(layer, keras.layers.Dense):
+            total += 2 * int(np.prod(layer.kernel.shape))
+    return total
+
+
+def measure(settings: Settings, repeats: int = 3) -> dict:
+    """Time one method: its attack gradient, its attack and its training step on given perturbed images.
+
+    Shares of the peak are given for IG-NORM and IG-SUM-NORM without a closed form, by the operations that they need at
+    the least: (4m'+2)·F·B for the gradient of the adversary, (6m+3)·F·B for the training step, F those of a forward pass.
+
+    Returns: seconds of each, examples a second of a whole step, the process's peak memory in GiB and the settings.
+    """
+    record = records.get(settings.dataset, bounds=settings.pixel_range, image_size=settings.image_size)
+    keras.utils.set_random_seed(settings.seed)
+    network = models.build(settings.model, record.image_shape, record.num_classes)
+    model = experiment.build_model(with_exact_pooling(network) if settings.jit_compile else network, settings,
+                                   record.bounds)
+    model.compile(optimizers.build(settings.optimizer, settings.learning_rate[:1], []))
+    low, high = record.bounds
+    images = tf.random.stateless_uniform([settings.batch_size, *record.image_shape], [1, 2], low, high)
+    labels = tf.random.stateless_uniform([settings.batch_size], [1, 3], 0, record.num_classes, tf.int64)
+    perturbed = tf.clip_by_value(model.ball.start(images, settings.epsilon, [1, 4]), low, high)
+
+    def compiled(function):
+        return tf.function(function, jit_compile=settings.jit_compile)
+
+    found = {"peak_operations_per_second": matrix_product_peak(), "forward_operations": forward_operations(network)}
+    if model.adversary(images, labels) is not None:
+        climb = compiled(lambda: gradient(model.adversary(images, labels), perturbed))
+        found["attack_gradient_seconds"] = seconds(climb, repeats)
+        found["attack_seconds"] = seconds(compiled(lambda: model.perturb(images, labels, perturbed)), 1)
+    found["step_seconds"] = seconds(compiled(lambda: model.minimise(images, perturbed, labels)), repeats)
+    found["examples_per_second"] = settings.batch_size / (found["step_seconds"] + found.get("attack_seconds", 0.0))
+    if settings.method in ("ig_norm", "ig_sum_norm") and settings.ig_chunk is None:
+        batch = found["forward_operations"] * settings.batch_size / found["peak_operations_per_second"]
+        loss = settings.method == "ig_sum_norm"
+        found["attack_gradient_share"] = ((4 * settings.attack_ig_steps + 2 * loss) * batch
+                                          / found["attack_gradient_seconds"])
+        found["step_share"] = (6 * settings.ig_steps + 3) * batch / found["step_seconds"]
+    found["peak_memory_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20
+    names = ("dataset", "model", "method", "batch_size", "ig_steps", "attack_ig_steps", "attack_steps", "ig_chunk",
+             "jit_compile")
+    return {**{name: getattr(settings, name) for name in names}, **found}
