@@ -146,8 +146,10 @@ def _chunked_integrated_gradients(target, start, end, points, weights, chunk):
 
     def accumulate(part, zeros):
         """Sum part(points, weights) over the chunks, one after the other."""
+        one = tf.function(part, experimental_attributes={"_noinline": True})
+
         def body(index, totals):
-            return index + 1, [total + value for total, value in zip(totals, part(points[index], weights[index]))]
+            return index + 1, [total + value for total, value in zip(totals, one(points[index], weights[index]))]
         count = points.shape[0]
         return tf.while_loop(lambda index, _: index < count, body, (0, zeros), parallel_iterations=1,
                              maximum_iterations=count)[1]
