@@ -80,7 +80,9 @@ def test_upper_bound_leaves_rows_a_summary_and_plots(network, data, tmp_path):
     assert any(row["constrained_estimate"] for row in rows)
     assert sum(bool(row["observed"]) for row in rows) == 4
     assert summary["results"][0]["exceeded"]["of"] == 2
-    assert "linear model" in summary["guarantee"]
+    assert "linear model" in summary["guarantee"] and "This network has max-pooling" not in summary["guarantee"]
+    jumping = keras.Sequential([layers.Input((6, 6, 1)), layers.MaxPool2D(2), layers.Flatten(), layers.Dense(3, "relu")])
+    assert "This network has max-pooling" in methods.make(jumping, settings("upper_bound"), (0, 1)).describe()
     for name in ("observed.png", "differences.png", "jacobian.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 

@@ -137,6 +137,10 @@ class UpperBound:
         self.budgets = [_budget(text) for text in settings.budgets or [f"{settings.constraint}:{settings.epsilon}"]]
         self.groups = len(self.budgets)
         self.network = smooth_network(network, settings.certify_softplus_beta)
+        self.jumps = any(type(layer).__name__.startswith(("MaxPool", "GlobalMax")) for layer in getattr(network, "layers", ()))
+        if self.jumps:
+            logging.warning("the network has max-pooling: its attributions jump where another pixel wins, which no bound of "
+                            "a linear model covers")
         field = attribution_field(self.network, settings.attribution, ig_steps=settings.certify_ig_steps)
         self.differentials = jacobian.Differentials(field, proportional=settings.attribution != "saliency")
         self.searches = {name: self._searches(name, field, bounds) for name, _ in self.budgets}
@@ -249,7 +253,8 @@ class UpperBound:
         return ("A bound of the linear model g(x + δ) = g(x) + Jδ of the softplus network (inverse temperature "
                 f"{s.certify_softplus_beta:g}) with the trained weights, not of the network: rectifiers and max-pooling make maps "
                 "jump. Where d > 1000 the largest singular value is Lanczos' plus its residual norm, an upper bound as long "
-                "as Lanczos has met the largest one. `corrected_bound` and `exceeded` are observations.")
+                "as Lanczos has met the largest one. `corrected_bound` and `exceeded` are observations."
+                + (" This network has max-pooling: expect larger changes than the bound." if self.jumps else ""))
 
 
 class CenterSmoothing:
