@@ -1,8 +1,8 @@
 """Time training methods: python scripts/benchmark.py --flagfile=flags/mnist_ig_sum_norm.cfg --over=method=ig_norm,madry
 
 Each measurement runs in a process of its own, so that its peak memory is its own. Without --over the flags' one method is
-measured; --over=NAME=VALUES measures the growth with any setting. --output_dir gets benchmark.json, table.md and a plot;
---compare=A.json,B.json shows two such files as ratios.
+measured; --over=NAME=VALUES measures the growth with any setting; --ifia measures the attribution attack. --output_dir gets
+benchmark.json, table.md and a plot; --compare=A.json,B.json shows two such files as ratios.
 """
 import json
 import pathlib
@@ -16,10 +16,11 @@ cli.define_flags()
 flags.DEFINE_string("over", None, "NAME=VALUE,VALUE,…: the setting that grows, or method; method=all for every one")
 flags.DEFINE_string("compare", None, "A.json,B.json: show A's times over B's instead of measuring")
 flags.DEFINE_integer("repeats", 3, "timed calls of each function; their median counts", lower_bound=1)
+flags.DEFINE_boolean("ifia", False, "measure an iteration of the attribution attack instead of training")
 flags.DEFINE_boolean("one", False, "measure just this setting and print JSON (used for the processes)")
 
-TIMES = ("attack_gradient_seconds", "attack_seconds", "step_seconds")
-SHOWN = (*TIMES, "examples_per_second", "peak_memory_gib", "attack_gradient_share", "step_share")
+TIMES = ("attack_gradient_seconds", "attack_seconds", "step_seconds", "ifia_iteration_seconds")
+SHOWN = (*TIMES, "examples_per_second", "peak_memory_gib", "attack_gradient_share", "step_share", "ifia_share")
 
 
 def main():
@@ -31,7 +32,8 @@ def main():
         return print(comparison(*map(read, paths)))
     if flags.FLAGS.one:
         from rar_tf import benchmark
-        return print(json.dumps(benchmark.measure(cli.settings(), flags.FLAGS.repeats)))
+        measure = benchmark.measure_ifia if flags.FLAGS.ifia else benchmark.measure
+        return print(json.dumps(measure(cli.settings(), flags.FLAGS.repeats)))
     rows = [measured(*case) for case in cases()]
     table = markdown(rows)
     print(table)
@@ -101,7 +103,7 @@ def plot(rows):
     figure = Figure(figsize=(2 + 0.8 * len(rows), 3.2), layout="constrained")
     axis = figure.subplots()
     for offset, name in enumerate(TIMES):
-        axis.bar([i + 0.27 * (offset - 1) for i in range(len(rows))], [row.get(name, 0) for row in rows], 0.25,
+        axis.bar([i + 0.2 * (offset - 1.5) for i in range(len(rows))], [row.get(name, 0) for row in rows], 0.19,
                  label=name.removesuffix("_seconds").replace("_", " "))
     axis.set_xticks(range(len(rows)), [row["label"] for row in rows], rotation=30, ha="right", fontsize=8)
     axis.set_yscale("log")
