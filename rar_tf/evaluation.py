@@ -145,6 +145,8 @@ class Evaluator:
         self._compiled: dict = {}
         self._activity = ActivityCounter.of(network)
         self.runs = self._plan()
+        for _, _, beta in self.runs:  # now, so that a continued evaluation warns as one in one go does
+            self.surrogate(beta)
 
     def _plan(self) -> list[tuple[str, Ifia, float]]:
         """The attacks on attributions as (name, attack, the surrogate's inverse temperature)."""
@@ -169,7 +171,7 @@ class Evaluator:
                 self._surrogates[beta] = (self.network if isinstance(self.network, Surrogate)
                                           else softplus_surrogate(self.network, beta))
             except UsageError as error:
-                self._warn(f"attack directions come from the network itself ({error})")
+                self._warn(f"attack directions come from the network itself ({str(error).split(' (')[0]})")
                 self._surrogates[beta] = self.network
         return self._surrogates[beta]
 
