@@ -13,117 +13,16 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from rar_tf import attributions, balls, maps, metrics
+from rar_tf import attributions, balls, metrics
 from rar_tf.activity import ActivityCounter
 from rar_tf.attacks import ensemble
 from rar_tf.attacks.ifia import Explainer, Ifia
-from rar_tf.attacks.pgd import PREDICTION_ATTACKS, check_prediction_attack, pgd, random_starts
+from rar_tf.attacks.pgd import PREDICTION_ATTACKS, pgd, random_starts
 from rar_tf.errors import UsageError
+from rar_tf.evaluation_settings import EvaluationSettings
 from rar_tf.losses import cross_entropy, logit
+from rar_tf.summary import SCORES, Evaluation, Examples, accuracy_column, kept_scores, lower, plain_number, thin
 from rar_tf.surrogate import Surrogate, softplus_surrogate
-from rar_tf.targets import is_scale_invariant
-
-SCORES = ("topk_intersection", "kendall", "kendall_support", "spearman", "cosine", "pearson", "lens_recall",
-          "lens_precision")
-ATTACKS = ("ifia", "auto")
-MAX_FALLBACK_RATE = 0.05
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluationSettings:
-    """Everything that decides an evaluation's numbers, beside network and images.
-
-    Args:
-      bounds: pixel range. epsilon, step_size, pgd_epsilon, pgd_step_size: in pixel units; None for pgd_epsilon takes
-        epsilon, None for a step size takes 2.5·ε/steps.
-      attack: `ifia`, or `auto`, the ensemble of `rar_tf.attacks.ensemble`.
-      attribution, protocol, ig_steps: how maps are made; attack_ig_steps: path points of the maps that directions come
-        from, None for as many.
-      k, metric_k: features that the attack attacks and that the top-k intersection counts.
-      objective, measure, restarts, ball, reference: of `rar_tf.attacks.ifia.Ifia`.
-      prediction_attacks: names of `rar_tf.attacks.pgd.PREDICTION_ATTACKS`; `pgd` gives the adversarial accuracy.
-      ig_chunk: path points held in memory at once; None chooses by the size of the batch.
-    """
-    bounds: tuple[float, float]
-    epsilon: float
-    attack: str = "ifia"
-    attribution: str | Callable = "integrated_gradients"
-    protocol: str = "rar"
-    steps: int = 100
-    step_size: float | None = None
-    k: int = 100
-    metric_k: int = 100
-    ig_steps: int = 100
-    attack_ig_steps: int | None = None
-    objective: str = "topk"
-    measure: str = "kendall"
-    restarts: int = 1
-    reference: bool = False
-    ball: str = "linf"
-    pgd_epsilon: float | None = None
-    pgd_steps: int = 40
-    pgd_step_size: float | None = None
-    pgd_restarts: int = 1
-    prediction_attacks: tuple[str, ...] = ("pgd",)
-    ig_chunk: int | None = None
-    seed: int = 0
-
-    def __post_init__(self):
-        low, high = self.bounds
-        if not low < high:
-            raise UsageError(f"bounds must be a rising pair, got {self.bounds}")
-        for name, known in (("attack", ATTACKS), ("protocol", maps.PROTOCOLS), ("ball", tuple(balls.BALLS))):
-            if getattr(self, name) not in known:
-                raise UsageError(f"unknown {name} {getattr(self, name)!r}; known: {', '.join(known)}")
-        if not callable(self.attribution) and self.attribution not in attributions.KINDS:
-            raise UsageError(f"unknown attribution {self.attribution!r}; known: {', '.join(attributions.KINDS)}")
-        for name in ("epsilon", "step_size", "pgd_epsilon", "pgd_step_size"):
-            if getattr(self, name) is not None and not getattr(self, name) > 0:
-                raise UsageError(f"{name} must be positive, got {getattr(self, name)}")
-        for name in ("steps", "ig_steps", "attack_ig_steps", "restarts", "pgd_steps", "pgd_restarts", "ig_chunk"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise UsageError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in self.prediction_attacks:
-            check_prediction_attack(name)
-
-    def record(self) -> dict:
-        """Return the settings as JSON holds them."""
-        values = dataclasses.asdict(self)
-        if callable(self.attribution):
-            values["attribution"] = getattr(self.attribution, "__name__", "custom")
-        return {**values, "bounds": list(self.bounds), "prediction_attacks": list(self.prediction_attacks)}
-
-
-@dataclasses.dataclass
-class Examples:
-    """Inputs, attacked inputs and both maps of some attacked images, for figures; maps as [N, H, W] or [N, H, W, C]."""
-    index: np.ndarray
-    images: np.ndarray
-    perturbed: np.ndarray
-    maps: np.ndarray
-    perturbed_maps: np.ndarray
-    scores: np.ndarray  # Kendall
-
-    def __add__(self, other: "Examples") -> "Examples":
-        return Examples(*(np.concatenate([getattr(self, f.name), getattr(other, f.name)])
-                          for f in dataclasses.fields(self)))
-
-    def take(self, which: np.ndarray) -> "Examples":
-        """Return some of them, by a mask or by places."""
-        return Examples(*(getattr(self, f.name)[which] for f in dataclasses.fields(self)))
-
-
-@dataclasses.dataclass
-class Evaluation:
-    """The rows of an evaluation, one a image, and what they were made with."""
-    rows: list[dict]
-    settings: dict
-    examples: Examples | None = None
-    warnings: list[str] = dataclasses.field(default_factory=list)
-
-    def summary(self) -> dict:
-        """Return the record that `summary.json` holds."""
-        return summarize(self.rows, self.settings, self.warnings)
 
 
 class Evaluator:
@@ -227,7 +126,7 @@ class Evaluator:
         correct = labels == predictions
         if not correct.any():
             for row in rows:
-                row.update({_accuracy_column(name): 0 for name in self.settings.prediction_attacks})
+                row.update({accuracy_column(name): 0 for name in self.settings.prediction_attacks})
             return rows, None
         columns, examples = self._attack(index[correct], images[correct].astype(np.float32),
                                          labels[correct].astype(np.int64))
@@ -235,7 +134,7 @@ class Evaluator:
         for i, row in enumerate(rows):
             for name, values in columns.items():
                 if correct[i]:
-                    row[name] = _plain_number(values[position[i]])
+                    row[name] = plain_number(values[position[i]])
                 elif name.startswith("adversarial_correct"):
                     row[name] = 0
         return rows, examples
@@ -243,7 +142,7 @@ class Evaluator:
     @property
     def columns(self) -> list[str]:
         """The names of all values that a row can have, in order."""
-        names = ["index", "label", "prediction", "correct", *map(_accuracy_column, self.settings.prediction_attacks),
+        names = ["index", "label", "prediction", "correct", *map(accuracy_column, self.settings.prediction_attacks),
                  *SCORES, "fallback"]
         if self.settings.attack == "auto":
             names += [f"plain:{name}" for name in (*SCORES, "fallback")]
@@ -268,23 +167,23 @@ class Evaluator:
     def _attack(self, index, images, labels):
         columns = {}
         for name in self.settings.prediction_attacks:
-            columns[_accuracy_column(name)] = self._predictions_survive(name, index, images, labels).astype(int)
+            columns[accuracy_column(name)] = self._predictions_survive(name, index, images, labels).astype(int)
         self._diagnose(columns, images, labels)
         clean, best, scores = None, None, {}
         for number, (name, attack, beta) in enumerate(self.runs):
             restarts = self.settings.restarts if number == 0 else 1
             kept, clean = self._run(name, attack, beta, index, images, labels, restarts, number)
-            found = self._scores(attack, clean, kept, images.shape[1:3])
+            found = kept_scores(attack, clean, kept, images.shape[1:3], self.settings.metric_k)
             if self.settings.attack == "auto":
                 columns[f"kendall:{name}"] = found["kendall"]
                 if number == 0:
                     columns.update({f"plain:{key}": value for key, value in found.items()})
                     columns["plain:fallback"] = (kept.score >= 1).astype(int)
             scores = {key: np.minimum(value, scores.get(key, 1.0)) for key, value in found.items()} if number else found
-            best = kept if best is None else _lower(kept, best)
+            best = kept if best is None else lower(kept, best)
         columns.update(scores)
         columns["fallback"] = (best.score >= 1).astype(int)
-        columns["curve"] = [" ".join(f"{v:.4f}" for v in curve) for curve in _thin(best.curve).T]
+        columns["curve"] = [" ".join(f"{v:.4f}" for v in curve) for curve in thin(best.curve).T]
         columns.update(self._activity.columns(images, best.images) if self._activity else {})
         if self.reference_network is not None:
             other = self._maps("reference", self.reference_network)(images, labels)
@@ -348,7 +247,7 @@ class Evaluator:
         best = None
         for restart in range(restarts):
             kept = compiled(images, labels, index, np.int64(self.settings.seed * 1009 + 20 * number + restart))
-            best = kept if best is None else _lower(kept, best)
+            best = kept if best is None else lower(kept, best)
         return best, self._maps("clean", self.network)(images, labels)
 
     def _bounded(self, attack, shape):
@@ -359,49 +258,6 @@ class Evaluator:
         return dataclasses.replace(
             attack, explainer=dataclasses.replace(attack.explainer, chunk=max(1, 2 ** 21 // pixels)),
             directions=dataclasses.replace(attack.directions, chunk=max(1, 2 ** 22 // pixels)))
-
-    def _scores(self, attack, clean, kept, shape):
-        """Every metric of a kept iterate, 1 for fallbacks; the least over all iterates of those that were tracked."""
-        k = self.settings.metric_k
-        pixels_k = min(k, shape[0] * shape[1])
-        scores = {
-            "topk_intersection": metrics.topk_intersection(clean, kept.maps, k),
-            "kendall": metrics.kendall(clean, kept.maps),
-            "kendall_support": metrics.kendall_support(clean, kept.maps),
-            "spearman": metrics.spearman(clean, kept.maps),
-            "cosine": metrics.cosine(clean, kept.maps),
-            "pearson": metrics.pearson(clean, kept.maps),
-            "lens_recall": metrics.lens_recall(clean, kept.maps, pixels_k, shape),
-            "lens_precision": metrics.lens_precision(clean, kept.maps, pixels_k, shape),
-        }
-        scores = {name: np.where(kept.score < 1, values, 1.0) for name, values in scores.items()}
-        for column, name in enumerate(attack.tracked):
-            if attack.track and name in scores:
-                scores[name] = np.minimum(scores[name], kept.lowest[:, column])
-        return scores
-
-
-def _plain_number(value):
-    """Six decimals are kept, so that a row read back from a file equals the row that was written."""
-    if isinstance(value, (float, np.floating)):
-        return round(float(value), 6)
-    return value if isinstance(value, str) else int(value)
-
-
-def _accuracy_column(name):
-    return "adversarial_correct" if name == "pgd" else f"adversarial_correct:{name}"
-
-
-def _lower(first, second):
-    """For each image the kept iterate with the lower measure; curves and tracked scores at their lowest."""
-    better = first.score < second.score
-    pick = [np.where(better.reshape(-1, *[1] * (a.ndim - 1)), a, b) for a, b in zip(first[:3], second[:3])]
-    return type(first)(*pick, *(np.minimum(a, b) if a.shape == b.shape else b for a, b in zip(first[3:], second[3:])))
-
-
-def _thin(curve, points=25):
-    """At most `points` of a curve's steps [T, B], the last one among them."""
-    return curve[np.unique(np.linspace(0, len(curve) - 1, points).round().astype(int))]
 
 
 def evaluate(network, images: np.ndarray, labels: np.ndarray, *, bounds: tuple[float, float], epsilon: float,
@@ -479,73 +335,6 @@ def check_images(images: np.ndarray, labels: np.ndarray, settings: EvaluationSet
     features = int(np.prod(images.shape[1:3])) * (images.shape[3] if settings.protocol == "wk" else 1)
     metrics.check_k(settings.k, features, "the attack's k")
     metrics.check_k(settings.metric_k, features, "the metric's k")
-
-
-def summarize(rows: list[dict], settings: dict, warnings: list[str] = ()) -> dict:
-    """Return accuracies, statistics of every score over the attacked images, warnings and settings.
-
-    A row is what `Evaluator.evaluate_group` gives or what `rar_tf.results` reads back from a file.
-    """
-    attacked = [row for row in rows if row["correct"]]
-    summary = {"num_examples": len(rows), "num_attacked": len(attacked),
-               "natural_accuracy": float(np.mean([row["correct"] for row in rows]))}
-    for name in settings["prediction_attacks"]:
-        key = "adversarial_accuracy" if name == "pgd" else f"adversarial_accuracy_{name}"
-        summary[key] = float(np.mean([row[_accuracy_column(name)] for row in rows]))
-    summary.setdefault("adversarial_accuracy", None)
-
-    def column(name):
-        return np.array([row[name] for row in attacked], np.float64)
-
-    for name in SCORES:
-        summary[name] = statistics(column(name)) if attacked else dict.fromkeys(("mean", "median", "std", "ci95"))
-    summary["fallback_rate"] = float(column("fallback").mean()) if attacked else None
-    if attacked:
-        _add_diagnosis(summary, attacked, column)
-    messages = list(warnings) + _warnings(summary)
-    return {**settings, **summary, "warnings": messages, "run_warnings": list(warnings)}
-
-
-def _add_diagnosis(summary, attacked, column):
-    names = attacked[0]
-    members = [name for name in names if name.startswith("kendall:")]
-    if members:
-        summary["plain"] = {name: statistics(column(f"plain:{name}")) for name in SCORES}
-        summary["plain"]["fallback_rate"] = float(column("plain:fallback").mean())
-        summary["members"] = {name.split(":", 1)[1]: {
-            "kendall": float(column(name).mean()),
-            "lowest_on": float(np.mean(column(name) <= np.min([column(m) for m in members], axis=0)))}
-            for name in members}
-    summary["gradient_vanished"] = float(column("gradient_vanished").mean())
-    if "completeness_error" in names:
-        summary["completeness_error"] = float(np.median(column("completeness_error")))
-    if "active" in names:
-        summary["activation_consistency"] = metrics.activation_consistency(
-            column("active").sum(), column("active_perturbed").sum(), column("active_both").sum())
-    if "reference_spearman" in names:
-        summary["reference_spearman"] = statistics(column("reference_spearman"))
-
-
-def _warnings(summary):
-    found = []
-    if summary["num_attacked"] == 0:
-        return ["no image is classified correctly: nothing was attacked"]
-    if summary["fallback_rate"] > MAX_FALLBACK_RATE:
-        found.append(f"{summary['fallback_rate']:.0%} of the scores are fallbacks (no iterate kept the label and "
-                     "lowered the measure); they count as 1 and make the network look more robust than it is shown to be")
-    if summary["gradient_vanished"] > MAX_FALLBACK_RATE:
-        found.append(f"the loss has no gradient at {summary['gradient_vanished']:.0%} of the images: attacks that follow "
-                     "gradients may fail for that reason alone")
-    if summary.get("completeness_error", 0) > 0.1:
-        found.append(f"integrated gradients miss the change of the logit by {summary['completeness_error']:.0%} "
-                     "(median): more ig_steps are needed, or the network standardises each image, where completeness fails")
-    return found
-
-
-def statistics(values: np.ndarray) -> dict:
-    """Return mean, median, standard deviation and the bootstrap interval of the mean of values [N]."""
-    return {"mean": float(np.mean(values)), "median": float(np.median(values)), "std": float(np.std(values)),
-            "ci95": list(metrics.bootstrap_interval(values))}
 
 
 def fingerprint(network) -> str:

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from rar_tf import figures, metrics
 from rar_tf.errors import UsageError
-from rar_tf.evaluation import Examples
+from rar_tf.summary import Examples
 from rar_tf.files import atomic_write
 from rar_tf.results import read_examples, read_json, read_rows
 

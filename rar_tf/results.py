@@ -15,8 +15,9 @@ from absl import logging
 
 from rar_tf import figures
 from rar_tf.errors import UsageError
-from rar_tf.evaluation import Evaluation, EvaluationSettings, Evaluator, Examples, run
+from rar_tf.evaluation import EvaluationSettings, Evaluator, run
 from rar_tf.files import atomic_write
+from rar_tf.summary import Evaluation, Examples
 
 NUM_FIGURES = 8
 

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 import toys
-from rar_tf import evaluation, metrics, results
+from rar_tf import evaluation, metrics, results, summary
 from rar_tf.errors import UsageError
 from rar_tf.evaluation import Evaluator, EvaluationSettings
 from rar_tf.surrogate import softplus_surrogate
@@ -213,6 +213,6 @@ def test_the_compiled_attack_follows_the_weights(data):
 
 
 def test_statistics():
-    found = evaluation.statistics(np.array([0.0, 0.5, 1.0, 0.9]))
+    found = summary.statistics(np.array([0.0, 0.5, 1.0, 0.9]))
     assert found["mean"] == 0.6 and found["median"] == 0.7
     assert found["ci95"] == list(metrics.bootstrap_interval(np.array([0.0, 0.5, 1.0, 0.9])))

@@ -15,7 +15,8 @@ from absl import logging
 from rar_tf.certification import methods, plots
 from rar_tf.config import Settings
 from rar_tf.errors import UsageError
-from rar_tf.evaluation import fingerprint, statistics
+from rar_tf.evaluation import fingerprint
+from rar_tf.summary import statistics
 from rar_tf.files import atomic_write
 from rar_tf.results import Results, read_json, read_rows, shard_folder, shard_slice, write_json
 

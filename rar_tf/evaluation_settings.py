@@ -1,0 +1,75 @@
+"""Everything that decides an evaluation's numbers, beside network and images."""
+import dataclasses
+from typing import Callable
+
+from rar_tf import attributions, balls, maps
+from rar_tf.attacks.pgd import check_prediction_attack
+from rar_tf.errors import UsageError
+
+
+ATTACKS = ("ifia", "auto")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationSettings:
+    """Everything that decides an evaluation's numbers, beside network and images.
+
+    Args:
+      bounds: pixel range. epsilon, step_size, pgd_epsilon, pgd_step_size: in pixel units; None for pgd_epsilon takes
+        epsilon, None for a step size takes 2.5·ε/steps.
+      attack: `ifia`, or `auto`, the ensemble of `rar_tf.attacks.ensemble`.
+      attribution, protocol, ig_steps: how maps are made; attack_ig_steps: path points of the maps that directions come
+        from, None for as many.
+      k, metric_k: features that the attack attacks and that the top-k intersection counts.
+      objective, measure, restarts, ball, reference: of `rar_tf.attacks.ifia.Ifia`.
+      prediction_attacks: names of `rar_tf.attacks.pgd.PREDICTION_ATTACKS`; `pgd` gives the adversarial accuracy.
+      ig_chunk: path points held in memory at once; None chooses by the size of the batch.
+    """
+    bounds: tuple[float, float]
+    epsilon: float
+    attack: str = "ifia"
+    attribution: str | Callable = "integrated_gradients"
+    protocol: str = "rar"
+    steps: int = 100
+    step_size: float | None = None
+    k: int = 100
+    metric_k: int = 100
+    ig_steps: int = 100
+    attack_ig_steps: int | None = None
+    objective: str = "topk"
+    measure: str = "kendall"
+    restarts: int = 1
+    reference: bool = False
+    ball: str = "linf"
+    pgd_epsilon: float | None = None
+    pgd_steps: int = 40
+    pgd_step_size: float | None = None
+    pgd_restarts: int = 1
+    prediction_attacks: tuple[str, ...] = ("pgd",)
+    ig_chunk: int | None = None
+    seed: int = 0
+
+    def __post_init__(self):
+        low, high = self.bounds
+        if not low < high:
+            raise UsageError(f"bounds must be a rising pair, got {self.bounds}")
+        for name, known in (("attack", ATTACKS), ("protocol", maps.PROTOCOLS), ("ball", tuple(balls.BALLS))):
+            if getattr(self, name) not in known:
+                raise UsageError(f"unknown {name} {getattr(self, name)!r}; known: {', '.join(known)}")
+        if not callable(self.attribution) and self.attribution not in attributions.KINDS:
+            raise UsageError(f"unknown attribution {self.attribution!r}; known: {', '.join(attributions.KINDS)}")
+        for name in ("epsilon", "step_size", "pgd_epsilon", "pgd_step_size"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
+                raise UsageError(f"{name} must be positive, got {getattr(self, name)}")
+        for name in ("steps", "ig_steps", "attack_ig_steps", "restarts", "pgd_steps", "pgd_restarts", "ig_chunk"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise UsageError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in self.prediction_attacks:
+            check_prediction_attack(name)
+
+    def record(self) -> dict:
+        """Return the settings as JSON holds them."""
+        values = dataclasses.asdict(self)
+        if callable(self.attribution):
+            values["attribution"] = getattr(self.attribution, "__name__", "custom")
+        return {**values, "bounds": list(self.bounds), "prediction_attacks": list(self.prediction_attacks)}
