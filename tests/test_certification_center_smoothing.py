@@ -23,7 +23,8 @@ def test_angle_bound_of_a_rotation_is_three_quantiles_of_the_noise():
     smoother = CenterSmoother(rotating, batch_size=1000, center_samples=10_000, radius_samples=10_000)
     found = smoother.certify(IMAGE, 0, epsilon=0.05, sigma=0.05)
     assert found["abstained"] == 0
-    # The farthest of a share Φ(Φ⁻¹(0.55) + 1) (and the slack of its estimate) of |N(0, σ²)| angles, from the true centre.
+    # The farthest of a share Φ(Φ⁻¹(0.55) + 1) (and the slack of its estimate) of |N(0, σ²)| angles, from the true
+    # centre.
     share = stats.norm.cdf(stats.norm.ppf(0.55) + 1) + math.sqrt(math.log(200) / 20_000)
     quantile = 0.05 * stats.norm.ppf((1 + share) / 2)
     assert found["angle_bound"] == pytest.approx(math.degrees(3 * quantile), rel=0.2)

@@ -107,7 +107,9 @@ def test_products_through_max_pooling_are_adjoint_to_each_other():
 
 
 def test_max_pooling_makes_attributions_jump():
-    """A saliency map behind a max-pool is not continuous, softplus or not: the linear model knows nothing of a switch."""
+    """A saliency map behind a max-pool is not continuous, softplus or not: the linear model knows nothing of a
+    switch.
+    """
     found = jacobian_of(build(layers.MaxPooling2D(2)), "saliency", image())
     deltas = 1e-2 * np.random.default_rng(0).normal(size=(8, 64))
     switching = upper_bound.linearity_residual(found, found, deltas)

@@ -23,7 +23,9 @@ OBJECTIVES = ("top_k", "cosine")
 
 
 class Attacked(NamedTuple):
-    """image: the worst point found [H, W, C]. cosine: its cosine with the map at x. inside: the same inside the attack."""
+    """image: the worst point found [H, W, C]. cosine: its cosine with the map at x. inside: the same inside the
+    attack.
+    """
     image: np.ndarray
     cosine: float
     inside: float
@@ -158,7 +160,8 @@ class LargestChange:
         self._search = search
 
     def __call__(self, image, label: int, epsilon: float, *, restarts: int = 1, seed: int = 0, index: int = 0) -> dict:
-        """Return the largest `change`, the least `cosine`, and the largest `change_kept` among points that keep the label.
+        """Return the largest `change`, the least `cosine`, and the largest `change_kept` among points that keep the
+        label.
 
         Shape: image [H, W, C].
         """

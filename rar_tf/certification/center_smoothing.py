@@ -60,8 +60,8 @@ class CenterSmoother:
                 index: int = 0, progress: Callable[[int], None] | None = None) -> dict:
         """Return bounds of how far the output may move for ‖x̃ − x‖₂ ≤ ε; NaN where the procedure abstains.
 
-        `angle_bound` in degrees; `cosine_distance_bound` the smaller of 1 − cos of it and 10 times the radius in 1 − cos,
-        which says nothing from 1 upwards; `relaxed_bound` the latter alone.
+        `angle_bound` in degrees; `cosine_distance_bound` the smaller of 1 − cos of it and 10 times the radius in 1 −
+        cos, which says nothing from 1 upwards; `relaxed_bound` the latter alone.
 
         Shape: image [H, W, C].
 

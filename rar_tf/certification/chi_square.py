@@ -78,8 +78,8 @@ class GeneralizedChiSquare:
         saddle = self._saddle(x, lower)
         _, second, third = self._derivatives(saddle)
         second, third = second + saddle ** -2, third - 2 * saddle ** -3
-        # A hyperbola with the steepest descent's curvature, s = saddle + (√(y² + b²) − b)/2 + iy. It opens to the right,
-        # where exp(−sx) decays, and never by more than 1 in 2: the Gaussian part of K decays along it too.
+        # A hyperbola with the steepest descent's curvature, s = saddle + (√(y² + b²) − b)/2 + iy. It opens to the
+        # right, where exp(−sx) decays, and never by more than 1 in 2: the Gaussian part of K decays along it too.
         bend = max(third / (6 * second), 1e-3 * np.sqrt(second))
         scale = 0.25 / bend
         top = self._exponent(np.array([saddle + 0j]), x)[0].real - np.log(abs(saddle))

@@ -1,8 +1,8 @@
 """A bound on every gradient of a logit, layer by layer: exact mathematics, vacuous on most trained networks.
 
 For layers that follow one another, ‖∂f_y/∂x‖ is at most the product of the layers' Lipschitz constants: the largest
-singular value of a dense kernel; for a convolution sqrt(‖K‖₁‖K‖_∞) of its matrix (Schur's test); 1 for pooling that does
-not overlap and for activations whose slope is at most 1; of the last kernel the column of the logit is enough.
+singular value of a dense kernel; for a convolution sqrt(‖K‖₁‖K‖_∞) of its matrix (Schur's test); 1 for pooling that
+does not overlap and for activations whose slope is at most 1; of the last kernel the column of the logit is enough.
 """
 import keras
 import numpy as np

@@ -1,7 +1,7 @@
 """The three certificates as makers of rows: from settings and a network to one or more rows of numbers an image.
 
-A maker has `columns`, `groups` (rows an image), `rows(image, label, index)` and `describe()`, what its numbers guarantee.
-A number that does not exist is absent from a row.
+A maker has `columns`, `groups` (rows an image), `rows(image, label, index)` and `describe()`, what its numbers
+guarantee. A number that does not exist is absent from a row.
 """
 import math
 

@@ -20,7 +20,8 @@ FORMULAS = ("sound", "paper")
 
 
 def overlap_deficit(epsilon, radius, dimension: int):
-    """Return V_U/V_S of two balls of `radius` whose centres lie `epsilon` apart: 0 where they coincide, 2 where disjoint.
+    """Return V_U/V_S of two balls of `radius` whose centres lie `epsilon` apart: 0 where they coincide, 2 where
+    disjoint.
 
     q = 2·I_{t²}(1/2, (d+1)/2) with t = ε/(2r): the published 2(1 − I_{1−t²}((d+1)/2, 1/2)) without its cancellation.
 
@@ -34,7 +35,8 @@ def overlap_deficit(epsilon, radius, dimension: int):
 
 
 def certified_cosine(norm, epsilon, radius, dimension: int, *, bound: float = 1.0, formula: str = "sound"):
-    """Return the least cosine between the smoothed map at x and at any x̃ with ‖x̃ − x‖₂ ≤ ε; NaN where none is certified.
+    """Return the least cosine between the smoothed map at x and at any x̃ with ‖x̃ − x‖₂ ≤ ε; NaN where none is
+    certified.
 
     Shape: norm, epsilon, radius broadcast; float64 of their shape.
 
