@@ -3,6 +3,7 @@ import os
 import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # two processes of tests share a GPU
 
 import keras  # noqa: E402
 import pytest  # noqa: E402
