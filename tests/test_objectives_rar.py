@@ -148,7 +148,8 @@ class TestSpecialCases:
     ({"step_size": -1.0}, "step_size"), ({"ig_steps": 0}, "at least 1"),
     ({"ig_steps": 50, "attack_ig_steps": 7}, "must divide"), ({"size": "l7"}, "unknown size"),
     ({"reduction": "max"}, "unknown reduction"), ({"constraint": "l3"}, "unknown constraint"),
-    ({"bounds": (1.0, 0.0)}, "bounds"), ({"weight_decay": -1.0}, "weight_decay"), ({"gamma": 0.0}, "gamma")])
+    ({"bounds": (1.0, 0.0)}, "bounds"), ({"weight_decay": -1.0}, "weight_decay"), ({"gamma": 0.0}, "gamma"),
+    ({"attribution_weight": -1.0}, "attribution_weight")])
 def test_bad_settings(settings, message):
     with pytest.raises(UsageError, match=message):
         objectives.get("ig_norm")(smooth_network(), **settings)

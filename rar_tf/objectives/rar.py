@@ -10,6 +10,7 @@ import tensorflow as tf
 from rar_tf import losses
 from rar_tf.attributions import hidden_integrated_gradients, integrated_gradients
 from rar_tf.errors import UsageError
+from rar_tf.objectives.checks import not_negative
 from rar_tf.targets import HiddenTarget, Target
 from rar_tf.training import RobustModel
 
@@ -51,6 +52,7 @@ class RAR(RobustModel):
                  **settings):
         super().__init__(network, **settings)
         check_ig_steps(ig_steps, attack_ig_steps)
+        not_negative(attribution_weight=attribution_weight)
         if size not in SIZES:
             raise UsageError(f"unknown size {size!r}; known: {', '.join(SIZES)}")
         self.attribution_weight, self.size, self.layer, self.rule = attribution_weight, SIZES[size], layer, rule
