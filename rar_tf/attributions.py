@@ -80,7 +80,7 @@ def integrated_gradients(target: Target, images: tf.Tensor, baseline: float | tf
     Where the target declares itself invariant to the scale of its images (`target.scale_invariant`), the baseline is
     the number 0 and the rule is `right`, the sum has the closed form (1 + 1/2 + … + 1/steps) x ⊙ ∇target(x), which
     takes one gradient instead of `steps`. It is used for each image whose darkest path point stays above the floor
-    of per-image standardisation, std(x)/steps ≥ 1/sqrt(HWC); the others get the sum.
+    of per-image standardisation, std(x)/steps ≥ 1/sqrt(HWC); the others get the sum, not chunked.
 
     Shape: images [B, H, W, C], baseline a number or broadcastable to the images -> [B, H, W, C].
 
@@ -95,7 +95,7 @@ def integrated_gradients(target: Target, images: tf.Tensor, baseline: float | tf
     images = tf.convert_to_tensor(images)
     if isinstance(baseline, (int, float)) and baseline == 0 and rule == "right" and \
             getattr(target, "scale_invariant", False):
-        return _scale_invariant_integrated_gradients(target, images, steps, chunk)
+        return _scale_invariant_integrated_gradients(target, images, steps)
     return _path_integrated_gradients(target, images, baseline, steps, rule, chunk)
 
 
@@ -120,16 +120,17 @@ def _mean_gradient(target, start, end, points, weights):
     return tf.tensordot(weights, tf.reshape(gradient(target, flat), tf.shape(path)), 1)
 
 
-def _scale_invariant_integrated_gradients(target, images, steps, chunk):
+def _scale_invariant_integrated_gradients(target, images, steps):
     """Since f(αx) = f(x), ∇f(kx/m) = (m/k) ∇f(x), and the right Riemann sum is a harmonic number times x ⊙ ∇f(x)."""
     harmonic = float(np.sum(1.0 / np.arange(1, steps + 1)))
     closed = harmonic * input_x_gradient(target, images)
     pixels = tf.cast(tf.reduce_prod(tf.shape(images)[1:]), images.dtype)
     deviation = tf.math.reduce_std(images, axis=[1, 2, 3], keepdims=True)
     above_floor = tf.stop_gradient(deviation) / steps >= tf.math.rsqrt(pixels)
+    # The sum is not chunked here: TensorFlow cannot differentiate a chunked one in a branch of a cond inside a loop.
     return tf.cond(
         tf.reduce_all(above_floor), lambda: closed,
-        lambda: tf.where(above_floor, closed, _path_integrated_gradients(target, images, 0.0, steps, "right", chunk)))
+        lambda: tf.where(above_floor, closed, _path_integrated_gradients(target, images, 0.0, steps, "right", None)))
 
 
 def _chunked_integrated_gradients(target, start, end, points, weights, chunk):

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from rar_tf import losses, models
+from rar_tf.ascent import ascend
 from rar_tf.attributions import (_path_integrated_gradients, attribute, gradient, hidden_integrated_gradients,
                                  input_x_gradient, integrated_gradients, quadrature, saliency_map)
 from rar_tf.errors import UsageError
@@ -139,6 +140,20 @@ class TestScaleInvariance:
         summed = both(lambda x: _path_integrated_gradients(target, x, 0.0, 12, "right", None))
         for one, other in zip(closed, summed):
             np.testing.assert_allclose(one, other, atol=1e-4 * np.abs(other).max())
+
+    @pytest.mark.parametrize("chunk", [None, 4])
+    def test_an_adversary_climbs_through_it(self, network, chunk):
+        images = tf.random.stateless_uniform([2, 16, 16, 3], [1, 1], 0, 255)
+        target = Target(softplus_surrogate(network), tf.constant([1, 3]))
+
+        @tf.function
+        def attack(images):
+            clean = integrated_gradients(target, images, steps=12, chunk=chunk)
+            return ascend(lambda x: tf.reduce_sum((integrated_gradients(target, x, steps=12, chunk=chunk) - clean) ** 2,
+                                                  [1, 2, 3]),
+                          images, images + 0.5, epsilon=8.0, step_size=2.0, steps=2, bounds=(0.0, 255.0))[0]
+
+        assert np.abs(attack(images) - images).max() > 2.0
 
     def test_images_near_the_floor_get_the_sum(self, network):
         bright = tf.random.stateless_uniform([1, 16, 16, 3], [1, 1], 0, 255)
