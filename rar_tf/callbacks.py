@@ -53,7 +53,6 @@ class StepLog(StepCallback):
         super().__init__(start_step)
         self.path = pathlib.Path(folder) / "history.csv"
         self.every, self.batch_size, self.writer = every, batch_size, writer
-        self.last_row = {}
 
     def on_train_begin(self, logs=None):
         self.clock, self.clock_step = time.monotonic(), self.start_step
@@ -89,7 +88,6 @@ class StepLog(StepCallback):
         with self.writer.as_default(step=self.step):
             for name, value in {**row, "examples_per_second": speed}.items():
                 tf.summary.scalar(f"train/{name}", value)
-        self.last_row = row
 
 
 class Checkpointing(StepCallback):

@@ -49,11 +49,7 @@ def load(record: Record, data_dir: str | os.PathLike | None = None, *, seed: int
         splits, origin = from_npz(record, folder, seed), folder / "train.npz"
     else:
         splits, origin = _from_tfds(record, data_dir, seed, allow_partial), record.name
-    problem = npz.check_classes(splits.train.labels, record.num_classes, origin)
-    if problem and not allow_partial:
-        raise UsageError(problem)
-    if problem:
-        logging.warning("%s", problem)
+    npz.require_classes(splits.train.labels, record.num_classes, origin, allow_partial)
     return splits
 
 

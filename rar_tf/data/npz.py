@@ -7,6 +7,7 @@ import zipfile
 import zlib
 
 import numpy as np
+from absl import logging
 
 from rar_tf.data.splits import Split
 from rar_tf.data.text import brief
@@ -93,10 +94,13 @@ def _checked_pixels(images: np.ndarray, path, bounds) -> np.ndarray:
     return ((images.astype(np.float32) - np.float32(low)) / np.float32(high - low)).astype(np.float32)
 
 
-def check_classes(labels: np.ndarray, num_classes: int, path) -> str | None:
-    """Say in one line which classes have no image, or give None if all have."""
+def require_classes(labels: np.ndarray, num_classes: int, path, allow_partial: bool = False) -> None:
+    """Raise UsageError, in one line, where classes have no image; with `allow_partial` warn of them instead."""
     missing = np.flatnonzero(np.bincount(labels, minlength=num_classes) == 0)
     if not len(missing):
-        return None
+        return
     names = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
-    return f"{path}: {num_classes - len(missing)} of {num_classes} classes: no image of class {names}"
+    problem = f"{path}: {num_classes - len(missing)} of {num_classes} classes: no image of class {names}"
+    if not allow_partial:
+        raise UsageError(problem)
+    logging.warning("%s", problem)

@@ -3,8 +3,6 @@ import os
 import pathlib
 from typing import Callable
 
-from absl import logging
-
 from rar_tf.data import loading, npz, own
 from rar_tf.data.records import Record
 from rar_tf.data.splits import Splits
@@ -49,9 +47,5 @@ def read_source(record: Record, source_dir: str | os.PathLike | None, *, seed: i
                       flower17.read(folder, official_split=official_split, **settings))
         else:
             return loading.load(record, origin, seed=seed, allow_partial=allow_partial)
-    problem = npz.check_classes(splits.train.labels, record.num_classes, origin)
-    if problem and not allow_partial:
-        raise UsageError(problem)
-    if problem:
-        logging.warning("%s", problem)
+    npz.require_classes(splits.train.labels, record.num_classes, origin, allow_partial)
     return splits
