@@ -19,7 +19,7 @@ quickstart: install
 		--output_dir=runs/quickstart
 
 test: install
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --max-worker-restart=0
 
 slow: install
 	$(BIN)/python -m pytest -q -m slow

@@ -11,7 +11,7 @@ from typing import Callable
 import numpy as np
 import tensorflow as tf
 
-from rar_tf.errors import UsageError
+from rar_tf import checks
 
 Target = Callable[[tf.Tensor], tf.Tensor]
 RULES = ("right", "left", "midpoint", "trapezoid", "gauss_legendre")
@@ -52,8 +52,8 @@ def quadrature(rule: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
 
     Raises: UsageError for an unknown rule or steps < 1.
     """
-    if steps < 1:
-        raise UsageError(f"ig_steps must be at least 1, got {steps}")
+    checks.one_of(RULES, rule=rule)
+    checks.at_least_one(ig_steps=steps)
     k = np.arange(1, steps + 1)
     uniform = np.full(steps, 1.0 / steps)
     if rule == "right":
@@ -65,10 +65,8 @@ def quadrature(rule: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
     if rule == "trapezoid":
         ends = np.where((np.arange(steps + 1) % steps) == 0, 0.5, 1.0)
         return np.arange(steps + 1) / steps, ends / steps
-    if rule == "gauss_legendre":
-        nodes, weights = np.polynomial.legendre.leggauss(steps)
-        return (nodes + 1) / 2, weights / 2
-    raise UsageError(f"unknown quadrature rule {rule!r}; known: {', '.join(RULES)}")
+    nodes, weights = np.polynomial.legendre.leggauss(steps)
+    return (nodes + 1) / 2, weights / 2
 
 
 def integrated_gradients(target: Target, images: tf.Tensor, baseline: float | tf.Tensor = 0.0, *, steps: int = 50,
@@ -106,8 +104,7 @@ def _path_integrated_gradients(target, images, baseline, steps, rule, chunk):
     if chunk is None or chunk >= len(points):
         points, weights = tf.constant(points, images.dtype), tf.constant(weights, images.dtype)
         return (images - start) * _mean_gradient(target, start, images, points, weights)
-    if chunk < 1:
-        raise UsageError(f"ig_chunk must be at least 1, got {chunk}")
+    checks.at_least_one(ig_chunk=chunk)
     return _chunked_integrated_gradients(target, start, images, points, weights, chunk)
 
 
@@ -218,10 +215,9 @@ def attribute(kind: str, target: Target, images: tf.Tensor, *, steps: int = 50,
 
     Raises: UsageError for a kind that is not in `KINDS`.
     """
+    checks.one_of(KINDS, attribution=kind)
     if kind == "integrated_gradients":
         return integrated_gradients(target, images, steps=steps, chunk=chunk)
     if kind == "saliency":
         return saliency_map(target, images)
-    if kind == "input_x_gradient":
-        return input_x_gradient(target, images)
-    raise UsageError(f"unknown attribution {kind!r}; known: {', '.join(KINDS)}")
+    return input_x_gradient(target, images)

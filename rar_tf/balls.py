@@ -3,7 +3,7 @@ from typing import Callable, NamedTuple
 
 import tensorflow as tf
 
-from rar_tf.errors import UsageError
+from rar_tf import checks
 
 _ALGORITHM = "philox"  # named, because what is chosen automatically differs between devices; XLA's draws still differ
 
@@ -54,6 +54,5 @@ BALLS = {"linf": LINF, "l2": L2, "wasserstein": FREE}
 
 def get(name: str) -> Ball:
     """Return the ball of that name. Raises: UsageError for a name that is not in `BALLS`."""
-    if name not in BALLS:
-        raise UsageError(f"unknown constraint {name!r}; known: {', '.join(BALLS)}")
+    checks.one_of(BALLS, constraint=name)
     return BALLS[name]

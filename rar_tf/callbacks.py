@@ -39,6 +39,30 @@ def passed(every: int, previous: int, step: int) -> bool:
     return bool(every) and step // every > previous // every
 
 
+class StepTable:
+    """A CSV file that grows by a row at a step of training, the step first."""
+
+    def __init__(self, path: pathlib.Path):
+        self.path = path
+
+    def cut(self, step: int) -> None:
+        """Drop the rows beyond a step, which a resumed run makes again, and what is left of a torn one."""
+        if not self.path.exists():
+            return
+        with open(self.path, newline="") as file:
+            header, *rows = list(csv.reader(file)) or [[]]
+        rows = [row for row in rows if len(row) == len(header) and int(row[0]) <= step]
+        with atomic_write(self.path) as temporary, open(temporary, "w", newline="") as file:
+            csv.writer(file).writerows([header, *rows] if header else [])
+
+    def append(self, row: dict) -> None:
+        with open(self.path, "a", newline="") as file:
+            writer = csv.DictWriter(file, row)
+            if file.tell() == 0:
+                writer.writeheader()
+            writer.writerow(row)
+
+
 class StepLog(StepCallback):
     """Write the mean of each term since the last row to history.csv and TensorBoard; stop where one is no number.
 
@@ -51,17 +75,13 @@ class StepLog(StepCallback):
 
     def __init__(self, folder, every: int, batch_size: int, start_step: int, writer: tf.summary.SummaryWriter | None):
         super().__init__(start_step)
-        self.path = pathlib.Path(folder) / "history.csv"
+        self.table = StepTable(pathlib.Path(folder) / "history.csv")
         self.every, self.batch_size, self.writer = every, batch_size, writer
 
     def on_train_begin(self, logs=None):
         self.clock, self.clock_step = time.monotonic(), self.start_step
-        if self.writer is not None and self.path.exists():  # rows beyond the checkpoint will be made again
-            with open(self.path, newline="") as file:
-                header, *rows = list(csv.reader(file)) or [[]]
-            rows = [row for row in rows if len(row) == len(header) and int(row[0]) <= self.start_step]
-            with atomic_write(self.path) as temporary, open(temporary, "w", newline="") as file:
-                csv.writer(file).writerows([header, *rows] if header else [])
+        if self.writer is not None:
+            self.table.cut(self.start_step)
 
     def on_step(self, previous, step, logs):
         if passed(self.every, previous, step) or step == self.params["steps"] + self.start_step:
@@ -80,11 +100,7 @@ class StepLog(StepCallback):
         speed = (self.step - self.clock_step) * self.batch_size / max(now - self.clock, 1e-9)
         self.clock, self.clock_step = now, self.step
         row = {"step": self.step, **means, "learning_rate": float(tf.convert_to_tensor(self.model.optimizer.learning_rate))}
-        with open(self.path, "a", newline="") as file:
-            writer = csv.DictWriter(file, row)
-            if file.tell() == 0:
-                writer.writeheader()
-            writer.writerow(row)
+        self.table.append(row)
         with self.writer.as_default(step=self.step):
             for name, value in {**row, "examples_per_second": speed}.items():
                 tf.summary.scalar(f"train/{name}", value)

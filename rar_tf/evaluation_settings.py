@@ -2,8 +2,8 @@
 import dataclasses
 from typing import Callable
 
-from rar_tf import attributions, balls, maps
-from rar_tf.attacks.pgd import check_prediction_attack
+from rar_tf import attributions, balls, checks, maps
+from rar_tf.attacks.pgd import PREDICTION_ATTACKS
 from rar_tf.errors import UsageError
 
 
@@ -53,19 +53,18 @@ class EvaluationSettings:
         low, high = self.bounds
         if not low < high:
             raise UsageError(f"bounds must be a rising pair, got {self.bounds}")
-        for name, known in (("attack", ATTACKS), ("protocol", maps.PROTOCOLS), ("ball", tuple(balls.BALLS))):
-            if getattr(self, name) not in known:
-                raise UsageError(f"unknown {name} {getattr(self, name)!r}; known: {', '.join(known)}")
-        if not callable(self.attribution) and self.attribution not in attributions.KINDS:
-            raise UsageError(f"unknown attribution {self.attribution!r}; known: {', '.join(attributions.KINDS)}")
+        for name, known in (("attack", ATTACKS), ("protocol", maps.PROTOCOLS), ("ball", balls.BALLS)):
+            checks.one_of(known, **{name: getattr(self, name)})
+        if not callable(self.attribution):
+            checks.one_of(attributions.KINDS, attribution=self.attribution)
         for name in ("epsilon", "step_size", "pgd_epsilon", "pgd_step_size"):
-            if getattr(self, name) is not None and not getattr(self, name) > 0:
-                raise UsageError(f"{name} must be positive, got {getattr(self, name)}")
+            if getattr(self, name) is not None:
+                checks.positive(**{name: getattr(self, name)})
         for name in ("steps", "ig_steps", "attack_ig_steps", "restarts", "pgd_steps", "pgd_restarts", "ig_chunk"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise UsageError(f"{name} must be at least 1, got {getattr(self, name)}")
+            if getattr(self, name) is not None:
+                checks.at_least_one(**{name: getattr(self, name)})
         for name in self.prediction_attacks:
-            check_prediction_attack(name)
+            checks.one_of(PREDICTION_ATTACKS, **{"prediction attack": name})
 
     def record(self) -> dict:
         """Return the settings as JSON holds them."""

@@ -13,7 +13,7 @@ import tensorflow as tf
 from absl import logging
 
 import rar_tf
-from rar_tf import config, distribution, export, models, objectives, optimizers, results
+from rar_tf import checks, config, distribution, export, models, objectives, optimizers, results
 from rar_tf.callbacks import Checkpointing, StepLog
 from rar_tf.checkpoints import Checkpoints
 from rar_tf.config import Settings
@@ -87,13 +87,11 @@ def check(settings: Settings) -> None:
     if settings.model_dir is None:
         raise UsageError("give --model_dir, the directory that the run is written to")
     for name in ("steps", "batch_size", "checkpoint_every", "keep", "log_every", "eval_examples", "num_examples"):
-        if getattr(settings, name) < 1:
-            raise UsageError(f"{name} must be at least 1, got {getattr(settings, name)}")
+        checks.at_least_one(**{name: getattr(settings, name)})
     if settings.init_from is not None and not pathlib.Path(settings.init_from).is_file():
         raise UsageError(f"--init_from={settings.init_from}: no such file")
-    objectives.get(settings.method)
-    if settings.model not in models.BUILDERS:
-        raise UsageError(f"unknown model {settings.model!r}; known: {', '.join(models.BUILDERS)}")
+    checks.one_of(objectives.METHODS, method=settings.method)
+    checks.one_of(models.BUILDERS, model=settings.model)
 
 
 def load_data(settings: Settings) -> tuple[records.Record, loading.Splits]:

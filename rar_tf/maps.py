@@ -5,6 +5,7 @@ the H·W pixels. `wk` (Wang and Kong 2022, 2023): the signed values themselves; 
 """
 import tensorflow as tf
 
+from rar_tf import checks
 from rar_tf.errors import UsageError
 from rar_tf.losses import flatten
 
@@ -18,13 +19,12 @@ def to_map(attributions: tf.Tensor, protocol: str = "rar") -> tf.Tensor:
 
     Raises: UsageError for an unknown protocol.
     """
+    checks.one_of(PROTOCOLS, protocol=protocol)
     if protocol == "wk":
         return flatten(attributions)
-    if protocol == "rar":
-        values = flatten(tf.reduce_sum(tf.abs(attributions), axis=-1))
-        pixels = tf.cast(tf.shape(values)[1], values.dtype)
-        return pixels * tf.math.divide_no_nan(values, tf.reduce_sum(values, axis=1, keepdims=True))
-    raise UsageError(f"unknown protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
+    values = flatten(tf.reduce_sum(tf.abs(attributions), axis=-1))
+    pixels = tf.cast(tf.shape(values)[1], values.dtype)
+    return pixels * tf.math.divide_no_nan(values, tf.reduce_sum(values, axis=1, keepdims=True))
 
 
 def top_k_mask(maps: tf.Tensor, k: int) -> tf.Tensor:

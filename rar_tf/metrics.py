@@ -9,6 +9,7 @@ constant, counts as 0: such maps agree on no order.
 import numpy as np
 from scipy import ndimage, stats
 
+from rar_tf import checks
 from rar_tf.errors import UsageError
 
 
@@ -50,8 +51,7 @@ def kendall(first: np.ndarray, second: np.ndarray, variant: str = "b") -> np.nda
 
     Raises: UsageError for another variant.
     """
-    if variant not in ("a", "b"):
-        raise UsageError(f"unknown variant of Kendall's tau {variant!r}; known: a, b")
+    checks.one_of(("a", "b"), variant=variant)
     tau = np.array([_tau_b(a, b) for a, b in zip(first, second)])
     if variant == "b":
         return tau

@@ -1,5 +1,4 @@
 """Evaluation while a network trains: how accurate and how robust it is on held-out images, every so many steps."""
-import csv
 import dataclasses
 import io
 import json
@@ -10,8 +9,7 @@ import tensorflow as tf
 from absl import logging
 
 from rar_tf import evaluation, figures
-from rar_tf.callbacks import StepCallback, passed
-from rar_tf.files import atomic_write
+from rar_tf.callbacks import StepCallback, StepTable, passed
 
 COLUMNS = ("natural_accuracy", "adversarial_accuracy", "topk_intersection", "kendall", "spearman", "cosine",
            "fallback_rate")
@@ -37,15 +35,11 @@ class Monitor(StepCallback):
         shorter = dataclasses.replace(settings, steps=min(settings.steps, _STEPS),
                                       pgd_steps=min(settings.pgd_steps, _STEPS), attack_ig_steps=attack_ig_steps)
         self.evaluator = evaluation.Evaluator(network, shorter)
-        self.path = pathlib.Path(folder) / "monitor.csv"
+        self.table = StepTable(pathlib.Path(folder) / "monitor.csv")
         self.images, self.labels, self.every, self.writer = images, labels, every, writer
 
     def on_train_begin(self, logs=None):
-        if self.path.exists():  # rows beyond the checkpoint will be made again
-            with open(self.path, newline="") as file:
-                rows = [row for row in csv.DictReader(file) if int(row["step"]) <= self.start_step]
-            with atomic_write(self.path) as temporary, open(temporary, "w", newline="") as file:
-                _write(file, rows)
+        self.table.cut(self.start_step)
 
     def on_step(self, previous, step, logs):
         if passed(self.every, previous, step) or step == self.params["steps"] + self.start_step:
@@ -59,8 +53,7 @@ class Monitor(StepCallback):
         if values["kendall"] is None:
             logging.warning("step %d: none of the %d monitored images is classified correctly; no attribution scores",
                             step, len(self.labels))
-        with open(self.path, "a", newline="") as file:
-            _write(file, [{"step": step, **{name: json.dumps(value) for name, value in values.items()}}])
+        self.table.append({"step": step, **{name: json.dumps(value) for name, value in values.items()}})
         with self.writer.as_default(step=step):
             for name, value in values.items():
                 if value is not None and math.isfinite(value):
@@ -68,13 +61,6 @@ class Monitor(StepCallback):
             if result.examples is not None:
                 tf.summary.image("monitor/maps", _panel(result.examples, self.evaluator.settings.bounds))
         return summary
-
-
-def _write(file, rows):
-    writer = csv.DictWriter(file, ("step", *COLUMNS))
-    if file.tell() == 0:
-        writer.writeheader()
-    writer.writerows(rows)
 
 
 def _panel(examples, bounds) -> tf.Tensor:

@@ -1,6 +1,7 @@
 """The papers' optimisers; where Keras's update rule is another one, TensorFlow 1's."""
 import keras
 
+from rar_tf import checks
 from rar_tf.errors import UsageError
 
 
@@ -36,8 +37,7 @@ def build(name: str, rates: list[float], boundaries: list[int]) -> keras.optimiz
 
     Raises: UsageError for an unknown name or a schedule that does not fit.
     """
-    if name not in OPTIMIZERS:
-        raise UsageError(f"unknown optimizer {name!r}; known: {', '.join(OPTIMIZERS)}")
+    checks.one_of(OPTIMIZERS, optimizer=name)
     if len(rates) != len(boundaries) + 1:
         raise UsageError(f"learning_rate needs one value more than learning_rate_boundaries, got {len(rates)} and "
                          f"{len(boundaries)}")

@@ -7,6 +7,7 @@ residual networks' 0.1x + 0.9·softplus(x) of Chen et al. (2019).
 import keras
 import tensorflow as tf
 
+from rar_tf import checks
 from rar_tf.errors import UsageError
 from rar_tf.targets import is_scale_invariant
 
@@ -58,8 +59,7 @@ def softplus_surrogate(network: keras.Model, beta: float = 1.0) -> Surrogate:
 
     Raises: UsageError where the network cannot be cloned layer by layer or has no rectifier, or where beta ≤ 0.
     """
-    if beta <= 0:
-        raise UsageError(f"the surrogate's inverse temperature must be positive, got {beta}")
+    checks.positive(softplus_beta=beta)
     replaced = []
 
     def clone_layer(layer):

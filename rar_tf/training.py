@@ -9,7 +9,7 @@ import re
 import keras
 import tensorflow as tf
 
-from rar_tf import balls, losses, randomness
+from rar_tf import balls, checks, losses, randomness
 from rar_tf.ascent import ascend
 from rar_tf.errors import UsageError
 from rar_tf.targets import Target
@@ -46,18 +46,12 @@ class RobustModel(keras.Model):
                  bounds: tuple[float, float] = (0.0, 1.0), reduction: str = "mean", weight_decay: float = 0.0,
                  seed: int = 0):
         super().__init__(name=_snake_case(type(self).__name__))
-        if epsilon <= 0:
-            raise UsageError(f"epsilon must be positive, got {epsilon}")
-        if steps < 1:
-            raise UsageError(f"the adversary's steps must be at least 1, got {steps}")
-        if step_size is not None and step_size <= 0:
-            raise UsageError(f"step_size must be positive, got {step_size}")
-        if gamma <= 0:
-            raise UsageError(f"gamma must be positive, got {gamma}")
-        if reduction not in ("sum", "mean"):
-            raise UsageError(f"unknown reduction {reduction!r}; known: sum, mean")
-        if weight_decay < 0:
-            raise UsageError(f"weight_decay must not be negative, got {weight_decay}")
+        checks.at_least_one(steps=steps)
+        checks.positive(epsilon=epsilon, gamma=gamma)
+        if step_size is not None:
+            checks.positive(step_size=step_size)
+        checks.one_of(("sum", "mean"), reduction=reduction)
+        checks.not_negative(weight_decay=weight_decay)
         if not bounds[0] < bounds[1]:
             raise UsageError(f"bounds must be (low, high) with low < high, got {bounds}")
         self.network = network
@@ -127,6 +121,12 @@ class RobustModel(keras.Model):
         variables = self.network.trainable_variables
         self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
         return {name: value * replicas for name, value in {"loss": loss, **terms}.items()}
+
+    def needs_random_start(self) -> None:
+        """Raise UsageError for an adversary that would never leave the image: its objective has no gradient there."""
+        if not self.random_start:
+            raise UsageError(f"random_start must be true for {type(self).__name__}: what its adversary maximises has no "
+                             "gradient at the image itself")
 
     # What Keras calls.
 

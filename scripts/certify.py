@@ -27,13 +27,12 @@ def main():
     folder = output_dir(settings)
     import tqdm
 
-    from rar_tf import experiment, export
+    from rar_tf import checks, experiment, export
     from rar_tf.certification import run
     from rar_tf.data import records
     if settings.merge:
         return show(run.merge(folder), folder)
-    if settings.num_examples < 1:
-        raise UsageError(f"num_examples must be at least 1, got {settings.num_examples}")
+    checks.at_least_one(num_examples=settings.num_examples)
     network = export.load_network(settings.model_dir, settings.keras_model, settings.saved_model)
     record, splits = experiment.load_data(settings)
     images = records.to_pixels(record, splits.test.images[:settings.num_examples])

@@ -17,17 +17,15 @@ SHOWN = ("topk_intersection", "kendall", "kendall_support", "spearman", "cosine"
 def main():
     from tqdm import tqdm
 
-    from rar_tf import experiment, export, results
+    from rar_tf import checks, experiment, export, results
     from rar_tf.data.records import to_pixels
-    from rar_tf.errors import UsageError
     from rar_tf.evaluation import Evaluator
 
     settings = run_settings()
     folder = output_dir(settings)
     if settings.merge:
         return show(results.merge(folder), folder)
-    if settings.num_examples < 1 or settings.eval_batch_size < 1:
-        raise UsageError("num_examples and eval_batch_size must be at least 1")
+    checks.at_least_one(num_examples=settings.num_examples, eval_batch_size=settings.eval_batch_size)
     network = export.load_network(settings.model_dir, settings.keras_model, settings.saved_model)
     record, splits = experiment.load_data(settings)
     count = min(settings.num_examples, splits.test.count)

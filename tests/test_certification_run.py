@@ -158,13 +158,13 @@ def test_constant_network_is_not_certified(data, tmp_path):
     ("uniform_smoothing", {"radius": [0.5, -1.0]}, "radius must be positive"),
     ("uniform_smoothing", {"epsilon": 0.0}, "epsilon must be positive"),
     ("uniform_smoothing", {"confidence": 1.0}, "confidence must be between 0 and 1"),
-    ("uniform_smoothing", {"num_samples": 0}, "num_samples and sample_batch"),
+    ("uniform_smoothing", {"num_samples": 0}, "num_samples must be at least 1"),
     ("uniform_smoothing", {"normalization": "lipschitz"}, "no finite bound M"),
     ("uniform_smoothing", {"normalization": "clip", "attribution_bound": 0.0}, "must be positive"),
     ("center_smoothing", {"confidence": 0.0}, "confidence must be between 0 and 1"),
     ("upper_bound", {"budgets": ["l1:0.1"]}, "budgets are l2:EPSILON"),
     ("upper_bound", {"budgets": ["l2:"]}, "budgets are l2:EPSILON"),
-    ("upper_bound", {"certify_softplus_beta": 0.0}, "inverse temperature must be positive"),
+    ("upper_bound", {"certify_softplus_beta": 0.0}, "softplus_beta must be positive"),
 ])
 def test_mistakes_are_one_clear_line(network, data, tmp_path, method, changes, message):
     with pytest.raises(UsageError, match=message) as raised:

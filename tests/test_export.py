@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from conftest import ROOT
 from rar_tf import export, models
 from rar_tf.attributions import gradient, integrated_gradients
 from rar_tf.errors import UsageError

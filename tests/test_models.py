@@ -3,7 +3,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras import layers
 
 from rar_tf import losses, models, objectives
 from rar_tf.attributions import gradient, integrated_gradients

@@ -149,10 +149,16 @@ class TestSpecialCases:
     ({"ig_steps": 50, "attack_ig_steps": 7}, "must divide"), ({"size": "l7"}, "unknown size"),
     ({"reduction": "max"}, "unknown reduction"), ({"constraint": "l3"}, "unknown constraint"),
     ({"bounds": (1.0, 0.0)}, "bounds"), ({"weight_decay": -1.0}, "weight_decay"), ({"gamma": 0.0}, "gamma"),
-    ({"attribution_weight": -1.0}, "attribution_weight")])
+    ({"attribution_weight": -1.0}, "attribution_weight"), ({"epsilon": float("nan")}, "epsilon must be positive"),
+    ({"random_start": False}, "random_start must be true for IGNorm")])
 def test_bad_settings(settings, message):
     with pytest.raises(UsageError, match=message):
         objectives.get("ig_norm")(smooth_network(), **settings)
+
+
+def test_adversaries_that_climb_a_loss_may_start_at_the_image():
+    for method, settings in (("ig_sum_norm", {}), ("rar", {"size": "sum"}), ("madry", {})):
+        objectives.get(method)(smooth_network(), random_start=False, **settings)
 
 
 def test_unknown_method_and_mistyped_setting():

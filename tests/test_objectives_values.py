@@ -241,7 +241,7 @@ def test_cosine_pearson_and_divergences_equal_scipys():
     np.testing.assert_allclose(losses.kl_divergence(p, q), scipy.stats.entropy(
         scipy.special.softmax(p, axis=1), scipy.special.softmax(q, axis=1), axis=1), atol=1e-12)
     for scale in (1e-4, 1.0, 300.0):
-        uniform, scores = np.full(40, 1 / 40), scale * generator.normal(size=(3, 40))
+        scores = scale * generator.normal(size=(3, 40))
         expected = -np.mean(np.log(40) + scipy.special.log_softmax(scores, axis=1), axis=1)
         np.testing.assert_allclose(losses.divergence_from_uniform(scores), expected, rtol=1e-7, atol=1e-15)
 

@@ -140,7 +140,7 @@ def test_original_files_are_not_overwritten(tmp_path):
 
 
 def test_wrong_settings(tmp_path):
-    with pytest.raises(UsageError, match="examples_per_class=-1"):
+    with pytest.raises(UsageError, match="examples_per_class must not be negative, got -1"):
         prepare.prepare(RECORD, make_splits(), tmp_path, examples_per_class=-1)
     digits = data.load(data.get("digits"))
     with pytest.raises(UsageError, match="only uint8"):

@@ -16,7 +16,7 @@ import rar_tf
 from conftest import ROOT
 from gradcheck import smooth_network
 from rar_tf import experiment, objectives, optimizers
-from rar_tf.callbacks import TrainingDiverged
+from rar_tf.callbacks import StepTable, TrainingDiverged
 from rar_tf.checkpoints import Checkpoints
 from rar_tf.config import Settings
 from rar_tf.errors import UsageError
@@ -219,6 +219,18 @@ def test_killed_and_resumed_equals_uninterrupted(finished, tmp_path, sign):
     else:
         expected = weights_of(experiment.train(Settings(**QUICK, steps=steps, model_dir=str(tmp_path / "whole"))))
     assert_same(weights_of(resumed), expected)
+
+
+def test_rows_beyond_the_checkpoint_and_torn_ones_are_dropped(tmp_path):
+    table = StepTable(tmp_path / "history.csv")
+    table.cut(0)  # of a file that is not there
+    for step in (10, 20, 30):
+        table.append({"step": step, "loss": 1 / step})
+    with open(table.path, "a") as file:
+        file.write("4")
+    table.cut(20)
+    table.append({"step": 30, "loss": 0.5})
+    assert table.path.read_text().split() == ["step,loss", "10,0.1", "20,0.05", "30,0.5"]
 
 
 def test_options_are_settings():

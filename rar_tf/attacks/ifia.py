@@ -9,7 +9,7 @@ from typing import Callable, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from rar_tf import losses, maps, metrics
+from rar_tf import checks, losses, maps, metrics
 from rar_tf.ascent import ascend
 from rar_tf.attributions import attribute
 from rar_tf.balls import LINF, Ball
@@ -195,14 +195,10 @@ class Ifia:
     seed: int = 0
 
     def __post_init__(self):
-        if self.objective not in OBJECTIVES:
-            raise UsageError(f"unknown objective {self.objective!r}; known: {', '.join(OBJECTIVES)}")
-        if self.measure not in MEASURES:
-            raise UsageError(f"unknown measure {self.measure!r}; known: {', '.join(MEASURES)}")
-        if self.epsilon <= 0:
-            raise UsageError(f"ifia_epsilon must be positive, got {self.epsilon}")
-        if self.steps < 1:
-            raise UsageError(f"ifia_steps must be at least 1, got {self.steps}")
+        checks.one_of(OBJECTIVES, objective=self.objective)
+        checks.one_of(MEASURES, measure=self.measure)
+        checks.positive(ifia_epsilon=self.epsilon)
+        checks.at_least_one(ifia_steps=self.steps)
 
     @property
     def tracked(self) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ import tensorflow as tf
 from rar_tf import losses
 from rar_tf.ascent import ascend
 from rar_tf.balls import LINF, Ball
-from rar_tf.errors import UsageError
 
 
 def pgd(network, images: tf.Tensor, labels: tf.Tensor, *, epsilon: float, step_size: float, steps: int,
@@ -54,9 +53,3 @@ PREDICTION_ATTACKS = {
     "pgd20": {"steps": 20},
     "pgd40": {"steps": 40},
 }
-
-
-def check_prediction_attack(name: str) -> None:
-    """Raise a UsageError for a name that is not in `PREDICTION_ATTACKS`."""
-    if name not in PREDICTION_ATTACKS:
-        raise UsageError(f"unknown prediction attack {name!r}; known: {', '.join(PREDICTION_ATTACKS)}")

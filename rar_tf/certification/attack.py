@@ -10,12 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from rar_tf import losses
+from rar_tf import checks, losses
 from rar_tf.ascent import ascend
 from rar_tf.balls import L2, Ball
 from rar_tf.certification.field import Field
 from rar_tf.certification.smoothing import Smoother, sample_seed, uniform_noise
-from rar_tf.errors import UsageError
 from rar_tf.maps import top_k_mask
 
 UNBOUNDED = (-np.inf, np.inf)  # a certificate holds for all of space, so its attacks need not stay in the pixel range
@@ -45,8 +44,7 @@ class SmoothedMapAttack:
 
     def __init__(self, field: Field, directions: Field, *, k: int = 100, samples: int = 32, steps: int = 200,
                  step_size: float = 0.1, restarts: int = 20, restarts_at_once: int = 5, objective: str = "top_k"):
-        if objective not in OBJECTIVES:
-            raise UsageError(f"unknown objective {objective!r}; known: {', '.join(OBJECTIVES)}")
+        checks.one_of(OBJECTIVES, objective=objective)
         batches = -(-restarts // restarts_at_once)
         self.restarts, self.samples = restarts, samples
         self.restarts_at_once = -(-restarts // batches)  # batches of nearly equal size, so that few starts are wasted
@@ -131,8 +129,7 @@ class LargestChange:
 
     def __init__(self, field: Field, network, *, objective: str, ball: Ball, steps: int, relative_step: float,
                  bounds: tuple[float, float], k: int = 100):
-        if objective not in ("distance", "top_k", "loss"):
-            raise UsageError(f"unknown objective {objective!r}; known: distance, top_k, loss")
+        checks.one_of(("distance", "top_k", "loss"), objective=objective)
 
         @tf.function(reduce_retracing=True)
         def search(image, label, epsilon, seed):

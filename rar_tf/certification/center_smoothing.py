@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 from scipy import stats
 
+from rar_tf import checks
 from rar_tf.certification.field import Field
-from rar_tf.certification.overlap import check_positive
 from rar_tf.certification.smoothing import sample_seed
 from rar_tf.errors import UsageError
 
@@ -41,8 +41,8 @@ class CenterSmoother:
         for name, value in {"alpha_1": alpha_1, "alpha_2": alpha_2}.items():
             if not 0 < value < 0.5:
                 raise UsageError(f"{name} must be between 0 and 0.5, both excluded, got {value:g}")
-        check_positive(batch_size=batch_size, center_samples=center_samples, radius_samples=radius_samples,
-                       candidates=candidates, delta=delta)
+        checks.positive(batch_size=batch_size, center_samples=center_samples, radius_samples=radius_samples,
+                        candidates=candidates, delta=delta)
         self.batch_size, self.candidates, self.delta = batch_size, candidates, delta
         self.center_samples, self.radius_samples = center_samples, radius_samples
         self.slack = math.sqrt(math.log(2 / alpha_1) / (2 * center_samples))
@@ -71,7 +71,7 @@ class CenterSmoother:
         Raises: UsageError for ε or σ not positive.
         """
         sigma = epsilon if sigma is None else sigma
-        check_positive(epsilon=epsilon, sigma=sigma)
+        checks.positive(epsilon=epsilon, sigma=sigma)
         draw = self._sampler(image, label, sigma, seed, index, progress)
         centers = draw(self.candidates, 0, np.eye(1))[0][:self.candidates]
         distances = 1 - draw(self.center_samples, 1, centers)[1]

@@ -3,9 +3,8 @@ from typing import Callable
 
 import tensorflow as tf
 
-from rar_tf import losses
+from rar_tf import checks, losses
 from rar_tf.attributions import KINDS, attribute
-from rar_tf.errors import UsageError
 from rar_tf.targets import Target
 
 Field = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -21,10 +20,8 @@ def attribution_field(network, kind: str, *, ig_steps: int = 50, score: Callable
 
     Raises: UsageError for an unknown kind or ig_steps < 1.
     """
-    if kind not in KINDS:
-        raise UsageError(f"unknown attribution {kind!r}; known: {', '.join(KINDS)}")
-    if ig_steps < 1:
-        raise UsageError(f"ig_steps must be at least 1, got {ig_steps}")
+    checks.one_of(KINDS, attribution=kind)
+    checks.at_least_one(ig_steps=ig_steps)
     return lambda images, labels: attribute(kind, Target(network, labels, score), images, steps=ig_steps)
 
 
@@ -44,8 +41,7 @@ def unit_field(field: Field) -> Field:
 
 def clipped_field(field: Field, bound: float) -> Field:
     """Return g·min(1, M/‖g‖), whose bound is exactly M = `bound`."""
-    if not bound > 0:
-        raise UsageError(f"the bound that attributions are clipped to must be positive, got {bound:g}")
+    checks.positive(attribution_bound=bound)
 
     def clipped(images, labels):
         maps = field(images, labels)

@@ -11,10 +11,10 @@ from typing import Callable
 import numpy as np
 import tensorflow as tf
 from scipy import linalg
-from scipy.sparse.linalg import LinearOperator, aslinearoperator, eigsh  # noqa: F401
+from scipy.sparse.linalg import LinearOperator, eigsh
 
+from rar_tf import checks
 from rar_tf.certification.field import Field
-from rar_tf.errors import UsageError
 
 DENSE_LIMIT = 3072
 BYTES_PER_ACTIVATION = 24  # of one row: its derivatives and the copies that vectorisation makes; 15 were measured
@@ -146,8 +146,7 @@ def block_size(network, image_shape, ig_steps: int, memory_limit: float) -> int:
 
     Raises: UsageError where the limit is not positive.
     """
-    if not memory_limit > 0:
-        raise UsageError(f"memory_limit must be positive, got {memory_limit:g}")
+    checks.positive(memory_limit=memory_limit)
     features = int(np.prod(image_shape))
     network = getattr(network, "network", network)
     try:
@@ -199,7 +198,6 @@ def lanczos_factor(size: int, confidence: float, *, vectors: int = 40) -> float:
     After k steps from a random start P(σ²_true > σ²/(1 − e)) ≤ 1.648·√d·exp(−√e(2k − 1)) (Kuczyński and Woźniakowski
     1992, Theorem 4.2); restarts only raise σ. Infinite where so few steps say nothing.
     """
-    if not 0 < confidence < 1:
-        raise UsageError(f"confidence must be between 0 and 1, both excluded, got {confidence:g}")
+    checks.between_0_and_1(confidence=confidence)
     root = np.log(1.648 * np.sqrt(size) / (1 - confidence)) / (2 * min(vectors, size) - 1)
     return float(1 / np.sqrt(1 - root ** 2)) if root < 1 else float("inf")

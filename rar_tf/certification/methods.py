@@ -8,10 +8,12 @@ import math
 import numpy as np
 import tensorflow as tf
 from absl import logging
+from scipy.sparse.linalg import aslinearoperator
 
+from rar_tf import checks
 from rar_tf.attributions import gradient
 from rar_tf.balls import get as get_ball
-from rar_tf.certification import attack, jacobian, overlap, smoothing, upper_bound
+from rar_tf.certification import attack, jacobian, smoothing, upper_bound
 from rar_tf.certification.center_smoothing import CenterSmoother
 from rar_tf.certification.field import attribution_field, clipped_field, unit_field
 from rar_tf.certification.lipschitz import gradient_bound
@@ -39,9 +41,9 @@ class UniformSmoothing:
     """SmoothSM, SmoothIG: one row an image and radius."""
 
     def __init__(self, network, settings: Settings, bounds):
-        overlap.check_positive(epsilon=settings.epsilon, radius=settings.radius)
-        overlap.check_threshold(settings.threshold)
-        overlap.check_confidence(settings.confidence)
+        checks.positive(epsilon=settings.epsilon, radius=settings.radius)
+        checks.between_0_and_1(threshold=settings.threshold)
+        checks.between_0_and_1(confidence=settings.confidence)
         self.settings, self.groups, self.attacks_left = settings, len(settings.radius), settings.certificate_attack
         field, self.bound = self._bounded(network)
         self.smoother = smoothing.Smoother(field, bound=self.bound, batch_size=min(settings.sample_batch, settings.num_samples))
@@ -132,7 +134,7 @@ class UpperBound:
     """Bounds of the linear model of a softplus network: one row an image and budget."""
 
     def __init__(self, network, settings: Settings, bounds):
-        overlap.check_threshold(settings.threshold)
+        checks.between_0_and_1(threshold=settings.threshold)
         self.settings, self.attacks_left, self.pictured = settings, settings.certificate_attack, None
         self.budgets = [_budget(text) for text in settings.budgets or [f"{settings.constraint}:{settings.epsilon}"]]
         self.groups = len(self.budgets)
@@ -182,7 +184,7 @@ class UpperBound:
         attacked, self.attacks_left = self.attacks_left > 0, self.attacks_left - 1
         if matrix is not None and self.pictured is None:
             self.pictured = _picture(matrix)
-        linear = operator if matrix is None else jacobian.aslinearoperator(matrix.astype(np.float64))
+        linear = operator if matrix is None else aslinearoperator(matrix.astype(np.float64))
         rows = []
         for name, epsilon in self.budgets:
             row = {**facts, **self._bounds(operator, linear, facts, vector, cuts, margins, name, epsilon)}
@@ -206,7 +208,7 @@ class UpperBound:
             xi, vector = jacobian.dense_norm(matrix)
             facts.update(xi=xi, xi_residual=0.0, xi_probable_factor=1.0)
         else:
-            source = operator if matrix is None else jacobian.aslinearoperator(matrix.astype(np.float64))
+            source = operator if matrix is None else aslinearoperator(matrix.astype(np.float64))
             sigma, high, vector = jacobian.lanczos_norm(source, seed=self.settings.seed)
             facts.update(xi=high, xi_residual=high - sigma,
                          xi_probable_factor=jacobian.lanczos_factor(size, self.settings.confidence))
@@ -264,8 +266,8 @@ class CenterSmoothing:
     groups = 1
 
     def __init__(self, network, settings: Settings, bounds):
-        overlap.check_positive(epsilon=settings.epsilon)
-        overlap.check_confidence(settings.confidence)
+        checks.positive(epsilon=settings.epsilon)
+        checks.between_0_and_1(confidence=settings.confidence)
         self.settings = settings
         field = attribution_field(network, settings.attribution, ig_steps=settings.certify_ig_steps)
         failing = (1 - settings.confidence) / 2

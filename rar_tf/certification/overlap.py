@@ -14,7 +14,7 @@ import math
 import numpy as np
 from scipy import special
 
-from rar_tf.errors import UsageError
+from rar_tf import checks
 
 FORMULAS = ("sound", "paper")
 
@@ -69,7 +69,7 @@ def largest_epsilon(norm, radius, threshold, dimension: int, *, bound: float = 1
     Raises: UsageError as `certified_cosine`, and for a threshold outside (0, 1).
     """
     _check(formula, radius=radius, bound=bound)
-    check_threshold(threshold)
+    checks.between_0_and_1(threshold=threshold)
     threshold = np.asarray(threshold, np.float64)
     slope = np.sqrt((1.0 - threshold) * (1.0 + threshold))
     if formula == "paper":
@@ -88,7 +88,7 @@ def needed_norm(epsilon, radius, threshold, dimension: int, *, bound: float = 1.
     Raises: UsageError as `largest_epsilon`.
     """
     _check(formula, epsilon=epsilon, radius=radius, bound=bound)
-    check_threshold(threshold)
+    checks.between_0_and_1(threshold=threshold)
     threshold = np.asarray(threshold, np.float64)
     slope = np.sqrt((1.0 - threshold) * (1.0 + threshold))
     if formula == "paper":
@@ -104,39 +104,12 @@ def norm_lower_limit(mean_norm, num_samples: int, confidence: float, *, bound: f
 
     Raises: UsageError for a confidence outside (0, 1) or num_samples < 1.
     """
-    check_confidence(confidence)
-    if num_samples < 1:
-        raise UsageError(f"num_samples must be at least 1, got {num_samples}")
+    checks.between_0_and_1(confidence=confidence)
+    checks.at_least_one(num_samples=num_samples)
     slack = (1.0 + math.sqrt(-2.0 * math.log1p(-confidence))) / math.sqrt(num_samples)
     return np.maximum(np.asarray(mean_norm, np.float64) - bound * slack, 0.0)[()]
 
 
-def check_threshold(threshold) -> None:
-    """Raise UsageError unless all thresholds are inside (0, 1)."""
-    values = np.asarray(threshold, np.float64)
-    if not np.all((values > 0) & (values < 1)):
-        raise UsageError(f"threshold must be between 0 and 1, both excluded, got {_said(values)}")
-
-
-def check_confidence(confidence: float) -> None:
-    """Raise UsageError unless the confidence is inside (0, 1)."""
-    if not 0 < confidence < 1:
-        raise UsageError(f"confidence must be between 0 and 1, both excluded, got {confidence:g}")
-
-
-def check_positive(**settings) -> None:
-    """Raise UsageError for the first setting that is not positive and finite."""
-    for name, value in settings.items():
-        values = np.asarray(value, np.float64)
-        if not np.all(np.isfinite(values) & (values > 0)):
-            raise UsageError(f"{name} must be positive and finite, got {_said(values)}")
-
-
 def _check(formula, **positive):
-    if formula not in FORMULAS:
-        raise UsageError(f"unknown formula {formula!r}; known: {', '.join(FORMULAS)}")
-    check_positive(**positive)
-
-
-def _said(values):
-    return ", ".join(f"{value:g}" for value in values.ravel()[:5])
+    checks.one_of(FORMULAS, formula=formula)
+    checks.positive(**positive)

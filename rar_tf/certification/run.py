@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from rar_tf import checks
 from rar_tf.certification import methods, plots
 from rar_tf.config import Settings
 from rar_tf.errors import UsageError
@@ -43,8 +44,7 @@ def certify(network, images: np.ndarray, labels: np.ndarray, settings: Settings,
     """
     images, labels = np.asarray(images, np.float32), np.asarray(labels)
     _check_images(images, labels, bounds)
-    if settings.num_samples < 1 or settings.sample_batch < 1:
-        raise UsageError("num_samples and sample_batch must be at least 1")
+    checks.at_least_one(num_samples=settings.num_samples, sample_batch=settings.sample_batch)
     maker = methods.make(network, settings, bounds)
     part = shard_slice(settings.shard, len(images))
     folder, target = pathlib.Path(folder), shard_folder(folder, settings.shard)

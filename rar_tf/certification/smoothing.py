@@ -11,10 +11,10 @@ from typing import Callable, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from rar_tf import checks
 from rar_tf.balls import L2
 from rar_tf.certification import chi_square, overlap
 from rar_tf.certification.field import Field
-from rar_tf.errors import UsageError
 
 INTERVALS = ("concentration", "chi_square")
 
@@ -36,8 +36,7 @@ class Estimate(NamedTuple):
 
     def norm_low(self, confidence: float, interval: str = "concentration") -> float:
         """Return a lower limit of ‖h‖: rigorous (`concentration`), or the published approximation (`chi_square`)."""
-        if interval not in INTERVALS:
-            raise UsageError(f"unknown interval {interval!r}; known: {', '.join(INTERVALS)}")
+        checks.one_of(INTERVALS, interval=interval)
         if interval == "concentration":
             return overlap.norm_lower_limit(self.norm, self.num_samples, confidence, bound=self.bound)
         return min(chi_square.norm_interval(self.mean, self.variance, self.num_samples, confidence)[0], self.bound)
@@ -74,7 +73,7 @@ class Smoother:
 
     def __init__(self, field: Field, *, bound: float = 1.0, batch_size: int = 250,
                  noise: Callable = uniform_noise):
-        overlap.check_positive(bound=bound, batch_size=batch_size)
+        checks.positive(bound=bound, batch_size=batch_size)
         self.bound, self.batch_size = bound, batch_size
 
         @tf.function(reduce_retracing=True)
@@ -96,9 +95,8 @@ class Smoother:
 
         Raises: UsageError for a radius that is not positive, or num_samples < 1.
         """
-        overlap.check_positive(radius=radius)
-        if num_samples < 1:
-            raise UsageError(f"num_samples must be at least 1, got {num_samples}")
+        checks.positive(radius=radius)
+        checks.at_least_one(num_samples=num_samples)
         image = tf.constant(image, tf.float32)
         label, radius = tf.constant(label, tf.int64), tf.constant(radius, tf.float32)
         total = squares = 0.0
@@ -125,9 +123,9 @@ class Smoother:
 
         Raises: UsageError for epsilon or largest not positive, a threshold or confidence outside (0, 1).
         """
-        overlap.check_positive(epsilon=epsilon, largest=largest)
-        overlap.check_threshold(threshold)
-        overlap.check_confidence(confidence)
+        checks.positive(epsilon=epsilon, largest=largest)
+        checks.between_0_and_1(threshold=threshold)
+        checks.between_0_and_1(confidence=confidence)
         dimension = int(np.prod(np.shape(image)))
         each = 1 - (1 - confidence) / attempts
 

@@ -7,7 +7,7 @@ it is reported beside the bounds (`corrected_bound`, `linearity_residual`) and i
 """
 import numpy as np
 
-from rar_tf.certification.overlap import check_positive
+from rar_tf import checks
 from rar_tf.errors import UsageError
 
 
@@ -21,7 +21,7 @@ def euclidean_bound(xi: float, epsilon: float, dimension: int, *, norm_p: float 
 
     Raises: UsageError for ε not positive or p < 2.
     """
-    check_positive(epsilon=epsilon)
+    checks.positive(epsilon=epsilon)
     if not norm_p >= 2:
         raise UsageError(f"upper bounds need an l_p ball with p >= 2, got p = {norm_p:g}")
     bound = dimension ** (0.5 - 1.0 / norm_p) * xi
@@ -66,11 +66,10 @@ def largest_epsilon(bound_at_one: float, *, distance: float | None = None, cosin
     if (distance is None) == (cosine_distance is None):
         raise UsageError("largest_epsilon needs either a distance or a cosine_distance")
     if distance is not None:
-        check_positive(distance=distance)
+        checks.positive(distance=distance)
         reach = distance
     else:
-        if not 0 < cosine_distance < 1:
-            raise UsageError(f"cosine_distance must be between 0 and 1, both excluded, got {cosine_distance:g}")
+        checks.between_0_and_1(cosine_distance=cosine_distance)
         reach = attribution_norm * np.sqrt(cosine_distance * (2.0 - cosine_distance))
     return float(reach / bound_at_one) if bound_at_one > 0 else float("inf")
 

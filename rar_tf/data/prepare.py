@@ -16,6 +16,7 @@ from absl import logging
 import numpy as np
 import tensorflow as tf
 
+from rar_tf import checks
 from rar_tf.data import augmentation
 from rar_tf.data.records import Record
 from rar_tf.data.splits import Split, Splits
@@ -31,8 +32,7 @@ def plan(record: Record, train: Split, examples_per_class: int | None, seed: int
     """Plan the training file: `examples_per_class` images a class, or the originals where None or 0."""
     if not examples_per_class:
         return augmentation.Balance(np.arange(train.count), np.zeros(train.count, bool), train.labels)
-    if examples_per_class < 0:
-        raise UsageError(f"examples_per_class={examples_per_class} must not be negative")
+    checks.not_negative(examples_per_class=examples_per_class)
     if train.images.dtype != np.uint8:
         raise UsageError(f"the images of {record.name} are {train.images.dtype}: only uint8 is augmented")
     counts = np.bincount(train.labels, minlength=record.num_classes)

@@ -3,7 +3,7 @@ from typing import Callable
 
 import keras
 
-from rar_tf.errors import UsageError
+from rar_tf import checks
 from rar_tf.models.cnn import p2_cnn, small_cnn
 from rar_tf.models.resnet import PerImageStandardization, resnet
 from rar_tf.models.wide_resnet import resnet_18, wide_resnet
@@ -21,6 +21,5 @@ BUILDERS: dict[str, Callable[[tuple[int, int, int], int], keras.Model]] = {
 
 def build(name: str, input_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
     """Return the network of that name, freshly initialised. Raises: UsageError for an unknown name."""
-    if name not in BUILDERS:
-        raise UsageError(f"unknown model {name!r}; known: {', '.join(BUILDERS)}")
+    checks.one_of(BUILDERS, model=name)
     return BUILDERS[name](input_shape, num_classes)

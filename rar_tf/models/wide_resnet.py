@@ -46,6 +46,10 @@ def _convolution(x, channels, size, stride, name):
     # Explicit padding, since "same" with stride 2 pads even images on one side only.
     if size == 3 and stride == 2:
         x = layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
+    if size == 1 and stride > 1:
+        # Leaves the pixels out first: oneDNN's weight gradient of a strided 1×1 convolution of few channels writes
+        # beyond its buffer.
+        x, stride = layers.AveragePooling2D(1, strides=stride, name=f"{name}_subsample")(x), 1
     padding = "same" if stride == 1 else "valid"
     normal = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
     return layers.Conv2D(channels, size, strides=stride, padding=padding, use_bias=False, kernel_initializer=normal,

@@ -1,5 +1,5 @@
 """Training methods by the names that flags use. A new one is a file here and a line below."""
-from rar_tf.errors import UsageError
+from rar_tf import checks
 from rar_tf.objectives.advaat import AAT, AdvAAT
 from rar_tf.objectives.art import ART
 from rar_tf.objectives.cacr_wacr import CacrWacr
@@ -22,6 +22,5 @@ METHODS: dict[str, type[RobustModel]] = {
 
 def get(name: str) -> type[RobustModel]:
     """Return the class of a method. Raises: UsageError for an unknown name."""
-    if name not in METHODS:
-        raise UsageError(f"unknown method {name!r}; known: {', '.join(METHODS)}")
+    checks.one_of(METHODS, method=name)
     return METHODS[name]

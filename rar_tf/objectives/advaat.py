@@ -5,7 +5,6 @@ PCL(a, b) = (1 − Pearson(a, b))/2, over all signed features.
 import tensorflow as tf
 
 from rar_tf import losses
-from rar_tf.objectives.checks import needs_random_start
 from rar_tf.objectives.madry import Madry
 from rar_tf.objectives.matching import AttributionMatching
 
@@ -17,7 +16,7 @@ class AAT(AttributionMatching):
 
     def __init__(self, network, **settings):
         super().__init__(network, **settings)
-        needs_random_start(self)
+        self.needs_random_start()
 
     def dissimilarity(self, clean: tf.Tensor, changed: tf.Tensor) -> tf.Tensor:
         return 0.5 * (1.0 - losses.pearson_correlation(clean, changed))

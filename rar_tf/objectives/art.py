@@ -1,9 +1,8 @@
 """Attributional robustness training (Singh et al. 2020; as Wang and Kong 2022, Eq. (49)–(51), print it)."""
 import tensorflow as tf
 
-from rar_tf import losses
+from rar_tf import checks, losses
 from rar_tf.attributions import saliency_map
-from rar_tf.objectives.checks import not_negative
 from rar_tf.objectives.madry import Madry
 from rar_tf.surrogate import softplus_surrogate
 from rar_tf.targets import Target
@@ -25,7 +24,7 @@ class ART(Madry):
 
     def __init__(self, network, *, attribution_weight: float = 0.5, softplus_beta: float = 50.0, **settings):
         super().__init__(network, **settings)
-        not_negative(attribution_weight=attribution_weight, softplus_beta=softplus_beta)
+        checks.not_negative(attribution_weight=attribution_weight, softplus_beta=softplus_beta)
         self.attribution_weight = attribution_weight
         self.smooth = softplus_surrogate(network, softplus_beta) if softplus_beta else network
 

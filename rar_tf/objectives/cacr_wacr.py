@@ -8,9 +8,8 @@ L_WACR = Σ_{sign A ≠ sign ΔA} |ΔA| + Σ_{same sign} |A·ΔA|: changes again
 """
 import tensorflow as tf
 
-from rar_tf import losses
+from rar_tf import checks, losses
 from rar_tf.attributions import integrated_gradients
-from rar_tf.objectives.checks import not_negative, one_of, positive
 from rar_tf.objectives.madry import Madry
 from rar_tf.objectives.rar import check_ig_steps
 from rar_tf.targets import Target
@@ -43,10 +42,10 @@ class CacrWacr(Madry):
                  cacr_limit: float = 10.0, cacr_contrast: bool = True, wacr_base: bool = True, ig_steps: int = 50,
                  attack_ig_steps: int = 10, ig_chunk: int | None = None, **settings):
         super().__init__(network, **settings)
-        not_negative(attribution_weight=attribution_weight, cacr_weight=cacr_weight, wacr_weight=wacr_weight)
-        positive(attribution_scale=attribution_scale, cacr_limit=cacr_limit)
-        one_of(("paper", "code"), variant=variant)
-        one_of(("path", "difference"), delta_attribution=delta_attribution)
+        checks.not_negative(attribution_weight=attribution_weight, cacr_weight=cacr_weight, wacr_weight=wacr_weight)
+        checks.positive(attribution_scale=attribution_scale, cacr_limit=cacr_limit)
+        checks.one_of(("paper", "code"), variant=variant)
+        checks.one_of(("path", "difference"), delta_attribution=delta_attribution)
         check_ig_steps(ig_steps, attack_ig_steps)
         self.cacr_weight, self.wacr_weight = attribution_weight * cacr_weight, attribution_weight * wacr_weight
         self.variant, self.delta_attribution = variant, delta_attribution

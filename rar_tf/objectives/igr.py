@@ -1,8 +1,7 @@
 """The integrated gradients regulariser on AT, TRADES and MART (Wang and Kong 2022, Eq. (3), Table 1)."""
 import tensorflow as tf
 
-from rar_tf import losses
-from rar_tf.objectives.checks import needs_random_start, one_of
+from rar_tf import checks, losses
 from rar_tf.objectives.madry import Madry
 from rar_tf.objectives.mart import MART
 from rar_tf.objectives.matching import AttributionMatching
@@ -19,10 +18,10 @@ class IGR(AttributionMatching):
 
     def __init__(self, network, *, adversary: str = "base", **settings):
         super().__init__(network, **settings)
-        one_of(("base", "igr"), adversary=adversary)
+        checks.one_of(("base", "igr"), adversary=adversary)
         self.climbs = adversary
         if adversary == "igr":
-            needs_random_start(self)
+            self.needs_random_start()
 
     def dissimilarity(self, clean: tf.Tensor, changed: tf.Tensor) -> tf.Tensor:
         return 1.0 - losses.cosine_similarity(clean, changed)

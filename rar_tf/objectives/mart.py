@@ -1,8 +1,7 @@
 """MART (Wang et al. 2020): adversarial training that cares more for the images that it misclassifies."""
 import tensorflow as tf
 
-from rar_tf import losses
-from rar_tf.objectives.checks import positive
+from rar_tf import checks, losses
 from rar_tf.objectives.madry import Madry
 
 
@@ -19,7 +18,7 @@ class MART(Madry):
 
     def __init__(self, network, *, beta: float = 5.0, **settings):
         super().__init__(network, **settings)
-        positive(beta=beta)
+        checks.positive(beta=beta)
         self.beta = beta
 
     def loss_terms(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -3,8 +3,8 @@ from typing import Callable
 
 import tensorflow as tf
 
+from rar_tf import checks
 from rar_tf.attributions import integrated_gradients
-from rar_tf.objectives.checks import not_negative
 from rar_tf.objectives.rar import check_ig_steps
 from rar_tf.targets import Target
 from rar_tf.training import RobustModel
@@ -28,7 +28,7 @@ class AttributionMatching(RobustModel):
     def __init__(self, network, *, attribution_weight: float = 1.0, ig_steps: int = 10, attack_ig_steps: int = 5,
                  ig_chunk: int | None = None, **settings):
         super().__init__(network, **settings)
-        not_negative(attribution_weight=attribution_weight)
+        checks.not_negative(attribution_weight=attribution_weight)
         check_ig_steps(ig_steps, attack_ig_steps)
         self.attribution_weight = attribution_weight
         self.ig_steps, self.attack_ig_steps, self.ig_chunk = ig_steps, attack_ig_steps, ig_chunk

@@ -1,10 +1,9 @@
 """R2ET (Chen et al. 2024, "Training for Stable Explanation for Free"): the ranking of the features is kept apart."""
 import tensorflow as tf
 
-from rar_tf import losses
+from rar_tf import checks, losses
 from rar_tf.attributions import saliency_map
 from rar_tf.errors import UsageError
-from rar_tf.objectives.checks import not_negative, positive
 from rar_tf.targets import Target
 from rar_tf.training import RobustModel
 
@@ -28,8 +27,8 @@ class R2ET(RobustModel):
     def __init__(self, network, *, attribution_weight: float = 0.1, curvature_weight: float = 0.1, top_k: int = 100,
                  **settings):
         super().__init__(network, **settings)
-        not_negative(attribution_weight=attribution_weight, curvature_weight=curvature_weight)
-        positive(top_k=top_k)
+        checks.not_negative(attribution_weight=attribution_weight, curvature_weight=curvature_weight)
+        checks.positive(top_k=top_k)
         if getattr(network, "inputs", None):
             height, width = network.inputs[0].shape[1:3]
             if 2 * top_k > height * width:

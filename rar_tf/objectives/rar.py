@@ -7,10 +7,9 @@ from typing import Callable
 
 import tensorflow as tf
 
-from rar_tf import losses
+from rar_tf import checks, losses
 from rar_tf.attributions import hidden_integrated_gradients, integrated_gradients
 from rar_tf.errors import UsageError
-from rar_tf.objectives.checks import not_negative
 from rar_tf.targets import HiddenTarget, Target
 from rar_tf.training import RobustModel
 
@@ -46,17 +45,19 @@ class RAR(RobustModel):
     """
 
     terms = ("cross_entropy", "attribution")
+    climbs_prediction = False  # whether the adversary maximises a loss of predictions besides the size
 
     def __init__(self, network, *, attribution_weight: float = 1.0, size: str = "l1", layer: str = "input",
                  rule: str = "right", ig_steps: int = 50, attack_ig_steps: int = 10, ig_chunk: int | None = None,
                  **settings):
         super().__init__(network, **settings)
         check_ig_steps(ig_steps, attack_ig_steps)
-        not_negative(attribution_weight=attribution_weight)
-        if size not in SIZES:
-            raise UsageError(f"unknown size {size!r}; known: {', '.join(SIZES)}")
+        checks.not_negative(attribution_weight=attribution_weight)
+        checks.one_of(SIZES, size=size)
         self.attribution_weight, self.size, self.layer, self.rule = attribution_weight, SIZES[size], layer, rule
         self.ig_steps, self.attack_ig_steps, self.ig_chunk = ig_steps, attack_ig_steps, ig_chunk
+        if size != "sum" and not self.climbs_prediction:
+            self.needs_random_start()
 
     def path_attribution(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor, steps: int) -> tf.Tensor:
         """Return IG_h(x→x'; l_y) of the chosen layer, [B, …]."""
@@ -92,6 +93,8 @@ class IGSumNorm(RAR):
     The same as the general objective with the size function s(u) = sum(u) + β‖u‖₁; `attribution_weight` is β.
     """
 
+    climbs_prediction = True
+
     def adversary(self, images: tf.Tensor, labels: tf.Tensor):
         loss, size = Target(self.network, labels, losses.cross_entropy), super().adversary(images, labels)
         return lambda perturbed: loss(perturbed) + size(perturbed)
@@ -103,8 +106,7 @@ class IGSumNorm(RAR):
 
 def check_ig_steps(ig_steps: int, attack_ig_steps: int) -> None:
     """Raise UsageError unless both numbers of path points are positive and the second divides the first."""
-    if ig_steps < 1 or attack_ig_steps < 1:
-        raise UsageError(f"ig_steps and attack_ig_steps must be at least 1, got {ig_steps} and {attack_ig_steps}")
+    checks.at_least_one(ig_steps=ig_steps, attack_ig_steps=attack_ig_steps)
     if ig_steps % attack_ig_steps:
         raise UsageError(f"attack_ig_steps must divide ig_steps (the reference's approx_factor is their ratio), got "
                          f"{attack_ig_steps} and {ig_steps}")

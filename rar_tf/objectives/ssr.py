@@ -5,9 +5,8 @@ network. With A = diag(√p) − p√pᵀ, AAᵀ = diag(p) − ppᵀ, so the K×
 """
 import tensorflow as tf
 
-from rar_tf import losses
+from rar_tf import checks, losses
 from rar_tf.attributions import saliency_map
-from rar_tf.objectives.checks import not_negative
 from rar_tf.targets import Target
 from rar_tf.training import RobustModel
 
@@ -23,7 +22,7 @@ class SSR(RobustModel):
 
     def __init__(self, network, *, attribution_weight: float = 0.3, **settings):
         super().__init__(network, **settings)
-        not_negative(attribution_weight=attribution_weight)
+        checks.not_negative(attribution_weight=attribution_weight)
         self.attribution_weight = attribution_weight
 
     def loss_terms(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -1,8 +1,7 @@
 """TRADES (Zhang et al. 2019): a trade-off between natural accuracy and a smooth prediction around each image."""
 import tensorflow as tf
 
-from rar_tf import losses, randomness
-from rar_tf.objectives.checks import needs_random_start, positive
+from rar_tf import checks, losses, randomness
 from rar_tf.training import START, RobustModel
 
 _NOISE = 1e-3  # standard deviation of the start, in parts of the pixel range
@@ -23,8 +22,8 @@ class TRADES(RobustModel):
 
     def __init__(self, network, *, beta: float = 6.0, clean_term: bool = True, **settings):
         super().__init__(network, **settings)
-        positive(beta=beta)
-        needs_random_start(self)
+        checks.positive(beta=beta)
+        self.needs_random_start()
         self.beta, self.clean_term = beta, clean_term
 
     def start(self, images: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
