@@ -27,7 +27,8 @@ class StepCallback(keras.callbacks.Callback):
         self.step = start_step
 
     def on_train_batch_end(self, batch, logs=None):
-        previous, self.step = self.step, self.start_step + batch + 1
+        # With several steps an execution Keras counts the last one as if it were full.
+        previous, self.step = self.step, self.start_step + min(batch + 1, self.params["steps"])
         self.on_step(previous, self.step, logs or {})
 
     def on_step(self, previous: int, step: int, logs: dict) -> None:

@@ -59,6 +59,10 @@ class Settings:
     eval_examples: int = _setting(20, "held-out images of the evaluations during training")
     strategy: str = _setting("one_device", "distribution over devices", ("one_device", "mirrored", "multi_worker"))
     logical_cpus: int = _setting(0, "split the CPU into this many logical devices; 0: leave it whole")
+    steps_per_execution: int = _setting(1, "training steps between returns to Python: more of them cost less overhead, and "
+                                        "logs and checkpoints wait for the last")
+    compute_dtype: str = _defining("float32", "what convolutions and dense layers compute in while training; weights, "
+                                   "losses and the exported network are float32", ("float32", "bfloat16"))
     jit_compile: bool = _defining(False, "compile the training step with XLA, max-pooling in an exact formulation")
     deterministic: bool = _setting(False, "make GPU kernels deterministic too (slower)")
 

@@ -20,6 +20,8 @@ def configure(settings: Settings) -> tf.distribute.Strategy:
         tf.config.set_logical_device_configuration(cpus[0], [tf.config.LogicalDeviceConfiguration()] * settings.logical_cpus)
     if settings.jit_compile and settings.strategy != "one_device":
         raise UsageError("jit_compile works with --strategy=one_device only: Keras cannot compile distributed steps")
+    if settings.steps_per_execution > 1 and settings.strategy == "multi_worker":
+        raise UsageError("steps_per_execution works on one machine only: workers agree after every step whether to stop")
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
     strategy = _strategy(settings)
@@ -65,7 +67,10 @@ def fit(model: keras.Model, strategy: tf.distribute.Strategy, make_batches: Call
     Raises: UsageError where a worker is lost, or the workers start from different steps.
     """
     if not _several_workers(strategy):
-        model.fit(make_batches(0, 1), epochs=1, steps_per_epoch=steps, verbose=verbose, shuffle=False,
+        batches, gpus = make_batches(0, 1), tf.config.list_logical_devices("GPU")
+        if gpus and strategy.num_replicas_in_sync == 1:  # distributed data sets are prefetched to their devices anyway
+            batches = batches.apply(tf.data.experimental.prefetch_to_device(gpus[0].name))
+        model.fit(batches, epochs=1, steps_per_epoch=steps, verbose=verbose, shuffle=False,
                   callbacks=callbacks)
         return
     try:

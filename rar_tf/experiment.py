@@ -21,6 +21,7 @@ from rar_tf.data import loading, pipeline, records
 from rar_tf.errors import UsageError
 from rar_tf.files import atomic_write
 from rar_tf.models.pooling import with_exact_pooling
+from rar_tf.models.precision import set_compute_dtype
 from rar_tf.monitoring import Monitor
 from rar_tf.training import RobustModel
 
@@ -86,7 +87,8 @@ def check(settings: Settings) -> None:
     """Raise UsageError for settings that make no sense, before anything is loaded or written."""
     if settings.model_dir is None:
         raise UsageError("give --model_dir, the directory that the run is written to")
-    for name in ("steps", "batch_size", "checkpoint_every", "keep", "log_every", "eval_examples", "num_examples"):
+    for name in ("steps", "batch_size", "checkpoint_every", "keep", "log_every", "eval_examples", "num_examples",
+                 "steps_per_execution"):
         checks.at_least_one(**{name: getattr(settings, name)})
     if settings.init_from is not None and not pathlib.Path(settings.init_from).is_file():
         raise UsageError(f"--init_from={settings.init_from}: no such file")
@@ -112,9 +114,10 @@ def build(settings: Settings) -> Run:
             _initialise(network, settings.init_from)
         if settings.jit_compile:
             network = with_exact_pooling(network)
+        set_compute_dtype(network, settings.compute_dtype)
         model = build_model(network, settings, record.bounds)
         optimizer = optimizers.build(settings.optimizer, settings.learning_rate, settings.learning_rate_boundaries)
-        model.compile(optimizer, jit_compile=settings.jit_compile)
+        model.compile(optimizer, jit_compile=settings.jit_compile, steps_per_execution=settings.steps_per_execution)
         optimizer.build(network.trainable_variables)
     state = [*network.variables, *optimizer.variables]
     if settings.strategy != "multi_worker":  # to read a metric there, all workers would have to
@@ -186,6 +189,7 @@ def _monitor(run: Run, start_step: int, writer) -> Monitor:
 
 def finish(run: Run, start_step: int, seconds: float, command: str = "") -> None:
     """Write model.keras, saved_model/ and train.json."""
+    set_compute_dtype(run.network, "float32")
     with atomic_write(run.folder / "model.keras") as temporary:
         run.network.save(temporary)
     export.export_saved_model(run.network, run.folder / "saved_model")

@@ -19,7 +19,9 @@ from rar_tf import experiment, objectives, optimizers
 from rar_tf.callbacks import StepTable, TrainingDiverged
 from rar_tf.checkpoints import Checkpoints
 from rar_tf.config import Settings
+from rar_tf.data import pipeline
 from rar_tf.errors import UsageError
+from rar_tf.training import RobustModel
 
 RANDOM = np.random.RandomState(0)
 IMAGES, LABELS = RANDOM.uniform(0, 1, [32, 4, 4, 1]).astype("float32"), RANDOM.randint(0, 3, 32)
@@ -196,6 +198,34 @@ class TestRuns:
 def command(folder, *more):
     flags = [f"--{name}={','.join(map(str, value)) if isinstance(value, list) else value}" for name, value in QUICK.items()]
     return [sys.executable, str(ROOT / "scripts" / "train.py"), *flags, f"--model_dir={folder}", *more]
+
+
+def test_several_steps_an_execution_give_the_same_bits(finished, tmp_path):
+    run = experiment.train(Settings(**QUICK, steps=6, model_dir=str(tmp_path), steps_per_execution=4))
+    assert_same(weights_of(run), weights_of(finished))
+    assert run.checkpoints.steps()[-1] == 6  # the second execution ends with the data
+
+
+@pytest.mark.parametrize("steps_per_execution", [1, 2])
+def test_a_run_compiles_its_step_once(tmp_path, monkeypatch, steps_per_execution):
+    traces, train_step = [], RobustModel.train_step
+
+    def counted(self, data):
+        traces.append(data)
+        return train_step(self, data)
+
+    monkeypatch.setattr(RobustModel, "train_step", counted)
+    experiment.train(Settings(**QUICK, steps=6, model_dir=str(tmp_path), steps_per_execution=steps_per_execution))
+    assert len(traces) == 1
+
+
+@pytest.mark.parametrize("method", ["ig_sum_norm", "advaat", "cacr_wacr"])
+def test_a_step_never_returns_to_the_host(method):
+    run = experiment.build(Settings(**{**QUICK, "method": method}, steps=1, model_dir="unused"))
+    batch = next(iter(pipeline.batches(run.record, run.splits.train, 8, seed=0)))
+    graph = tf.function(run.model.train_step).get_concrete_function(batch).graph.as_graph_def()
+    kinds = {node.op for each in (graph.node, *(function.node_def for function in graph.library.function)) for node in each}
+    assert {"StatelessWhile", "While"} & kinds and not {"PyFunc", "PyFuncStateless", "EagerPyFunc"} & kinds
 
 
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM])
