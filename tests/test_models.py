@@ -53,6 +53,14 @@ def test_strided_convolutions_see_the_same_pixels_as_the_originals():
     np.testing.assert_array_equal(convolution(pad(image))[0, :, :, 0], image[0, ::2, ::2, 0])
 
 
+def test_shortcuts_that_leave_pixels_out_first_equal_strided_convolutions(seeded):
+    network = resnet_18((8, 8, 1), 3, width=2)
+    subsample, convolution = network.get_layer("block_2_0_shortcut_subsample"), network.get_layer("block_2_0_shortcut")
+    images = tf.random.stateless_normal([2, 8, 8, 2], [1, 2])
+    expected = tf.nn.conv2d(images, convolution.kernel.value, strides=2, padding="VALID")
+    np.testing.assert_allclose(convolution(subsample(images)), expected, rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_attributions_and_attacks_leave_batch_statistics_alone_and_training_moves_them(name):
     build, shape = SMALL[name]
