@@ -31,11 +31,16 @@ def unpack(archive: str | os.PathLike, folder: str | os.PathLike) -> None:
                 file.extractall(folder)
         elif tarfile.is_tarfile(archive):
             with tarfile.open(archive) as file:
-                file.extractall(folder, filter="data")
+                for member in file.getmembers():
+                    member.name = member.name.lstrip("/")
+                    _check_inside(archive, folder, member.name)
+                    if not (member.isreg() or member.isdir()):
+                        raise UsageError(f"{archive}: unsafe member {member.name!r}, neither a file nor a folder, not "
+                                         "unpacked")
+                # Pythons before 3.10.12 and 3.11.4 have no filter; the checks above hold for them too.
+                file.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
         else:
             raise UsageError(f"{archive}: truncated, or neither a zip nor a tar archive")
-    except tarfile.FilterError as error:
-        raise UsageError(f"{archive}: unsafe member, not unpacked ({error})") from error
     except _BROKEN as error:
         raise UsageError(f"{archive}: truncated or corrupt archive ({brief(error)})") from error
 
