@@ -57,6 +57,7 @@ class StepTable:
             csv.writer(file).writerows([header, *rows] if header else [])
 
     def append(self, row: dict) -> None:
+        """Write one row, and before the first the header of its names."""
         with open(self.path, "a", newline="") as file:
             writer = csv.DictWriter(file, row)
             if file.tell() == 0:

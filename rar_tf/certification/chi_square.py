@@ -9,6 +9,7 @@ whether there is one weight or a hundred thousand.
 import numpy as np
 from scipy import optimize
 
+from rar_tf import checks
 from rar_tf.errors import UsageError
 
 
@@ -136,8 +137,7 @@ def norm_interval(mean, variance, num_samples: int, confidence: float) -> tuple[
 
     Raises: UsageError for a confidence outside (0, 1).
     """
-    if not 0 < confidence < 1:
-        raise UsageError(f"confidence must be between 0 and 1, both excluded, got {confidence:g}")
+    checks.between_0_and_1(confidence=confidence)
     mean = np.asarray(mean, np.float64).ravel()
     weights = np.maximum(np.asarray(variance, np.float64).ravel(), 0.0) / num_samples
     constant = float(np.sum(np.square(mean[weights <= 0])))
