@@ -161,6 +161,8 @@ class Settings:
     budgets: list[str] = _setting([], "perturbation budgets of the upper bounds, as l2:0.1,linf:0.01; by default "
                                   "constraint:epsilon")
     certify_softplus_beta: float = _setting(10.0, "inverse temperature of the softplus network whose upper bounds are computed")
+    certify_smooth_pooling: bool = _setting(True, "make the max-pooling of that network smooth too; false: attributions jump "
+                                            "where another pixel wins, and no Jacobian sees it")
     memory_limit: float = _setting(2.0, "memory for a block of a Jacobian, in GiB")
     blockwise: bool = _setting(False, "compute the l_inf bound of images of more than 3072 features column by column too")
     certificate_attack: int = _setting(0, "attack the bounds of this many images, the first correctly classified ones")

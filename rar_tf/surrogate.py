@@ -2,13 +2,15 @@
 
 ReLU networks have no curvature of their own, so attacks on attributions take their directions from a softplus network
 (Dombrowski et al. 2019). ReLU becomes softplus(βx)/β; leaky ReLU of slope a becomes a·x + (1−a)·softplus(βx)/β, the
-residual networks' 0.1x + 0.9·softplus(x) of Chen et al. (2019).
+residual networks' 0.1x + 0.9·softplus(x) of Chen et al. (2019). Max-pooling may become smooth as well: attributions of
+a network that keeps it jump wherever another pixel wins, softplus or not.
 """
 import keras
 import tensorflow as tf
 
 from rar_tf import checks
 from rar_tf.errors import UsageError
+from rar_tf.models.pooling import smooth_max_pooling
 from rar_tf.targets import is_scale_invariant
 
 
@@ -54,8 +56,11 @@ class Surrogate:
         return logits
 
 
-def softplus_surrogate(network: keras.Model, beta: float = 1.0) -> Surrogate:
+def softplus_surrogate(network: keras.Model, beta: float = 1.0, *, smooth_pooling: bool = False) -> Surrogate:
     """Return the softplus surrogate of a network with inverse temperature `beta`, sharing its weights.
+
+    Args:
+      smooth_pooling: whether max-pooling over images becomes log(mean exp(βx))/β, see `models.pooling`.
 
     Raises: UsageError where the network cannot be cloned layer by layer or has no rectifier, or where beta ≤ 0.
     """
@@ -63,6 +68,10 @@ def softplus_surrogate(network: keras.Model, beta: float = 1.0) -> Surrogate:
     replaced = []
 
     def clone_layer(layer):
+        pooling = smooth_max_pooling(layer, beta) if smooth_pooling else None
+        if pooling is not None:
+            replaced.append(layer.name)
+            return pooling
         activation = _smooth(layer, beta)
         if activation is None:
             return layer.__class__.from_config(layer.get_config())

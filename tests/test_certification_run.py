@@ -80,11 +80,30 @@ def test_upper_bound_leaves_rows_a_summary_and_plots(network, data, tmp_path):
     assert any(row["constrained_estimate"] for row in rows)
     assert sum(bool(row["observed"]) for row in rows) == 4
     assert summary["results"][0]["exceeded"]["of"] == 2
-    assert "linear model" in summary["guarantee"] and "This network has max-pooling" not in summary["guarantee"]
-    jumping = keras.Sequential([layers.Input((6, 6, 1)), layers.MaxPool2D(2), layers.Flatten(), layers.Dense(3, "relu")])
-    assert "This network has max-pooling" in methods.make(jumping, settings("upper_bound"), (0, 1)).describe()
+    assert "linear model" in summary["guarantee"] and "Max-pooling is left" not in summary["guarantee"]
+    assert all(0.5 < float(row["network_cosine"]) < 1 for row in rows)
     for name in ("observed.png", "differences.png", "jacobian.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_bounds_hold_to_first_order_where_max_pooling_is_made_smooth(tmp_path):
+    keras.utils.set_random_seed(1)
+    network = keras.Sequential([
+        layers.Input((6, 6, 1)), layers.Conv2D(8, 3, activation="relu"), layers.MaxPooling2D(2), layers.Flatten(),
+        layers.Dense(8, activation="relu"), layers.Dense(3)])
+    images = np.random.default_rng(0).random((6, 6, 6, 1)).astype(np.float32)
+    labels = network(images).numpy().argmax(1)
+    excess = {}
+    for smooth in (False, True):
+        chosen = settings("upper_bound", certificate_attack=6, certify_smooth_pooling=smooth).replace(
+            budgets=["l2:0.1", "l2:0.01"])
+        summary = run.certify(network, images, labels, chosen, tmp_path / str(smooth))
+        assert ("Max-pooling is left" in summary["guarantee"]) != smooth
+        rows = rows_of(tmp_path / str(smooth))
+        excess[smooth] = [max(float(row["observed"]) / float(row["bound"]) for row in part) for part in (rows[::2], rows[1::2])]
+    # A smooth network departs from its linear model by less and less; one that jumps does not.
+    assert excess[True][0] < 1.1 and excess[True][1] < 1.005
+    assert min(excess[False]) > 2
 
 
 def test_center_smoothing_leaves_rows(network, data, tmp_path):

@@ -1,4 +1,4 @@
-"""Exact max-pooling, and what XLA makes of second-order gradients."""
+"""Exact and smooth max-pooling, and what XLA makes of second-order gradients."""
 import keras
 import numpy as np
 import pytest
@@ -6,18 +6,21 @@ import tensorflow as tf
 
 from rar_tf import models, objectives
 from rar_tf.errors import UsageError
-from rar_tf.models.pooling import ExactMaxPooling2D, with_exact_pooling
+from rar_tf.models.pooling import ExactMaxPooling2D, SmoothMaxPooling2D, smooth_max_pooling, with_exact_pooling
+
+WINDOWS = [(2, None, "valid"), (2, None, "same"), (3, None, "same"), ((2, 3), None, "valid"), (3, 2, "same"),
+           (3, (1, 2), "valid"), (2, 3, "same")]
 
 
-@pytest.mark.parametrize("size,padding", [(2, "valid"), (2, "same"), (3, "same"), ((2, 3), "valid")])
-def test_values_and_gradients_are_those_of_keras(size, padding):
+@pytest.mark.parametrize("size,strides,padding", WINDOWS)
+def test_values_and_gradients_are_those_of_keras(size, strides, padding):
     # Values from a few levels, so that many windows have ties.
     images = tf.constant(np.random.RandomState(0).randint(0, 3, [2, 7, 8, 3]).astype("float32"))
     found = []
     for kind in (keras.layers.MaxPooling2D, ExactMaxPooling2D):
         with tf.GradientTape() as tape:
             tape.watch(images)
-            pooled = kind(size, padding=padding)(images)
+            pooled = kind(size, strides=strides, padding=padding)(images)
             total = tf.reduce_sum(pooled * tf.reshape(tf.range(tf.size(pooled), dtype=tf.float32), tf.shape(pooled)))
         found.append((pooled, tape.gradient(total, images)))
     np.testing.assert_array_equal(found[0][0], found[1][0])
@@ -71,9 +74,45 @@ def test_training_with_xla_is_training(tmp_path):
     np.testing.assert_allclose(weights[0], weights[1], atol=1e-3 * np.abs(weights[0]).max())
 
 
-def test_overlapping_windows_are_refused():
-    network = keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.MaxPooling2D(3, strides=2)])
-    with pytest.raises(UsageError, match="do not overlap"):
+@pytest.mark.parametrize("size,strides,padding", WINDOWS)
+def test_smooth_maximum_is_below_the_maximum_and_nears_it(size, strides, padding):
+    images = 3 * tf.random.stateless_normal([2, 7, 8, 3], [1, 2])
+    hard = keras.layers.MaxPooling2D(size, strides=strides, padding=padding)
+    constant = tf.fill([1, 7, 8, 1], 0.7)
+    for beta in (1.0, 10.0, 100.0):
+        smooth = smooth_max_pooling(hard, beta)
+        gap = (hard(images) - smooth(images)).numpy()
+        assert gap.min() >= -1e-6 and gap.max() <= np.log(np.prod(hard.pool_size)) / beta + 1e-5
+        np.testing.assert_allclose(smooth(constant), hard(constant), rtol=1e-6)  # padded borders count for nothing
+
+
+def test_smooth_maximum_by_hand():
+    layer = SmoothMaxPooling2D(2, beta=2.0)
+    expected = np.log(np.mean(np.exp(2 * np.array([0.1, 0.4, -0.3, 1.0])))) / 2
+    np.testing.assert_allclose(tf.squeeze(layer(tf.constant([0.1, 0.4, -0.3, 1.0], shape=[1, 2, 2, 1]))), expected, rtol=1e-6)
+    everything = smooth_max_pooling(keras.layers.GlobalMaxPooling2D(keepdims=True), 2.0)
+    np.testing.assert_allclose(everything(tf.constant([0.1, 0.4, -0.3, 1.0], shape=[1, 1, 4, 1])), [[[[expected]]]], rtol=1e-6)
+    assert smooth_max_pooling(keras.layers.AveragePooling2D(2), 2.0) is None
+    with pytest.raises(UsageError, match="beta must be positive"):
+        SmoothMaxPooling2D(2, beta=0.0)
+
+
+def test_gradient_of_the_smooth_maximum_does_not_jump():
+    def gradient(layer, first):
+        image = tf.Variable(tf.reshape([first, 1.0, 0.0, 0.0], [1, 2, 2, 1]))
+        with tf.GradientTape() as tape:
+            value = layer(image)
+        return tape.gradient(value, image).numpy()[0, 0, 0, 0]
+
+    hard = keras.layers.MaxPooling2D()
+    smooth = smooth_max_pooling(hard, 10.0)
+    assert gradient(hard, 1.001) - gradient(hard, 0.999) == 1
+    assert abs(gradient(smooth, 1.001) - gradient(smooth, 0.999)) < 0.01
+
+
+def test_channels_first_is_refused():
+    network = keras.Sequential([keras.layers.Input((1, 8, 8)), keras.layers.MaxPooling2D(2, data_format="channels_first")])
+    with pytest.raises(UsageError, match="must have its channels last"):
         with_exact_pooling(network)
 
 

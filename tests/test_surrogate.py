@@ -55,6 +55,17 @@ def test_nested_networks_and_batch_norm():
     assert gap < 1e-2
 
 
+def test_smooth_pooling_on_demand():
+    network = keras.Sequential([keras.layers.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, activation="relu"),
+                                keras.layers.MaxPooling2D(3, 2), keras.layers.GlobalMaxPooling2D(), keras.layers.Dense(3)])
+    hard, smooth = (softplus_surrogate(network, 1000.0, smooth_pooling=choice) for choice in (False, True))
+    kinds = [[type(layer).__name__ for layer in each.clone.layers] for each in (hard, smooth)]
+    assert kinds[0] == ["Conv2D", "MaxPooling2D", "GlobalMaxPooling2D", "Dense"]
+    assert kinds[1] == ["Conv2D", "SmoothMaxPooling2D", "SmoothGlobalMaxPooling2D", "Dense"]
+    np.testing.assert_allclose(smooth(IMAGES), network(IMAGES), atol=2e-2)
+    assert np.abs(softplus_surrogate(network, 1.0, smooth_pooling=True)(IMAGES) - network(IMAGES)).max() > 0.1
+
+
 def test_ceiling_of_relu6():
     activation = smooth_rectifier(50.0, ceiling=6.0)
     np.testing.assert_allclose(activation(tf.constant([-1.0, 3.0, 9.0])), [0, 3, 6], atol=1e-2)

@@ -25,13 +25,13 @@ from rar_tf.targets import Target
 METHODS = ("upper_bound", "uniform_smoothing", "center_smoothing")
 
 
-def smooth_network(network, beta: float):
-    """Return the softplus network with the same weights, or the network itself, with a warning, where there is none."""
+def smooth_network(network, settings: Settings):
+    """Return the smooth network with the same weights, or the network itself, with a warning, where there is none."""
+    checks.positive(certify_softplus_beta=settings.certify_softplus_beta)
     try:
-        return softplus_surrogate(network, beta)
+        return softplus_surrogate(network, settings.certify_softplus_beta,
+                                  smooth_pooling=settings.certify_smooth_pooling)
     except UsageError as error:
-        if beta <= 0:
-            raise
         logging.warning("%s; the network itself takes its place (of a ReLU network neither bounds nor the attack's "
                         "directions mean anything)", error)
         return network
@@ -49,7 +49,7 @@ class UniformSmoothing:
         self.smoother = smoothing.Smoother(field, bound=self.bound, batch_size=min(settings.sample_batch, settings.num_samples))
         self.attack = None
         if self.attacks_left:
-            directions, _ = self._bounded(smooth_network(network, settings.certify_softplus_beta), self.bound)
+            directions, _ = self._bounded(smooth_network(network, settings), self.bound)
             # Several restarts share a batch as long as it is no larger than a batch of samples.
             self.attack = attack.SmoothedMapAttack(
                 field, directions, k=settings.ifia_metric_k, restarts=settings.certificate_attack_restarts,
@@ -138,12 +138,14 @@ class UpperBound:
         self.settings, self.attacks_left, self.pictured = settings, settings.certificate_attack, None
         self.budgets = [_budget(text) for text in settings.budgets or [f"{settings.constraint}:{settings.epsilon}"]]
         self.groups = len(self.budgets)
-        self.network = smooth_network(network, settings.certify_softplus_beta)
-        self.jumps = any(type(layer).__name__.startswith(("MaxPool", "GlobalMax")) for layer in getattr(network, "layers", ()))
+        self.network = smooth_network(network, settings)
+        self.jumps = _jumps(self.network)
         if self.jumps:
             logging.warning("the network has max-pooling: its attributions jump where another pixel wins, which no bound of "
                             "a linear model covers")
-        field = attribution_field(self.network, settings.attribution, ig_steps=settings.certify_ig_steps)
+        field, own = (attribution_field(each, settings.attribution, ig_steps=settings.certify_ig_steps)
+                      for each in (self.network, network))
+        self._own = tf.function(own, reduce_retracing=True)
         self.differentials = jacobian.Differentials(field, proportional=settings.attribution != "saliency")
         self.searches = {name: self._searches(name, field, bounds) for name, _ in self.budgets}
 
@@ -165,7 +167,7 @@ class UpperBound:
     @property
     def columns(self):
         largest = [f"largest_epsilon_{threshold:g}" for threshold in self.settings.threshold]
-        return ["linf", "epsilon", "attribution_norm", "xi", "xi_residual", "xi_probable_factor", "dense", "gram_sum",
+        return ["linf", "epsilon", "attribution_norm", "network_cosine", "xi", "xi_residual", "xi_probable_factor", "dense", "gram_sum",
                 "bound", "angle", "cosine_distance", *largest, "corrected_bound", "factor", "residual_mean",
                 "residual_max", "plus_keeps_label", "minus_keeps_label", "constrained_estimate", "dominant_rows",
                 "diagonal_share", "diagonal_ratio", "observed", "observed_angle", "observed_loss_or_top_k",
@@ -177,6 +179,7 @@ class UpperBound:
         block = jacobian.block_size(self.network, image.shape, s.certify_ig_steps, s.memory_limit * 2 ** 30)
         operator = jacobian.Jacobian(self.differentials, image, label, block=block)
         facts, vector, matrix = self._spectrum(operator)
+        facts["network_cosine"] = _cosine(self._own(operator.image, operator.label).numpy(), operator.attribution)
         gradients, logits = (value.numpy().astype(np.float64) for value in self._logit_gradients(operator.image))
         others = np.arange(len(logits)) != label
         cuts = gradients[others].reshape(others.sum(), -1) - gradients[label].ravel()
@@ -252,11 +255,12 @@ class UpperBound:
 
     def describe(self) -> str:
         s = self.settings
-        return ("A bound of the linear model g(x + δ) = g(x) + Jδ of the softplus network (inverse temperature "
-                f"{s.certify_softplus_beta:g}) with the trained weights, not of the network: rectifiers and max-pooling make maps "
+        pooling = " and a smooth maximum for max-pooling" if s.certify_smooth_pooling else ""
+        return (f"A bound of the linear model g(x + δ) = g(x) + Jδ of the smooth network with the trained weights (softplus{pooling}, "
+                f"inverse temperature {s.certify_softplus_beta:g}), not of the network: rectifiers and max-pooling make maps "
                 "jump. Where d > 1000 the largest singular value is Lanczos' plus its residual norm, an upper bound as long "
                 "as Lanczos has met the largest one. `corrected_bound` and `exceeded` are observations."
-                + (" This network has max-pooling: expect larger changes than the bound." if self.jumps else ""))
+                + (" Max-pooling is left in it: expect larger changes than the bound." if self.jumps else ""))
 
 
 class CenterSmoothing:
@@ -285,6 +289,18 @@ class CenterSmoothing:
                 f"epsilon) moves by at most the stated angle under every l2 perturbation of at most epsilon, with probability "
                 f"{self.settings.confidence:g} over the samples at the image and as much over those at the perturbed one. "
                 "A cosine distance of 1 or more says nothing.")
+
+
+def _jumps(network):
+    """Whether a network, or a surrogate's clone, has max-pooling that is not smooth."""
+    layers = getattr(getattr(network, "clone", network), "_flatten_layers", list)()
+    return any(type(layer).__name__.startswith(("MaxPool", "GlobalMax", "ExactMax")) for layer in layers)
+
+
+def _cosine(first, second):
+    first, second = (np.ravel(each).astype(np.float64) for each in (first, second))
+    length = np.linalg.norm(first) * np.linalg.norm(second)
+    return float(first @ second / length) if length > 0 else math.nan
 
 
 def _budget(text):

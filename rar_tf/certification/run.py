@@ -24,9 +24,9 @@ from rar_tf.results import Results, read_json, read_rows, shard_folder, shard_sl
 COMMON = ["index", "label", "prediction", "correct"]
 DECIDING = ("dataset", "equalize", "method", "attribution", "seed", "epsilon", "constraint", "radius", "threshold",
             "num_samples", "confidence", "formula", "certify_ig_steps", "sample_batch", "interval", "normalization",
-            "attribution_bound", "largest_radius", "budgets", "certify_softplus_beta", "blockwise", "certificate_attack",
-            "certificate_attack_restarts", "ifia_metric_k", "num_examples", "shard", "model_dir", "keras_model",
-            "saved_model")
+            "attribution_bound", "largest_radius", "budgets", "certify_softplus_beta", "certify_smooth_pooling",
+            "blockwise", "certificate_attack", "certificate_attack_restarts", "ifia_metric_k", "num_examples", "shard",
+            "model_dir", "keras_model", "saved_model")
 
 
 def certify(network, images: np.ndarray, labels: np.ndarray, settings: Settings, folder, *,
