@@ -4,6 +4,7 @@
     model.compile("adam")
     model.fit(images, labels)
     rar_tf.evaluate(network, test_images, test_labels, bounds=(0, 1), epsilon=8 / 255)
+    rar_tf.certify(network, test_images, test_labels, method="uniform_smoothing", bounds=(0, 1), radius=1, epsilon=0.05)
 """
 import importlib
 
@@ -17,7 +18,7 @@ _PUBLIC = {
     "IGR": "rar_tf.objectives", "IGRAT": "rar_tf.objectives", "IGRTRADES": "rar_tf.objectives",
     "IGRMART": "rar_tf.objectives", "ART": "rar_tf.objectives", "AAT": "rar_tf.objectives",
     "AdvAAT": "rar_tf.objectives", "SSR": "rar_tf.objectives", "R2ET": "rar_tf.objectives",
-    "evaluate": "rar_tf.evaluation", "integrated_gradients": "rar_tf.attributions",
+    "evaluate": "rar_tf.evaluation", "certify": "rar_tf.certification.run", "integrated_gradients": "rar_tf.attributions",
     "saliency_map": "rar_tf.attributions", "input_x_gradient": "rar_tf.attributions", "Target": "rar_tf.targets",
     "softplus_surrogate": "rar_tf.surrogate",
 }

@@ -158,8 +158,7 @@ class Evaluator:
 
     def digests(self, images: np.ndarray, labels: np.ndarray) -> dict:
         """Return digests of what else decides the numbers, beside the settings: weights and images."""
-        digest = hashlib.sha256(np.ascontiguousarray(images).tobytes() + np.ascontiguousarray(labels).tobytes())
-        record = {"weights_digest": fingerprint(self.network), "images_digest": digest.hexdigest()[:16]}
+        record = {"weights_digest": fingerprint(self.network), "images_digest": images_digest(images, labels)}
         if self.reference_network is not None:
             record["reference_weights_digest"] = fingerprint(self.reference_network)
         return record
@@ -296,7 +295,8 @@ def run(evaluator: Evaluator, images: np.ndarray, labels: np.ndarray, *, index: 
     """
     images, labels = np.asarray(images, np.float32), np.asarray(labels)
     index = np.arange(len(images)) if index is None else np.asarray(index)
-    check_images(images, labels, evaluator.settings)
+    check_images(images, labels, evaluator.settings.bounds)
+    _check_k(images.shape, evaluator.settings)
     predictions = evaluator.predict(images)
     if strict and not (predictions == labels).any():
         raise UsageError(f"none of the {len(images)} images is classified correctly: there is nothing to attack")
@@ -322,17 +322,20 @@ def run(evaluator: Evaluator, images: np.ndarray, labels: np.ndarray, *, index: 
     return evaluation
 
 
-def check_images(images: np.ndarray, labels: np.ndarray, settings: EvaluationSettings) -> None:
-    """Raise a UsageError where images [N, H, W, C] and labels [N] cannot be evaluated with these settings."""
+def check_images(images: np.ndarray, labels: np.ndarray, bounds: tuple[float, float]) -> None:
+    """Raise a UsageError where these are not images [N, H, W, C] in the pixel range `bounds` and labels [N]."""
     if images.ndim != 4 or labels.shape != images.shape[:1]:
         raise UsageError(f"images must be [N, H, W, C] and labels [N], got {images.shape} and {labels.shape}")
     if len(images) == 0:
-        raise UsageError("no images to evaluate")
-    low, high = settings.bounds
+        raise UsageError("there are no images")
+    low, high = bounds
     if not np.isfinite(images).all() or images.min() < low or images.max() > high:
         raise UsageError(f"images must be finite and in the pixel range {low:g} … {high:g}; "
                          f"they are in {images.min():g} … {images.max():g}")
-    features = int(np.prod(images.shape[1:3])) * (images.shape[3] if settings.protocol == "wk" else 1)
+
+
+def _check_k(shape, settings):
+    features = int(np.prod(shape[1:3])) * (shape[3] if settings.protocol == "wk" else 1)
     metrics.check_k(settings.k, features, "the attack's k")
     metrics.check_k(settings.metric_k, features, "the metric's k")
 
@@ -345,3 +348,9 @@ def fingerprint(network) -> str:
     for variable in variables:
         digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
     return digest.hexdigest()[:16]
+
+
+def images_digest(images: np.ndarray, labels: np.ndarray) -> str:
+    """Return a digest of images and labels."""
+    content = np.ascontiguousarray(images).tobytes() + np.ascontiguousarray(labels).tobytes()
+    return hashlib.sha256(content).hexdigest()[:16]

@@ -53,18 +53,20 @@ class EvaluationSettings:
         low, high = self.bounds
         if not low < high:
             raise UsageError(f"bounds must be a rising pair, got {self.bounds}")
-        for name, known in (("attack", ATTACKS), ("protocol", maps.PROTOCOLS), ("ball", balls.BALLS)):
-            checks.one_of(known, **{name: getattr(self, name)})
+        checks.one_of(ATTACKS, attack=self.attack)
+        checks.one_of(maps.PROTOCOLS, protocol=self.protocol)
+        checks.one_of(balls.BALLS, ball=self.ball)
         if not callable(self.attribution):
             checks.one_of(attributions.KINDS, attribution=self.attribution)
-        for name in ("epsilon", "step_size", "pgd_epsilon", "pgd_step_size"):
-            if getattr(self, name) is not None:
-                checks.positive(**{name: getattr(self, name)})
-        for name in ("steps", "ig_steps", "attack_ig_steps", "restarts", "pgd_steps", "pgd_restarts", "ig_chunk"):
-            if getattr(self, name) is not None:
-                checks.at_least_one(**{name: getattr(self, name)})
+        checks.positive(epsilon=self.epsilon, **self._given("step_size", "pgd_epsilon", "pgd_step_size"))
+        checks.at_least_one(steps=self.steps, ig_steps=self.ig_steps, restarts=self.restarts, pgd_steps=self.pgd_steps,
+                            pgd_restarts=self.pgd_restarts, **self._given("attack_ig_steps", "ig_chunk"))
         for name in self.prediction_attacks:
             checks.one_of(PREDICTION_ATTACKS, **{"prediction attack": name})
+
+    def _given(self, *names):
+        """Those of the optional settings that are not left open."""
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
     def record(self) -> dict:
         """Return the settings as JSON holds them."""

@@ -4,8 +4,8 @@ python scripts/certify.py --method=uniform_smoothing --model_dir=runs/mnist_natu
 
 --method is upper_bound, uniform_smoothing or center_smoothing; the network comes from --model_dir, --keras_model or
 --saved_model. examples.csv, summary.json and plots go to --output_dir; the same command goes on with a stopped run.
-Several
-machines: --shard=0/4 … --shard=3/4 into one --output_dir; the one that ends last puts the parts together (or --merge).
+Several machines: --shard=0/4 … --shard=3/4 into one --output_dir; the one that ends last puts the parts together (or
+--merge).
 What each number guarantees: docs/certification.md.
 """
 import pathlib
@@ -39,7 +39,8 @@ def main():
     labels = splits.test.labels[:settings.num_examples]
     part = run.shard_slice(settings.shard, len(images))
     with tqdm.tqdm(total=part.stop - part.start, unit="image", desc=settings.method, smoothing=0) as bar:
-        summary = run.certify(network, images, labels, settings, folder, bounds=record.bounds, progress=bar.update)
+        summary = run.certify_into(folder, network, images, labels, settings, bounds=record.bounds,
+                                   progress=bar.update)
     show(summary, folder)
 
 

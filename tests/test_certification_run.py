@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+import rar_tf
 from rar_tf.certification import methods, run
 from rar_tf.certification.lipschitz import gradient_bound
 from rar_tf.config import Settings
@@ -37,6 +38,10 @@ def settings(method, **changes):
                     budgets=["l2:0.1", "linf:0.01"], num_examples=COUNT, **changes)
 
 
+def certify(network, images, labels, settings, folder, **given):
+    return run.certify_into(folder, network, images, labels, settings, bounds=(0, 1), **given)
+
+
 def rows_of(folder):
     with open(folder / "examples.csv", newline="") as file:
         return list(csv.DictReader(file))
@@ -48,7 +53,7 @@ def without_time(rows):
 
 @pytest.mark.parametrize("attribution", ["saliency", "integrated_gradients"])
 def test_uniform_smoothing_leaves_rows_a_summary_and_plots(network, data, tmp_path, attribution):
-    summary = run.certify(network, *data, settings("uniform_smoothing", attribution=attribution, certificate_attack=1,
+    summary = certify(network, *data, settings("uniform_smoothing", attribution=attribution, certificate_attack=1,
                                                    largest_radius=4.0, interval="concentration"), tmp_path)
     rows = rows_of(tmp_path)
     assert len(rows) == 2 * COUNT
@@ -66,7 +71,7 @@ def test_uniform_smoothing_leaves_rows_a_summary_and_plots(network, data, tmp_pa
 
 
 def test_upper_bound_leaves_rows_a_summary_and_plots(network, data, tmp_path):
-    summary = run.certify(network, *data, settings("upper_bound", certificate_attack=2), tmp_path)
+    summary = certify(network, *data, settings("upper_bound", certificate_attack=2), tmp_path)
     rows = [row for row in rows_of(tmp_path) if row["bound"]]
     assert len(rows) == 2 * (COUNT - 1)
     for row in rows:
@@ -97,7 +102,7 @@ def test_bounds_hold_to_first_order_where_max_pooling_is_made_smooth(tmp_path):
     for smooth in (False, True):
         chosen = settings("upper_bound", certificate_attack=6, certify_smooth_pooling=smooth).replace(
             budgets=["l2:0.1", "l2:0.01"])
-        summary = run.certify(network, images, labels, chosen, tmp_path / str(smooth))
+        summary = certify(network, images, labels, chosen, tmp_path / str(smooth))
         assert ("Max-pooling is left" in summary["guarantee"]) != smooth
         rows = rows_of(tmp_path / str(smooth))
         excess[smooth] = [max(float(row["observed"]) / float(row["bound"]) for row in part) for part in (rows[::2], rows[1::2])]
@@ -108,14 +113,14 @@ def test_bounds_hold_to_first_order_where_max_pooling_is_made_smooth(tmp_path):
 
 def test_center_smoothing_leaves_rows(network, data, tmp_path):
     changed = settings("center_smoothing").replace(num_samples=2000)
-    summary = run.certify(network, *data, changed, tmp_path)
+    summary = certify(network, *data, changed, tmp_path)
     assert summary["results"][0]["abstained"]["of"] == COUNT - 1
     assert (tmp_path / "bounds.png").is_file()
 
 
 def test_stopped_run_goes_on_and_ends_with_the_same_rows(network, data, tmp_path):
     chosen = settings("uniform_smoothing", certificate_attack=2)
-    run.certify(network, *data, chosen, tmp_path / "whole")
+    certify(network, *data, chosen, tmp_path / "whole")
 
     class Stop(Exception):
         pass
@@ -126,47 +131,69 @@ def test_stopped_run_goes_on_and_ends_with_the_same_rows(network, data, tmp_path
             raise Stop
 
     with pytest.raises(Stop):
-        run.certify(network, *data, chosen, tmp_path / "stopped", progress=stop_after_three)
+        certify(network, *data, chosen, tmp_path / "stopped", progress=stop_after_three)
     assert not (tmp_path / "stopped" / "summary.json").exists()
     # The last row is torn, as a kill in the middle of a write leaves it.
     path = tmp_path / "stopped" / "examples.csv"
     path.write_text(path.read_text() + "3,1,")
     again = []
-    run.certify(network, *data, chosen, tmp_path / "stopped", progress=again.append)
+    certify(network, *data, chosen, tmp_path / "stopped", progress=again.append)
     assert again == [3, 1]
     assert without_time(rows_of(tmp_path / "stopped")) == without_time(rows_of(tmp_path / "whole"))
 
 
 def test_parts_make_the_whole(network, data, tmp_path):
     chosen = settings("uniform_smoothing")
-    whole = run.certify(network, *data, chosen, tmp_path / "whole")
+    whole = certify(network, *data, chosen, tmp_path / "whole")
     for shard in ("1/2", "0/2"):
-        parts = run.certify(network, *data, chosen.replace(shard=shard), tmp_path / "parts")
+        parts = certify(network, *data, chosen.replace(shard=shard), tmp_path / "parts")
     assert without_time(rows_of(tmp_path / "parts")) == without_time(rows_of(tmp_path / "whole"))
     assert parts["results"][0]["certified_cosine"] == whole["results"][0]["certified_cosine"]
 
 
 def test_folder_of_other_settings_is_refused(network, data, tmp_path):
-    run.certify(network, *data, settings("center_smoothing"), tmp_path)
+    certify(network, *data, settings("center_smoothing"), tmp_path)
     with pytest.raises(UsageError, match="epsilon was 0.02, now 0.5"):
-        run.certify(network, *data, settings("center_smoothing").replace(epsilon=0.5), tmp_path)
+        certify(network, *data, settings("center_smoothing").replace(epsilon=0.5), tmp_path)
 
 
 def test_paper_formula_is_named_as_no_guarantee(network, data, tmp_path):
-    summary = run.certify(network, *data, settings("uniform_smoothing", formula="paper"), tmp_path)
+    summary = certify(network, *data, settings("uniform_smoothing", formula="paper"), tmp_path)
     assert summary["formula"] == "paper" and summary["guarantee"].startswith("No guarantee")
+
+
+def test_certifying_in_memory_gives_the_rows_of_the_files(network, data, tmp_path):
+    chosen = settings("uniform_smoothing")
+    certify(network, *data, chosen, tmp_path)
+    found = rar_tf.certify(network, *data, method="uniform_smoothing", bounds=(0, 1), radius=[0.5, 1.0], threshold=[0.8, 0.9],
+                           epsilon=0.02, num_samples=400, sample_batch=100, certify_ig_steps=3)
+    assert without_time([{name: str(value) for name, value in row.items()} for row in found.rows]) == [
+        {name: value for name, value in row.items() if value} for row in without_time(rows_of(tmp_path))]
+    assert found.summary()["num_certifiable"] == COUNT - 1
+    alone = rar_tf.certify(network, *data, method="upper_bound", bounds=(0, 1), budgets="l2:0.1", threshold=0.9)
+    assert [row["correct"] for row in alone.rows] == [1, 1, 0, 1] and "largest_epsilon_0.9" in alone.rows[0]
+    with pytest.raises(UsageError, match="unknown certification setting: radii"):
+        rar_tf.certify(network, *data, method="uniform_smoothing", bounds=(0, 1), radii=1.0)
+    with pytest.raises(UsageError, match="pixel range"):
+        rar_tf.certify(network, 255 * data[0], data[1], method="uniform_smoothing", bounds=(0, 1))
+
+
+def test_other_images_are_not_mixed_in(network, data, tmp_path):
+    certify(network, *data, settings("center_smoothing"), tmp_path)
+    with pytest.raises(UsageError, match="images_digest was"):
+        certify(network, data[0] / 2, data[1], settings("center_smoothing"), tmp_path)
 
 
 def test_network_that_is_always_wrong_gives_a_summary_without_results(network, data, tmp_path):
     images, labels = data
     wrong = (network(images).numpy().argmax(1) + 1) % 3
-    summary = run.certify(network, images, wrong, settings("uniform_smoothing"), tmp_path)
+    summary = certify(network, images, wrong, settings("uniform_smoothing"), tmp_path)
     assert summary["num_certifiable"] == 0 and summary["results"] == []
 
 
 def test_constant_network_is_not_certified(data, tmp_path):
     constant = keras.Sequential([layers.Input((6, 6, 1)), layers.Flatten(), layers.Dense(2, kernel_initializer="zeros")])
-    summary = run.certify(constant, data[0], np.zeros(COUNT, int), settings("uniform_smoothing"), tmp_path)
+    summary = certify(constant, data[0], np.zeros(COUNT, int), settings("uniform_smoothing"), tmp_path)
     for entry in summary["results"]:
         assert entry["certified"]["count"] == 0 and entry["largest_epsilon_0.8"]["max"] == 0
 
@@ -178,6 +205,9 @@ def test_constant_network_is_not_certified(data, tmp_path):
     ("uniform_smoothing", {"epsilon": 0.0}, "epsilon must be positive"),
     ("uniform_smoothing", {"confidence": 1.0}, "confidence must be between 0 and 1"),
     ("uniform_smoothing", {"num_samples": 0}, "num_samples must be at least 1"),
+    ("uniform_smoothing", {"normalization": "units"}, "unknown normalization 'units'"),
+    ("uniform_smoothing", {"interval": "exact"}, "unknown interval 'exact'"),
+    ("uniform_smoothing", {"formula": "printed"}, "unknown formula 'printed'"),
     ("uniform_smoothing", {"normalization": "lipschitz"}, "no finite bound M"),
     ("uniform_smoothing", {"normalization": "clip", "attribution_bound": 0.0}, "must be positive"),
     ("center_smoothing", {"confidence": 0.0}, "confidence must be between 0 and 1"),
@@ -187,7 +217,7 @@ def test_constant_network_is_not_certified(data, tmp_path):
 ])
 def test_mistakes_are_one_clear_line(network, data, tmp_path, method, changes, message):
     with pytest.raises(UsageError, match=message) as raised:
-        run.certify(network, *data, settings(method).replace(**changes), tmp_path / "out")
+        certify(network, *data, settings(method).replace(**changes), tmp_path / "out")
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "out").exists()
 
@@ -199,7 +229,7 @@ def test_lipschitz_bound_is_never_exceeded_by_a_gradient(network, data, tmp_path
         maps = field(10 * np.random.default_rng(1).normal(size=(500, 6, 6, 1)).astype(np.float32) - 1,
                      np.full(500, label)).numpy()
         assert 0 < np.linalg.norm(maps.reshape(500, -1), axis=1).max() <= bound
-    summary = run.certify(network, *data, settings("uniform_smoothing", attribution="saliency",
+    summary = certify(network, *data, settings("uniform_smoothing", attribution="saliency",
                                                    normalization="lipschitz"), tmp_path)
     assert summary["settings"]["bound"] == pytest.approx(bound)
     tangled = keras.Model(network.inputs, network.outputs)

@@ -13,7 +13,7 @@ from scipy.sparse.linalg import aslinearoperator
 from rar_tf import checks
 from rar_tf.attributions import gradient
 from rar_tf.balls import get as get_ball
-from rar_tf.certification import attack, jacobian, smoothing, upper_bound
+from rar_tf.certification import attack, jacobian, overlap, smoothing, upper_bound
 from rar_tf.certification.center_smoothing import CenterSmoother
 from rar_tf.certification.field import attribution_field, clipped_field, unit_field
 from rar_tf.certification.lipschitz import gradient_bound
@@ -23,6 +23,7 @@ from rar_tf.surrogate import softplus_surrogate
 from rar_tf.targets import Target
 
 METHODS = ("upper_bound", "uniform_smoothing", "center_smoothing")
+NORMALIZATIONS = ("unit", "clip", "lipschitz")
 
 
 def smooth_network(network, settings: Settings):
@@ -42,8 +43,10 @@ class UniformSmoothing:
 
     def __init__(self, network, settings: Settings, bounds):
         checks.positive(epsilon=settings.epsilon, radius=settings.radius)
-        checks.between_0_and_1(threshold=settings.threshold)
-        checks.between_0_and_1(confidence=settings.confidence)
+        checks.between_0_and_1(threshold=settings.threshold, confidence=settings.confidence)
+        checks.one_of(NORMALIZATIONS, normalization=settings.normalization)
+        checks.one_of(smoothing.INTERVALS, interval=settings.interval)
+        checks.one_of(overlap.FORMULAS, formula=settings.formula)
         self.settings, self.groups, self.attacks_left = settings, len(settings.radius), settings.certificate_attack
         field, self.bound = self._bounded(network)
         self.smoother = smoothing.Smoother(field, bound=self.bound, batch_size=min(settings.sample_batch, settings.num_samples))

@@ -1,8 +1,11 @@
-"""A certification as files: settings.json, examples.csv (rows appended image by image), summary.json and plots.
+"""A certification: rows and their statistics, in memory or as files.
+
+The files are settings.json, examples.csv (rows appended image by image), summary.json and plots.
 
 A run that was stopped goes on where it was. A part i/n of the images writes to a folder of its own; the part that
 finishes last puts all of them together.
 """
+import dataclasses
 import math
 import pathlib
 import time
@@ -16,7 +19,7 @@ from rar_tf import checks
 from rar_tf.certification import methods, plots
 from rar_tf.config import Settings
 from rar_tf.errors import UsageError
-from rar_tf.evaluation import fingerprint
+from rar_tf.evaluation import check_images, fingerprint, images_digest
 from rar_tf.summary import statistics
 from rar_tf.files import atomic_write
 from rar_tf.results import Results, read_json, read_rows, shard_folder, shard_slice, write_json
@@ -29,27 +32,65 @@ DECIDING = ("dataset", "equalize", "method", "attribution", "seed", "epsilon", "
             "model_dir", "keras_model", "saved_model")
 
 
-def certify(network, images: np.ndarray, labels: np.ndarray, settings: Settings, folder, *,
-            bounds: tuple[float, float] = (0.0, 1.0), progress: Callable[[int], None] | None = None) -> dict:
-    """Certify images as `settings` say and leave everything in `folder`; return the summary.
+@dataclasses.dataclass
+class Certification:
+    """The rows of a certification, one an image and radius or budget, and what they were made with."""
+    rows: list[dict]
+    settings: dict
+
+    def summary(self) -> dict:
+        """Return the record that `summary.json` holds."""
+        return summarize(self.rows, self.settings)
+
+
+def certify(network, images: np.ndarray, labels: np.ndarray, *, method: str, bounds: tuple[float, float],
+            progress: Callable[[int], None] | None = None, **settings) -> Certification:
+    """Bound or certify how far small perturbations can move a network's attributions.
 
     Images that the network does not classify as their label are counted and left out, as in evaluations.
 
     Shape: images [N, H, W, C] in `bounds`, labels int [N].
 
     Args:
-      network: images -> logits. progress: called with the number of images finished.
+      network: images -> logits. method: `upper_bound`, `uniform_smoothing` or `center_smoothing`.
+      settings: the flags of `scripts/certify.py`, such as radius, threshold, num_samples, budgets; a single radius,
+        threshold or budget need not be a list. seed: of all samples.
+      progress: called with the number of images finished.
 
-    Raises: UsageError for settings that make no sense, images out of range, or a folder of another certification.
+    Raises: UsageError for settings that make no sense or are unknown, or images out of range.
     """
-    images, labels = np.asarray(images, np.float32), np.asarray(labels)
-    _check_images(images, labels, bounds)
-    checks.at_least_one(num_samples=settings.num_samples, sample_batch=settings.sample_batch)
+    unknown = sorted(set(settings) - set(DECIDING) - {"memory_limit"})
+    if unknown:
+        raise UsageError(f"unknown certification setting: {', '.join(unknown)}")
+    lists = {name: np.ravel(settings[name]).tolist() for name in ("radius", "threshold", "budgets") if name in settings}
+    chosen = Settings(method=method, **{**settings, **lists})
+    images, labels = _checked(images, labels, bounds, chosen)
+    maker, rows = methods.make(network, chosen, bounds), []
+    for index in range(len(images)):
+        rows += _image_rows(network, maker, images[index], int(labels[index]), index)
+        if progress is not None:
+            progress(1)
+    return Certification(rows, {**_record(network, maker, images, labels, chosen), "guarantee": maker.describe()})
+
+
+def certify_into(folder, network, images: np.ndarray, labels: np.ndarray, settings: Settings, *,
+                 bounds: tuple[float, float], progress: Callable[[int], None] | None = None) -> dict:
+    """Certify images as `settings` say and leave settings.json, examples.csv, summary.json and plots in `folder`.
+
+    A folder that an interrupted run with the same record left is continued; the numbers are the same.
+
+    Shape: images [N, H, W, C] in `bounds`, labels int [N].
+
+    Args:
+      progress: called with the number of images finished (at first with those of an earlier run).
+
+    Returns: the summary. Raises: as `certify`, and UsageError where the folder belongs to another certification.
+    """
+    images, labels = _checked(images, labels, bounds, settings)
     maker = methods.make(network, settings, bounds)
     part = shard_slice(settings.shard, len(images))
     folder, target = pathlib.Path(folder), shard_folder(folder, settings.shard)
-    record = {**{name: getattr(settings, name) for name in DECIDING}, "network": fingerprint(network),
-              "image_shape": list(images.shape[1:]), "bound": getattr(maker, "bound", None)}
+    record = _record(network, maker, images, labels, settings)
     results = Results(target, record, [*COMMON, *maker.columns, "seconds"])
     count = part.stop - part.start
     rows = results.resume([slice(n * maker.groups, (n + 1) * maker.groups) for n in range(count)])
@@ -60,7 +101,7 @@ def certify(network, images: np.ndarray, labels: np.ndarray, settings: Settings,
     for index in range(part.start + done, part.stop):
         new = _image_rows(network, maker, images[index], int(labels[index]), index)
         results.append(new, None)
-        rows += [{name: value for name, value in row.items() if value != ""} for row in new]
+        rows += new
         if progress is not None:
             progress(1)
     if getattr(maker, "pictured", None) is not None:
@@ -72,11 +113,18 @@ def certify(network, images: np.ndarray, labels: np.ndarray, settings: Settings,
     return summary
 
 
-def _check_images(images, labels, bounds):
-    if images.ndim != 4 or labels.shape != images.shape[:1] or len(images) == 0:
-        raise UsageError(f"images must be [N, H, W, C] and labels [N], got {images.shape} and {labels.shape}")
-    if not np.isfinite(images).all() or images.min() < bounds[0] or images.max() > bounds[1]:
-        raise UsageError(f"images must be finite and in the pixel range {bounds[0]:g} … {bounds[1]:g}")
+def _record(network, maker, images, labels, settings):
+    """What decides the numbers."""
+    return {**{name: getattr(settings, name) for name in DECIDING}, "weights_digest": fingerprint(network),
+            "images_digest": images_digest(images, labels), "image_shape": list(images.shape[1:]),
+            "bound": getattr(maker, "bound", None)}
+
+
+def _checked(images, labels, bounds, settings):
+    checks.at_least_one(num_samples=settings.num_samples, sample_batch=settings.sample_batch)
+    images, labels = np.asarray(images, np.float32), np.asarray(labels)
+    check_images(images, labels, bounds)
+    return images, labels
 
 
 def _spend(maker, rows):
@@ -94,13 +142,12 @@ def _image_rows(network, maker, image, label, index):
     correct = common["prediction"] == label
     rows = maker.rows(image, label, index) if correct else [{}] * maker.groups
     seconds = round((time.monotonic() - began) / len(rows), 3)
-    return [{**common, "correct": int(correct), **{name: _plain(value) for name, value in row.items()},
+    return [{**common, "correct": int(correct), **{name: value for name, value in row.items() if _exists(value)},
              "seconds": seconds} for row in rows]
 
 
-def _plain(value):
-    """A number as the file has it: nothing for one that does not exist."""
-    return "" if isinstance(value, float) and math.isnan(value) else value
+def _exists(value):
+    return not (isinstance(value, float) and math.isnan(value))
 
 
 def _finish(folder, rows, record):
