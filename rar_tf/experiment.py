@@ -87,9 +87,9 @@ def check(settings: Settings) -> None:
     """Raise UsageError for settings that make no sense, before anything is loaded or written."""
     if settings.model_dir is None:
         raise UsageError("give --model_dir, the directory that the run is written to")
-    for name in ("steps", "batch_size", "checkpoint_every", "keep", "log_every", "eval_examples", "num_examples",
-                 "steps_per_execution"):
-        checks.at_least_one(**{name: getattr(settings, name)})
+    checks.at_least_one(**{name: getattr(settings, name) for name in (
+        "steps", "batch_size", "checkpoint_every", "keep", "log_every", "eval_examples", "num_examples",
+        "steps_per_execution")})
     if settings.init_from is not None and not pathlib.Path(settings.init_from).is_file():
         raise UsageError(f"--init_from={settings.init_from}: no such file")
     checks.one_of(objectives.METHODS, method=settings.method)

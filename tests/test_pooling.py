@@ -110,6 +110,25 @@ def test_gradient_of_the_smooth_maximum_does_not_jump():
     assert abs(gradient(smooth, 1.001) - gradient(smooth, 0.999)) < 0.01
 
 
+@pytest.mark.parametrize("size,strides,padding", WINDOWS)
+def test_second_derivative_of_the_smooth_maximum_by_differences(size, strides, padding, float64):
+    generator = np.random.default_rng(0)
+    images, direction = (tf.constant(generator.normal(size=[1, 5, 6, 2])) for _ in range(2))
+    layer = SmoothMaxPooling2D(size, strides=strides, padding=padding, beta=3.0)
+
+    def slope(step):
+        with tf.GradientTape(persistent=True) as outer:
+            moved = images + step * direction
+            outer.watch(moved)
+            with tf.GradientTape() as inner:
+                inner.watch(moved)
+                value = tf.reduce_sum(tf.square(layer(moved)))
+            along = tf.reduce_sum(direction * inner.gradient(value, moved))
+        return along.numpy(), tf.reduce_sum(direction * outer.gradient(along, moved)).numpy()
+
+    np.testing.assert_allclose(slope(0.0)[1], (slope(1e-5)[0] - slope(-1e-5)[0]) / 2e-5, rtol=1e-7)
+
+
 def test_channels_first_is_refused():
     network = keras.Sequential([keras.layers.Input((1, 8, 8)), keras.layers.MaxPooling2D(2, data_format="channels_first")])
     with pytest.raises(UsageError, match="must have its channels last"):
