@@ -87,6 +87,8 @@ def test_upper_bound_leaves_rows_a_summary_and_plots(network, data, tmp_path):
     assert summary["results"][0]["exceeded"]["of"] == 2
     assert "linear model" in summary["guarantee"] and "Max-pooling is left" not in summary["guarantee"]
     assert all(0.5 < float(row["network_cosine"]) < 1 for row in rows)
+    smooth = keras.Sequential([layers.Input((6, 6, 1)), layers.Flatten(), layers.Dense(4, activation="tanh"), layers.Dense(3)])
+    assert "of the network. Where" in methods.make(smooth, settings("upper_bound"), (0, 1)).describe()
     for name in ("observed.png", "differences.png", "jacobian.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
@@ -104,6 +106,7 @@ def test_bounds_hold_to_first_order_where_max_pooling_is_made_smooth(tmp_path):
             budgets=["l2:0.1", "l2:0.01"])
         summary = certify(network, images, labels, chosen, tmp_path / str(smooth))
         assert ("Max-pooling is left" in summary["guarantee"]) != smooth
+        assert ("a smooth maximum for max-pooling" in summary["guarantee"]) == smooth
         rows = rows_of(tmp_path / str(smooth))
         excess[smooth] = [max(float(row["observed"]) / float(row["bound"]) for row in part) for part in (rows[::2], rows[1::2])]
     # A smooth network departs from its linear model by less and less; one that jumps does not.

@@ -134,7 +134,7 @@ class UniformSmoothing:
 
 
 class UpperBound:
-    """Bounds of the linear model of a softplus network: one row an image and budget."""
+    """Bounds of the linear model of a smooth network: one row an image and budget."""
 
     def __init__(self, network, settings: Settings, bounds):
         checks.between_0_and_1(threshold=settings.threshold)
@@ -142,7 +142,13 @@ class UpperBound:
         self.budgets = [_budget(text) for text in settings.budgets or [f"{settings.constraint}:{settings.epsilon}"]]
         self.groups = len(self.budgets)
         self.network = smooth_network(network, settings)
-        self.jumps = _jumps(self.network)
+        pools = [name for name in _layer_kinds(self.network) if "MaxPool" in name]
+        self.jumps = any(not name.startswith("Smooth") for name in pools)
+        self.subject = "the network"
+        if self.network is not network:
+            pooling = " and a smooth maximum for max-pooling" if pools and not self.jumps else ""
+            self.subject = (f"the smooth network with the trained weights (softplus for rectifiers{pooling}, inverse "
+                            f"temperature {settings.certify_softplus_beta:g}), not of the network, whose maps jump")
         if self.jumps:
             logging.warning("the network has max-pooling: its attributions jump where another pixel wins, which no bound of "
                             "a linear model covers")
@@ -170,9 +176,9 @@ class UpperBound:
     @property
     def columns(self):
         largest = [f"largest_epsilon_{threshold:g}" for threshold in self.settings.threshold]
-        return ["linf", "epsilon", "attribution_norm", "network_cosine", "xi", "xi_residual", "xi_probable_factor", "dense", "gram_sum",
-                "bound", "angle", "cosine_distance", *largest, "corrected_bound", "factor", "residual_mean",
-                "residual_max", "plus_keeps_label", "minus_keeps_label", "constrained_estimate", "dominant_rows",
+        return ["linf", "epsilon", "attribution_norm", "network_cosine", "xi", "xi_residual", "xi_probable_factor",
+                "dense", "gram_sum", "bound", "angle", "cosine_distance", *largest, "corrected_bound", "factor",
+                "residual_mean", "residual_max", "plus_keeps_label", "minus_keeps_label", "constrained_estimate", "dominant_rows",
                 "diagonal_share", "diagonal_ratio", "observed", "observed_angle", "observed_loss_or_top_k",
                 "observed_keeping_label", "exceeded", "corrected_exceeded", "attack_seconds"]
 
@@ -257,12 +263,9 @@ class UpperBound:
         return seen
 
     def describe(self) -> str:
-        s = self.settings
-        pooling = " and a smooth maximum for max-pooling" if s.certify_smooth_pooling else ""
-        return (f"A bound of the linear model g(x + δ) = g(x) + Jδ of the smooth network with the trained weights (softplus{pooling}, "
-                f"inverse temperature {s.certify_softplus_beta:g}), not of the network: rectifiers and max-pooling make maps "
-                "jump. Where d > 1000 the largest singular value is Lanczos' plus its residual norm, an upper bound as long "
-                "as Lanczos has met the largest one. `corrected_bound` and `exceeded` are observations."
+        return (f"A bound of the linear model g(x + δ) = g(x) + Jδ of {self.subject}. Where d > 1000 the largest singular "
+                "value is Lanczos' plus its residual norm, an upper bound as long as Lanczos has met the largest one. "
+                "`corrected_bound` and `exceeded` are observations."
                 + (" Max-pooling is left in it: expect larger changes than the bound." if self.jumps else ""))
 
 
@@ -294,10 +297,9 @@ class CenterSmoothing:
                 "A cosine distance of 1 or more says nothing.")
 
 
-def _jumps(network):
-    """Whether a network, or a surrogate's clone, has max-pooling that is not smooth."""
-    layers = getattr(getattr(network, "clone", network), "_flatten_layers", list)()
-    return any(type(layer).__name__.startswith(("MaxPool", "GlobalMax", "ExactMax")) for layer in layers)
+def _layer_kinds(network):
+    """Names of the classes of a Keras network's layers, or of a surrogate's clone's; none of another network."""
+    return [type(layer).__name__ for layer in getattr(getattr(network, "clone", network), "_flatten_layers", list)()]
 
 
 def _cosine(first, second):
