@@ -1,0 +1,34 @@
+"""docs/certification.md: its example runs as it stands, and its columns and flags exist."""
+import re
+
+import numpy as np
+
+import tiny_networks
+from conftest import ROOT
+from rar_tf import config
+from rar_tf.certification import methods
+from rar_tf.certification.upper_bound import euclidean_bound
+
+TEXT = (ROOT / "docs" / "certification.md").read_text()
+
+
+def test_example_from_python():
+    network = tiny_networks.convolutional("relu")
+    images = np.random.default_rng(0).random((2, 5, 4, 2)).astype(np.float32)
+    code, = re.findall(r"```python\n(.*?)```", TEXT, re.S)
+    names = {"network": network, "images": images, "labels": network(images).numpy().argmax(1)}
+    exec(compile(code.replace("10_000", "500"), "docs/certification.md", "exec"), names)
+    assert len(names["found"].rows) == 4 and names["found"].summary()["num_certifiable"] == 2
+    matrix = names["operator"].dense()
+    assert names["xi"] >= np.linalg.norm(matrix, 2) * (1 - 1e-5)
+    np.testing.assert_allclose(euclidean_bound(names["xi"], 0.1, 40), 0.1 * np.linalg.norm(matrix, 2), rtol=1e-3)
+
+
+def test_every_column_is_explained_and_every_flag_exists():
+    for method in (methods.UniformSmoothing, methods.UpperBound, methods.CenterSmoothing):
+        maker = object.__new__(method)  # columns need the settings alone
+        maker.settings = config.Settings(threshold=[0.5])
+        for column in [*maker.columns, "seconds"]:
+            assert re.search(rf"`{column.replace('_0.5', '_T')}`|`--{column}`", TEXT), column
+    for flag in re.findall(r"`--(\w+)", TEXT):
+        assert flag in config.FIELDS, flag
