@@ -12,6 +12,7 @@ import tensorflow as tf
 from rar_tf import balls, checks, losses, randomness
 from rar_tf.ascent import ascend
 from rar_tf.errors import UsageError
+from rar_tf.models.pooling import uses_max_pooling
 from rar_tf.targets import Target
 
 START, EVALUATION = 0, 1  # purposes of random numbers
@@ -135,7 +136,7 @@ class RobustModel(keras.Model):
 
         Raises: UsageError for XLA with a Keras max-pool, whose second-order gradients XLA gets wrong.
         """
-        if jit_compile and any(type(layer) is keras.layers.MaxPooling2D for layer in self.network._flatten_layers()):
+        if jit_compile and uses_max_pooling(self.network):
             raise UsageError("XLA's second-order gradients of max-pool are wrong: train "
                              "rar_tf.models.pooling.with_exact_pooling(network), or leave jit_compile off")
         super().compile(*args, jit_compile=jit_compile, **kwargs)

@@ -54,7 +54,7 @@ def without_time(rows):
 @pytest.mark.parametrize("attribution", ["saliency", "integrated_gradients"])
 def test_uniform_smoothing_leaves_rows_a_summary_and_plots(network, data, tmp_path, attribution):
     summary = certify(network, *data, settings("uniform_smoothing", attribution=attribution, certificate_attack=1,
-                                                   largest_radius=4.0, interval="concentration"), tmp_path)
+                                               largest_radius=4.0, interval="concentration"), tmp_path)
     rows = rows_of(tmp_path)
     assert len(rows) == 2 * COUNT
     assert [row["certified_cosine"] for row in rows if row["index"] == "2"] == ["", ""]
@@ -177,6 +177,8 @@ def test_certifying_in_memory_gives_the_rows_of_the_files(network, data, tmp_pat
     assert [row["correct"] for row in alone.rows] == [1, 1, 0, 1] and "largest_epsilon_0.9" in alone.rows[0]
     with pytest.raises(UsageError, match="unknown certification setting: radii"):
         rar_tf.certify(network, *data, method="uniform_smoothing", bounds=(0, 1), radii=1.0)
+    with pytest.raises(UsageError, match="unknown certification setting: shard"):  # of scripts alone
+        rar_tf.certify(network, *data, method="uniform_smoothing", bounds=(0, 1), shard="0/2")
     with pytest.raises(UsageError, match="pixel range"):
         rar_tf.certify(network, 255 * data[0], data[1], method="uniform_smoothing", bounds=(0, 1))
 
@@ -233,7 +235,7 @@ def test_lipschitz_bound_is_never_exceeded_by_a_gradient(network, data, tmp_path
                      np.full(500, label)).numpy()
         assert 0 < np.linalg.norm(maps.reshape(500, -1), axis=1).max() <= bound
     summary = certify(network, *data, settings("uniform_smoothing", attribution="saliency",
-                                                   normalization="lipschitz"), tmp_path)
+                                               normalization="lipschitz"), tmp_path)
     assert summary["settings"]["bound"] == pytest.approx(bound)
     tangled = keras.Model(network.inputs, network.outputs)
     with pytest.raises(UsageError, match="no finite bound M"):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from rar_tf import checks, losses
+from rar_tf import checks, losses, metrics
 from rar_tf.ascent import ascend
 from rar_tf.balls import L2, Ball
 from rar_tf.certification.field import Field
@@ -110,10 +110,9 @@ def worst_of(attack: SmoothedMapAttack, smoother: Smoother, image, label: int, e
         return smoother.estimate(point, label, radius, num_samples, seed=seed, index=index, purpose=60).mean.ravel()
 
     clean = smoothed(image)
-    maps = [smoothed(point) for point in points[:scored]]
-    cosines = [float(clean @ moved / max(np.linalg.norm(clean) * np.linalg.norm(moved), 1e-300)) for moved in maps]
+    cosines = metrics.cosine(clean[None], np.stack([smoothed(point) for point in points[:scored]]))
     least = int(np.argmin(cosines))
-    return Attacked(points[least], cosines[least], float(inside[least]))
+    return Attacked(points[least], float(cosines[least]), float(inside[least]))
 
 
 class LargestChange:

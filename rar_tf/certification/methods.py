@@ -10,7 +10,7 @@ import tensorflow as tf
 from absl import logging
 from scipy.sparse.linalg import aslinearoperator
 
-from rar_tf import checks
+from rar_tf import checks, metrics
 from rar_tf.attributions import gradient
 from rar_tf.balls import get as get_ball
 from rar_tf.certification import attack, jacobian, overlap, smoothing, upper_bound
@@ -188,7 +188,8 @@ class UpperBound:
         block = jacobian.block_size(self.network, image.shape, s.certify_ig_steps, s.memory_limit * 2 ** 30)
         operator = jacobian.Jacobian(self.differentials, image, label, block=block)
         facts, vector, matrix = self._spectrum(operator)
-        facts["network_cosine"] = _cosine(self._own(operator.image, operator.label).numpy(), operator.attribution)
+        own = self._own(operator.image, operator.label).numpy().reshape(1, -1)
+        facts["network_cosine"] = float(metrics.cosine(own, operator.attribution[None])[0])
         gradients, logits = (value.numpy().astype(np.float64) for value in self._logit_gradients(operator.image))
         others = np.arange(len(logits)) != label
         cuts = gradients[others].reshape(others.sum(), -1) - gradients[label].ravel()
@@ -300,12 +301,6 @@ class CenterSmoothing:
 def _layer_kinds(network):
     """Names of the classes of a Keras network's layers, or of a surrogate's clone's; none of another network."""
     return [type(layer).__name__ for layer in getattr(getattr(network, "clone", network), "_flatten_layers", list)()]
-
-
-def _cosine(first, second):
-    first, second = (np.ravel(each).astype(np.float64) for each in (first, second))
-    length = np.linalg.norm(first) * np.linalg.norm(second)
-    return float(first @ second / length) if length > 0 else math.nan
 
 
 def _budget(text):

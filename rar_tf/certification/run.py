@@ -25,11 +25,11 @@ from rar_tf.files import atomic_write
 from rar_tf.results import Results, read_json, read_rows, shard_folder, shard_slice, write_json
 
 COMMON = ["index", "label", "prediction", "correct"]
-DECIDING = ("dataset", "equalize", "method", "attribution", "seed", "epsilon", "constraint", "radius", "threshold",
+SETTINGS = ("method", "attribution", "seed", "epsilon", "constraint", "radius", "threshold",
             "num_samples", "confidence", "formula", "certify_ig_steps", "sample_batch", "interval", "normalization",
             "attribution_bound", "largest_radius", "budgets", "certify_softplus_beta", "certify_smooth_pooling",
-            "blockwise", "certificate_attack", "certificate_attack_restarts", "ifia_metric_k", "num_examples", "shard",
-            "model_dir", "keras_model", "saved_model")
+            "blockwise", "certificate_attack", "certificate_attack_restarts", "ifia_metric_k")
+SOURCES = ("dataset", "equalize", "num_examples", "shard", "model_dir", "keras_model", "saved_model")
 
 
 @dataclasses.dataclass
@@ -59,17 +59,14 @@ def certify(network, images: np.ndarray, labels: np.ndarray, *, method: str, bou
 
     Raises: UsageError for settings that make no sense or are unknown, or images out of range.
     """
-    unknown = sorted(set(settings) - set(DECIDING) - {"memory_limit"})
+    unknown = sorted(set(settings) - set(SETTINGS) - {"memory_limit"})
     if unknown:
         raise UsageError(f"unknown certification setting: {', '.join(unknown)}")
     lists = {name: np.ravel(settings[name]).tolist() for name in ("radius", "threshold", "budgets") if name in settings}
     chosen = Settings(method=method, **{**settings, **lists})
     images, labels = _checked(images, labels, bounds, chosen)
-    maker, rows = methods.make(network, chosen, bounds), []
-    for index in range(len(images)):
-        rows += _image_rows(network, maker, images[index], int(labels[index]), index)
-        if progress is not None:
-            progress(1)
+    maker = methods.make(network, chosen, bounds)
+    rows = _rows(network, maker, images, labels, range(len(images)), progress)
     return Certification(rows, {**_record(network, maker, images, labels, chosen), "guarantee": maker.describe()})
 
 
@@ -90,7 +87,7 @@ def certify_into(folder, network, images: np.ndarray, labels: np.ndarray, settin
     maker = methods.make(network, settings, bounds)
     part = shard_slice(settings.shard, len(images))
     folder, target = pathlib.Path(folder), shard_folder(folder, settings.shard)
-    record = _record(network, maker, images, labels, settings)
+    record = {**{name: getattr(settings, name) for name in SOURCES}, **_record(network, maker, images, labels, settings)}
     results = Results(target, record, [*COMMON, *maker.columns, "seconds"])
     count = part.stop - part.start
     rows = results.resume([slice(n * maker.groups, (n + 1) * maker.groups) for n in range(count)])
@@ -98,12 +95,7 @@ def certify_into(folder, network, images: np.ndarray, labels: np.ndarray, settin
     if done and progress is not None:
         progress(done)
     _spend(maker, rows)
-    for index in range(part.start + done, part.stop):
-        new = _image_rows(network, maker, images[index], int(labels[index]), index)
-        results.append(new, None)
-        rows += new
-        if progress is not None:
-            progress(1)
+    rows += _rows(network, maker, images, labels, range(part.start + done, part.stop), progress, results)
     if getattr(maker, "pictured", None) is not None:
         with atomic_write(target / "jacobian.npz") as temporary:
             np.savez_compressed(temporary, **maker.pictured)
@@ -115,7 +107,7 @@ def certify_into(folder, network, images: np.ndarray, labels: np.ndarray, settin
 
 def _record(network, maker, images, labels, settings):
     """What decides the numbers."""
-    return {**{name: getattr(settings, name) for name in DECIDING}, "weights_digest": fingerprint(network),
+    return {**{name: getattr(settings, name) for name in SETTINGS}, "weights_digest": fingerprint(network),
             "images_digest": images_digest(images, labels), "image_shape": list(images.shape[1:]),
             "bound": getattr(maker, "bound", None)}
 
@@ -131,6 +123,19 @@ def _spend(maker, rows):
     """Count the attacks that an earlier run has made already."""
     if getattr(maker, "attacks_left", 0):
         maker.attacks_left -= sum(row["correct"] for row in rows[::maker.groups])
+
+
+def _rows(network, maker, images, labels, indices, progress, results=None):
+    """The rows of some images, each image's appended to `results` as soon as it has them."""
+    rows = []
+    for index in indices:
+        new = _image_rows(network, maker, images[index], int(labels[index]), index)
+        if results is not None:
+            results.append(new, None)
+        rows += new
+        if progress is not None:
+            progress(1)
+    return rows
 
 
 def _image_rows(network, maker, image, label, index):

@@ -99,12 +99,17 @@ def smooth_max_pooling(layer, beta: float):
     return None
 
 
+def uses_max_pooling(network: keras.Model) -> bool:
+    """Return whether a network has max-pools of Keras's own kind, whose second-order gradients XLA gets wrong."""
+    return any(type(layer) is keras.layers.MaxPooling2D for layer in network._flatten_layers())
+
+
 def with_exact_pooling(network: keras.Model) -> keras.Model:
     """Return a network with the same weights whose max-pools are exact; the network itself where it has none.
 
     Raises: UsageError for a network that cannot be cloned layer by layer, or with max-pools of channels first.
     """
-    if not any(type(layer) is keras.layers.MaxPooling2D for layer in network._flatten_layers()):
+    if not uses_max_pooling(network):
         return network
 
     def exact(layer):
