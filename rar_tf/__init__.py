@@ -1,26 +1,43 @@
 """Robust attributions in TensorFlow: train, attack, bound and certify saliency maps.
 
-    model = rar_tf.IGSumNorm(network, epsilon=8 / 255, steps=7)
-    model.compile("adam")
-    model.fit(images, labels)
-    rar_tf.evaluate(network, test_images, test_labels, bounds=(0, 1), epsilon=8 / 255)
-    rar_tf.certify(network, test_images, test_labels, method="uniform_smoothing", bounds=(0, 1), radius=1, epsilon=0.05)
+model = rar_tf.IGSumNorm(network, epsilon=8 / 255, steps=7)
+model.compile("adam")
+model.fit(images, labels)
+rar_tf.evaluate(network, test_images, test_labels, bounds=(0, 1), epsilon=8 / 255)
+rar_tf.certify(network, test_images, test_labels, method="uniform_smoothing", bounds=(0, 1), radius=1, epsilon=0.05)
 """
+
 import importlib
 
 __version__ = "0.1.0"
 
 # Loaded on first use, so that `--help` and a mistyped flag need not wait for TensorFlow.
 _PUBLIC = {
-    "RobustModel": "rar_tf.training", "Natural": "rar_tf.objectives", "Madry": "rar_tf.objectives",
-    "RAR": "rar_tf.objectives", "IGNorm": "rar_tf.objectives", "IGSumNorm": "rar_tf.objectives",
-    "CacrWacr": "rar_tf.objectives", "TRADES": "rar_tf.objectives", "MART": "rar_tf.objectives",
-    "IGR": "rar_tf.objectives", "IGRAT": "rar_tf.objectives", "IGRTRADES": "rar_tf.objectives",
-    "IGRMART": "rar_tf.objectives", "ART": "rar_tf.objectives", "AAT": "rar_tf.objectives",
-    "AdvAAT": "rar_tf.objectives", "SSR": "rar_tf.objectives", "R2ET": "rar_tf.objectives",
-    "evaluate": "rar_tf.evaluation", "certify": "rar_tf.certification.run", "integrated_gradients": "rar_tf.attributions",
-    "saliency_map": "rar_tf.attributions", "input_x_gradient": "rar_tf.attributions", "Target": "rar_tf.targets",
-    "softplus_surrogate": "rar_tf.surrogate",
+    "RobustModel": "rar_tf.training",
+    "Natural": "rar_tf.objectives",
+    "Madry": "rar_tf.objectives",
+    "RAR": "rar_tf.objectives",
+    "IGNorm": "rar_tf.objectives",
+    "IGSumNorm": "rar_tf.objectives",
+    "CacrWacr": "rar_tf.objectives",
+    "TRADES": "rar_tf.objectives",
+    "MART": "rar_tf.objectives",
+    "IGR": "rar_tf.objectives.igr",
+    "IGRAT": "rar_tf.objectives",
+    "IGRTRADES": "rar_tf.objectives",
+    "IGRMART": "rar_tf.objectives",
+    "ART": "rar_tf.objectives",
+    "AAT": "rar_tf.objectives",
+    "AdvAAT": "rar_tf.objectives",
+    "SSR": "rar_tf.objectives",
+    "R2ET": "rar_tf.objectives",
+    "evaluate": "rar_tf.evaluation.evaluator",
+    "certify": "rar_tf.certification.run",
+    "integrated_gradients": "rar_tf.attributions.path_integral",
+    "saliency_map": "rar_tf.attributions.gradients",
+    "input_x_gradient": "rar_tf.attributions.gradients",
+    "Target": "rar_tf.attributions.targets",
+    "softplus_surrogate": "rar_tf.models.surrogate",
 }
 __all__ = sorted(_PUBLIC)
 

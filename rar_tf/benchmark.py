@@ -1,20 +1,23 @@
 """How fast a training method runs, beside the machine's own matrix products in the same run."""
+
 import resource
 import time
-from typing import Callable
+from collections.abc import Callable
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from rar_tf import experiment, models, optimizers
+from rar_tf import models
 from rar_tf.attacks.ifia import Explainer, Ifia
-from rar_tf.attributions import gradient
+from rar_tf.attributions.gradients import gradient
+from rar_tf.attributions.targets import is_scale_invariant
 from rar_tf.config import Settings
 from rar_tf.data import records
+from rar_tf.experiment import optimizers
+from rar_tf.experiment import run as experiment
 from rar_tf.models.pooling import with_exact_pooling
-from rar_tf.surrogate import softplus_surrogate
-from rar_tf.targets import is_scale_invariant
+from rar_tf.models.surrogate import softplus_surrogate
 
 
 def seconds(function: Callable[[], object], repeats: int) -> float:
@@ -31,7 +34,7 @@ def matrix_product_peak(repeats: int = 5, size: int = 2048) -> float:
     """Return the rate of float32 matrix products, in operations a second."""
     matrix = tf.random.stateless_normal([size, size], [0, 0])
     product = tf.function(lambda: tf.reduce_sum(tf.matmul(matrix, matrix)))
-    return 2 * size ** 3 / seconds(product, repeats)
+    return 2 * size**3 / seconds(product, repeats)
 
 
 def forward_operations(network: keras.Model) -> int:
@@ -60,17 +63,26 @@ def measure_ifia(settings: Settings, repeats: int = 3, batch: int = 10, steps: i
     images = tf.random.stateless_uniform([batch, *record.image_shape], [1, 2], *record.bounds)
     labels = tf.argmax(network(images), axis=1)
     directions = settings.ifia_attack_ig_steps or settings.ifia_ig_steps
-    attack = Ifia(epsilon=settings.ifia_epsilon, step_size=settings.ifia_step_size, steps=steps, bounds=record.bounds,
-                  k=settings.ifia_k, metric_k=settings.ifia_metric_k,
-                  explainer=Explainer(settings.attribution, settings.protocol, settings.ifia_ig_steps, settings.ig_chunk),
-                  directions=Explainer(settings.attribution, settings.protocol, directions, settings.ig_chunk))
+    attack = Ifia(
+        epsilon=settings.ifia_epsilon,
+        step_size=settings.ifia_step_size,
+        steps=steps,
+        bounds=record.bounds,
+        k=settings.ifia_k,
+        metric_k=settings.ifia_metric_k,
+        explainer=Explainer(settings.attribution, settings.protocol, settings.ifia_ig_steps, settings.ig_chunk),
+        directions=Explainer(settings.attribution, settings.protocol, directions, settings.ig_chunk),
+    )
     took = seconds(tf.function(lambda: attack(network, surrogate, images, labels)), repeats)
-    found = {"peak_operations_per_second": matrix_product_peak(), "forward_operations": forward_operations(network),
-             "ifia_iteration_seconds": took / (batch * steps)}
+    found = {
+        "peak_operations_per_second": matrix_product_peak(),
+        "forward_operations": forward_operations(network),
+        "ifia_iteration_seconds": took / (batch * steps),
+    }
     if settings.attribution == "integrated_gradients" and not is_scale_invariant(network):
         needed = steps * (4 * directions + 2 * settings.ifia_ig_steps) + 4 * settings.ifia_ig_steps
         found["ifia_share"] = needed * batch * found["forward_operations"] / found["peak_operations_per_second"] / took
-    found["peak_memory_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20
+    found["peak_memory_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     names = ("dataset", "model", "ifia_ig_steps", "ifia_attack_ig_steps", "ig_chunk")
     return {**{name: getattr(settings, name) for name in names}, **found}
 
@@ -86,8 +98,9 @@ def measure(settings: Settings, repeats: int = 3) -> dict:
     record = records.get(settings.dataset, bounds=settings.pixel_range, image_size=settings.image_size)
     keras.utils.set_random_seed(settings.seed)
     network = models.build(settings.model, record.image_shape, record.num_classes)
-    model = experiment.build_model(with_exact_pooling(network) if settings.jit_compile else network, settings,
-                                   record.bounds)
+    model = experiment.build_model(
+        with_exact_pooling(network) if settings.jit_compile else network, settings, record.bounds
+    )
     model.compile(optimizers.build(settings.optimizer, settings.learning_rate[:1], []))
     low, high = record.bounds
     images = tf.random.stateless_uniform([settings.batch_size, *record.image_shape], [1, 2], low, high)
@@ -107,10 +120,20 @@ def measure(settings: Settings, repeats: int = 3) -> dict:
     if settings.method in ("ig_norm", "ig_sum_norm") and settings.ig_chunk is None:
         batch = found["forward_operations"] * settings.batch_size / found["peak_operations_per_second"]
         loss = settings.method == "ig_sum_norm"
-        found["attack_gradient_share"] = ((4 * settings.attack_ig_steps + 2 * loss) * batch
-                                          / found["attack_gradient_seconds"])
+        found["attack_gradient_share"] = (
+            (4 * settings.attack_ig_steps + 2 * loss) * batch / found["attack_gradient_seconds"]
+        )
         found["step_share"] = (6 * settings.ig_steps + 3) * batch / found["step_seconds"]
-    found["peak_memory_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20
-    names = ("dataset", "model", "method", "batch_size", "ig_steps", "attack_ig_steps", "attack_steps", "ig_chunk",
-             "jit_compile")
+    found["peak_memory_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    names = (
+        "dataset",
+        "model",
+        "method",
+        "batch_size",
+        "ig_steps",
+        "attack_ig_steps",
+        "attack_steps",
+        "ig_chunk",
+        "jit_compile",
+    )
     return {**{name: getattr(settings, name) for name in names}, **found}

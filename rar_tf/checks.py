@@ -1,5 +1,7 @@
 """What constructors and functions check about their settings; every message names the setting and its value."""
-from typing import Any, Iterable
+
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 

@@ -1,4 +1,5 @@
 """Networks as files: SavedModels that need nothing of this package, and anybody's models read back."""
+
 import os
 import pathlib
 
@@ -6,10 +7,10 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-from rar_tf.attributions import integrated_gradients
+from rar_tf.attributions.path_integral import integrated_gradients
+from rar_tf.attributions.targets import Target
 from rar_tf.errors import UsageError
 from rar_tf.files import atomic_write
-from rar_tf.targets import Target
 
 EXPORTED_IG_STEPS = 50
 
@@ -48,8 +49,10 @@ class SavedNetwork:
         except (OSError, ValueError, tf.errors.OpError) as error:
             raise UsageError(f"{path}: not a SavedModel that can be read ({_first_line(error)})") from error
         if "serving_default" not in self.model.signatures:
-            raise UsageError(f"{path}: the SavedModel has no signature serving_default; it has "
-                             f"{', '.join(self.model.signatures) or 'none'}")
+            raise UsageError(
+                f"{path}: the SavedModel has no signature serving_default; it has "
+                f"{', '.join(self.model.signatures) or 'none'}"
+            )
         self.signature = self.model.signatures["serving_default"]
         inputs = self.signature.structured_input_signature[1]
         if len(inputs) != 1:
@@ -72,6 +75,7 @@ def load_keras(path: str | os.PathLike) -> keras.Model:
     Raises: UsageError where the file is missing, damaged, or needs code that safe mode refuses.
     """
     import rar_tf.models.pooling  # registers the layers of this package's networks  # noqa: F401
+
     path = pathlib.Path(path)
     if not path.is_file():
         raise UsageError(f"{path}: no such .keras file")

@@ -1,11 +1,20 @@
 """Pictures, as matplotlib figures that need no display. They are made from arrays only; nothing here runs a network."""
+
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
 
-def maps_figure(images: np.ndarray, perturbed: np.ndarray, maps: np.ndarray, perturbed_maps: np.ndarray,
-                scores: np.ndarray, *, bounds: tuple[float, float] | None = None, title: str = "Kendall") -> Figure:
+def maps_figure(
+    images: np.ndarray,
+    perturbed: np.ndarray,
+    maps: np.ndarray,
+    perturbed_maps: np.ndarray,
+    scores: np.ndarray,
+    *,
+    bounds: tuple[float, float] | None = None,
+    title: str = "Kendall",
+) -> Figure:
     """Draw one row an image: it, its perturbed version and both maps (Chen et al. 2019, Figs. 3 to 6).
 
     Shape: images, perturbed [N, H, W, C]; maps, perturbed_maps [N, H, W] or [N, H, W, C] (drawn as absolute values
@@ -15,16 +24,18 @@ def maps_figure(images: np.ndarray, perturbed: np.ndarray, maps: np.ndarray, per
       bounds: pixel range of the images; None takes theirs.
     """
     bounds = bounds or (min(images.min(), perturbed.min()), max(images.max(), perturbed.max()))
-    figure = grid_figure({"image": images, "perturbed image": perturbed, "map": maps, "perturbed map": perturbed_maps},
-                         maps_from=2, bounds=bounds)
+    figure = grid_figure(
+        {"image": images, "perturbed image": perturbed, "map": maps, "perturbed map": perturbed_maps},
+        maps_from=2,
+        bounds=bounds,
+    )
     for row, score in enumerate(scores):
         axis = figure.axes[4 * row + 3]
         axis.set_title((axis.get_title() + "\n" if row == 0 else "") + f"{title} {score:.2f}", fontsize=7)
     return figure
 
 
-def grid_figure(columns: dict[str, np.ndarray], *, maps_from: int,
-                bounds: tuple[float, float] = (0.0, 1.0)) -> Figure:
+def grid_figure(columns: dict[str, np.ndarray], *, maps_from: int, bounds: tuple[float, float] = (0.0, 1.0)) -> Figure:
     """Draw one row a sample and one column a title; columns from `maps_from` on are maps, those before are images.
 
     Shape: each column [N, H, W, C] or, for maps, [N, H, W].

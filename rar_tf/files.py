@@ -1,9 +1,10 @@
 """Files that are either whole or absent."""
+
 import contextlib
 import os
 import pathlib
 import shutil
-from typing import Iterator
+from collections.abc import Iterator
 
 
 @contextlib.contextmanager

@@ -1,4 +1,5 @@
 """Losses and scores of logits, one value a sample."""
+
 import tensorflow as tf
 
 

@@ -6,6 +6,7 @@ Top-k intersection, Kendall and Spearman: Chen et al. 2019, Section 5. Cosine, P
 Every function of two maps takes [N, D] and [N, D] and gives [N]. A correlation that is undefined, since a map is
 constant, counts as 0: such maps agree on no order.
 """
+
 import numpy as np
 from scipy import ndimage, stats
 
@@ -114,8 +115,9 @@ def cosine(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.divide(products, norms, out=np.zeros_like(products), where=norms > 0)
 
 
-def mass_center_distance(first: np.ndarray, second: np.ndarray, shape: tuple[int, int], *,
-                         truncate: bool = False) -> np.ndarray:
+def mass_center_distance(
+    first: np.ndarray, second: np.ndarray, shape: tuple[int, int], *, truncate: bool = False
+) -> np.ndarray:
     """Return the distance of two maps' centres of mass, in pixels, of the channel-summed absolute maps.
 
     Shape: [N, H·W] or [N, H·W·C] twice -> [N].
@@ -131,8 +133,13 @@ def mass_center_distance(first: np.ndarray, second: np.ndarray, shape: tuple[int
 
 def _mass_center(maps):
     total = maps.sum(axis=(1, 2))
-    moments = np.stack([np.tensordot(maps.sum(axis=2), np.arange(maps.shape[1]), 1),
-                        np.tensordot(maps.sum(axis=1), np.arange(maps.shape[2]), 1)], axis=1)
+    moments = np.stack(
+        [
+            np.tensordot(maps.sum(axis=2), np.arange(maps.shape[1]), 1),
+            np.tensordot(maps.sum(axis=1), np.arange(maps.shape[2]), 1),
+        ],
+        axis=1,
+    )
     return np.divide(moments, total[:, None], out=np.zeros_like(moments), where=total[:, None] > 0)
 
 
@@ -141,8 +148,9 @@ def on_grid(maps: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.abs(np.asarray(maps, np.float64)).reshape(len(maps), *shape, -1).sum(axis=-1)
 
 
-def lens_recall(clean: np.ndarray, perturbed: np.ndarray, k: int, shape: tuple[int, int], *,
-                diverse: bool = False) -> np.ndarray:
+def lens_recall(
+    clean: np.ndarray, perturbed: np.ndarray, k: int, shape: tuple[int, int], *, diverse: bool = False
+) -> np.ndarray:
     """Return |dilate₃ₓ₃(top-k of the clean map) ∩ top-k of the perturbed map| / k: a pixel beside counts as found.
 
     Shape: [N, H·W·(C)], same -> [N], in [0, 1].
@@ -158,8 +166,9 @@ def lens_recall(clean: np.ndarray, perturbed: np.ndarray, k: int, shape: tuple[i
     return (near & far).sum(axis=(1, 2)) / k
 
 
-def lens_precision(clean: np.ndarray, perturbed: np.ndarray, k: int, shape: tuple[int, int], *,
-                   diverse: bool = False) -> np.ndarray:
+def lens_precision(
+    clean: np.ndarray, perturbed: np.ndarray, k: int, shape: tuple[int, int], *, diverse: bool = False
+) -> np.ndarray:
     """Return |top-k of the clean map ∩ dilate₃ₓ₃(top-k of the perturbed map)| / k; else as `lens_recall`."""
     return lens_recall(perturbed, clean, k, shape, diverse=diverse)
 
@@ -183,7 +192,7 @@ def top_k_diverse(grid: np.ndarray, k: int) -> np.ndarray:
         if not free[row, column]:
             continue
         chosen[row, column] = True
-        free[max(row - 1, 0):row + 2, max(column - 1, 0):column + 2] = False
+        free[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2] = False
         k -= 1
         if k == 0:
             break
@@ -199,12 +208,14 @@ def activation_consistency(active: float, active_perturbed: float, active_both: 
     return float(active_both / norm) if norm > 0 else 0.0
 
 
-def bootstrap_interval(values: np.ndarray, *, resamples: int = 10_000, seed: int = 0,
-                       level: float = 0.95) -> tuple[float, float]:
+def bootstrap_interval(
+    values: np.ndarray, *, resamples: int = 10_000, seed: int = 0, level: float = 0.95
+) -> tuple[float, float]:
     """Return the percentile bootstrap interval of the mean. Shape: [N] -> (low, high)."""
     values = np.asarray(values, np.float64)
     rng = np.random.default_rng(seed)
-    means = np.concatenate([values[rng.integers(0, len(values), (500, len(values)))].mean(axis=1)
-                            for _ in range(-(-resamples // 500))])[:resamples]
+    means = np.concatenate(
+        [values[rng.integers(0, len(values), (500, len(values)))].mean(axis=1) for _ in range(-(-resamples // 500))]
+    )[:resamples]
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

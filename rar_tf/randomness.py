@@ -1,4 +1,5 @@
 """Random numbers as pure functions of (seed, step), the same for any number of replicas."""
+
 import tensorflow as tf
 
 
@@ -23,4 +24,4 @@ def for_replica(draw, batch: tf.Tensor) -> tf.Tensor:
     zeros = tf.zeros(tf.concat([[replicas * size], tf.shape(batch)[1:]], 0), batch.dtype)
     zeros = tf.ensure_shape(zeros, [None] + batch.shape[1:].as_list())
     begin = tf.cast(context.replica_id_in_sync_group, tf.int32) * size
-    return tf.ensure_shape(draw(zeros)[begin:begin + size], batch.shape)
+    return tf.ensure_shape(draw(zeros)[begin : begin + size], batch.shape)

@@ -3,6 +3,7 @@
 A folder holds settings.json (what decides the numbers), examples.csv (a row an image), maps.npz and maps.png (the first
 attacked images) and, at the end, summary.json.
 """
+
 import csv
 import dataclasses
 import io
@@ -15,9 +16,9 @@ from absl import logging
 
 from rar_tf import figures
 from rar_tf.errors import UsageError
-from rar_tf.evaluation import EvaluationSettings, Evaluator, run
+from rar_tf.evaluation.evaluator import EvaluationSettings, Evaluator, run
+from rar_tf.evaluation.summary import Evaluation, Examples
 from rar_tf.files import atomic_write
-from rar_tf.summary import Evaluation, Examples
 
 NUM_FIGURES = 8
 
@@ -63,8 +64,13 @@ class Results:
         rows, whole = read_rows(self.csv, self.columns)
         done = max([group.stop for group in groups if group.stop <= len(rows)], default=0)
         if not whole or done < len(rows):
-            logging.warning("%s: %d finished rows kept, the last, unfinished batch of %d is made again%s", self.csv, done,
-                            len(rows) - done, "" if whole else " (its end was truncated: repaired)")
+            logging.warning(
+                "%s: %d finished rows kept, the last, unfinished batch of %d is made again%s",
+                self.csv,
+                done,
+                len(rows) - done,
+                "" if whole else " (its end was truncated: repaired)",
+            )
             with atomic_write(self.csv) as temporary:
                 temporary.write_bytes(self._text(rows[:done], header=True).encode())
         elif done:
@@ -107,8 +113,18 @@ class Results:
         return text.getvalue()
 
 
-def evaluate_into(folder, evaluator: Evaluator, images: np.ndarray, labels: np.ndarray, *, record: dict | None = None,
-                  index: np.ndarray | None = None, batch_size: int = 16, progress=None, strict: bool = True) -> dict:
+def evaluate_into(
+    folder,
+    evaluator: Evaluator,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    record: dict | None = None,
+    index: np.ndarray | None = None,
+    batch_size: int = 16,
+    progress=None,
+    strict: bool = True,
+) -> dict:
     """Evaluate images and leave settings.json, examples.csv, maps.npz, maps.png and summary.json in a folder.
 
     A folder that an interrupted run with the same record left is continued; the numbers are the same.
@@ -124,12 +140,17 @@ def evaluate_into(folder, evaluator: Evaluator, images: np.ndarray, labels: np.n
     Returns: the summary.
     Raises: UsageError where the folder belongs to another evaluation.
     """
-    record = {**(record or evaluator.settings.record()), "bounds": list(evaluator.settings.bounds),
-              "prediction_attacks": list(evaluator.settings.prediction_attacks), "eval_batch_size": batch_size,
-              **evaluator.digests(images, labels)}
+    record = {
+        **(record or evaluator.settings.record()),
+        "bounds": list(evaluator.settings.bounds),
+        "prediction_attacks": list(evaluator.settings.prediction_attacks),
+        "eval_batch_size": batch_size,
+        **evaluator.digests(images, labels),
+    }
     results = Results(folder, record, evaluator.columns)
-    evaluation = run(evaluator, images, labels, index=index, batch_size=batch_size, progress=progress, results=results,
-                     strict=strict)
+    evaluation = run(
+        evaluator, images, labels, index=index, batch_size=batch_size, progress=progress, results=results, strict=strict
+    )
     evaluation.settings = {**record, "seconds": evaluation.settings["seconds"]}
     return results.finish(evaluation, evaluator.settings.bounds)
 
@@ -197,11 +218,16 @@ def read_examples(path) -> Examples:
 
 
 def _check_same(old, new, folder):
-    differing = [f"{name} was {old.get(name)}, now {new.get(name)}" for name in sorted({*old, *new})
-                 if old.get(name) != new.get(name)]
+    differing = [
+        f"{name} was {old.get(name)}, now {new.get(name)}"
+        for name in sorted({*old, *new})
+        if old.get(name) != new.get(name)
+    ]
     if differing:
-        raise UsageError(f"{folder} holds an evaluation of another model or other settings "
-                         f"({'; '.join(differing)}); give another --output_dir or remove it")
+        raise UsageError(
+            f"{folder} holds an evaluation of another model or other settings "
+            f"({'; '.join(differing)}); give another --output_dir or remove it"
+        )
 
 
 def read_json(path) -> dict:

@@ -3,17 +3,19 @@
 One train_step serves every method: perturb the batch, then minimise a sum of terms. A method is a subclass in
 `rar_tf.objectives` that says what its adversary maximises and which terms the network minimises.
 """
+
 import inspect
 import re
 
 import keras
 import tensorflow as tf
 
-from rar_tf import balls, checks, losses, randomness
-from rar_tf.ascent import ascend
+from rar_tf import checks, losses, randomness
+from rar_tf.attacks import balls
+from rar_tf.attacks.ascent import ascend
+from rar_tf.attributions.targets import Target
 from rar_tf.errors import UsageError
 from rar_tf.models.pooling import uses_max_pooling
-from rar_tf.targets import Target
 
 START, EVALUATION = 0, 1  # purposes of random numbers
 
@@ -42,10 +44,21 @@ class RobustModel(keras.Model):
 
     terms: tuple[str, ...] = ("cross_entropy",)
 
-    def __init__(self, network: keras.Model, *, epsilon: float = 0.3, step_size: float | None = None, steps: int = 10,
-                 random_start: bool = True, constraint: str = "linf", gamma: float = 1.0,
-                 bounds: tuple[float, float] = (0.0, 1.0), reduction: str = "mean", weight_decay: float = 0.0,
-                 seed: int = 0):
+    def __init__(
+        self,
+        network: keras.Model,
+        *,
+        epsilon: float = 0.3,
+        step_size: float | None = None,
+        steps: int = 10,
+        random_start: bool = True,
+        constraint: str = "linf",
+        gamma: float = 1.0,
+        bounds: tuple[float, float] = (0.0, 1.0),
+        reduction: str = "mean",
+        weight_decay: float = 0.0,
+        seed: int = 0,
+    ):
         super().__init__(name=_snake_case(type(self).__name__))
         checks.at_least_one(steps=steps)
         checks.positive(epsilon=epsilon, gamma=gamma)
@@ -62,15 +75,20 @@ class RobustModel(keras.Model):
         self.bounds, self.reduction, self.weight_decay, self.seed = tuple(bounds), reduction, weight_decay, seed
         names = ("loss", *self.terms, *(["weight_decay"] if weight_decay else []))
         self._trackers = {name: keras.metrics.Mean(name) for name in names}
-        self._accuracies = {name: keras.metrics.SparseCategoricalAccuracy(name)
-                            for name in ("natural_accuracy", "adversarial_accuracy")}
+        self._accuracies = {
+            name: keras.metrics.SparseCategoricalAccuracy(name) for name in ("natural_accuracy", "adversarial_accuracy")
+        }
 
     @classmethod
     def options(cls) -> list[str]:
         """Return the names of the settings that the constructor takes besides the network."""
-        names = [name for each in cls.__mro__ if issubclass(each, RobustModel) and "__init__" in vars(each)
-                 for name, parameter in inspect.signature(each.__init__).parameters.items()
-                 if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
+        names = [
+            name
+            for each in cls.__mro__
+            if issubclass(each, RobustModel) and "__init__" in vars(each)
+            for name, parameter in inspect.signature(each.__init__).parameters.items()
+            if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        ]
         return sorted(set(names))
 
     # What a method overrides.
@@ -112,8 +130,10 @@ class RobustModel(keras.Model):
         share = 1.0 / replicas if self.reduction == "mean" else 1.0
         reduce = tf.reduce_mean if self.reduction == "mean" else tf.reduce_sum
         with tf.GradientTape() as tape:
-            terms = {name: share * reduce(term)
-                     for name, term in self.loss_terms(images, tf.stop_gradient(perturbed), labels).items()}
+            terms = {
+                name: share * reduce(term)
+                for name, term in self.loss_terms(images, tf.stop_gradient(perturbed), labels).items()
+            }
             if self.weight_decay:
                 kernels = [v for v in self.network.trainable_variables if len(v.shape) > 1]
                 squares = tf.add_n([tf.nn.l2_loss(tf.convert_to_tensor(kernel)) for kernel in kernels])
@@ -126,8 +146,10 @@ class RobustModel(keras.Model):
     def needs_random_start(self) -> None:
         """Raise UsageError for an adversary that would never leave the image: its objective has no gradient there."""
         if not self.random_start:
-            raise UsageError(f"random_start must be true for {type(self).__name__}: what its adversary maximises has no "
-                             "gradient at the image itself")
+            raise UsageError(
+                f"random_start must be true for {type(self).__name__}: what its adversary maximises has no "
+                "gradient at the image itself"
+            )
 
     # What Keras calls.
 
@@ -137,8 +159,10 @@ class RobustModel(keras.Model):
         Raises: UsageError for XLA with a Keras max-pool, whose second-order gradients XLA gets wrong.
         """
         if jit_compile and uses_max_pooling(self.network):
-            raise UsageError("XLA's second-order gradients of max-pool are wrong: train "
-                             "rar_tf.models.pooling.with_exact_pooling(network), or leave jit_compile off")
+            raise UsageError(
+                "XLA's second-order gradients of max-pool are wrong: train "
+                "rar_tf.models.pooling.with_exact_pooling(network), or leave jit_compile off"
+            )
         super().compile(*args, jit_compile=jit_compile, **kwargs)
 
     def train_step(self, data):
@@ -162,7 +186,9 @@ class RobustModel(keras.Model):
         for name, logits in (("natural", natural), ("adversarial", self.network(perturbed, training=False))):
             self._accuracies[f"{name}_accuracy"].update_state(labels, logits)
         results = {metric.name: metric.result() for metric in (self._trackers["loss"], *self._accuracies.values())}
-        return results if self._compile_metrics is None else {**results, **self.compute_metrics(images, labels, natural)}
+        return (
+            results if self._compile_metrics is None else {**results, **self.compute_metrics(images, labels, natural)}
+        )
 
     @property
     def metrics(self):
@@ -187,8 +213,16 @@ class RobustModel(keras.Model):
             climb = objective
             objective = lambda x: climb(x) - self.gamma * tf.reduce_sum(tf.square(losses.flatten(x - images)), axis=1)
             step_size = lambda step: tf.math.rsqrt(tf.cast(step + 1, images.dtype)) / (2 * self.gamma)
-        return ascend(objective, images, start, epsilon=self.epsilon, step_size=step_size, steps=self.steps,
-                      bounds=self.bounds, ball=self.ball)[0]
+        return ascend(
+            objective,
+            images,
+            start,
+            epsilon=self.epsilon,
+            step_size=step_size,
+            steps=self.steps,
+            bounds=self.bounds,
+            ball=self.ball,
+        )[0]
 
 
 def _snake_case(name: str) -> str:

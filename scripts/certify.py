@@ -8,39 +8,53 @@ Several machines: --shard=0/4 … --shard=3/4 into one --output_dir; the one tha
 --merge).
 What each number guarantees: docs/certification.md.
 """
+
 import pathlib
 
-import cli
+from rar_tf import cli
 
 cli.define_flags()
 
 METHODS = ("upper_bound", "uniform_smoothing", "center_smoothing")
-SHOWN = ("certified", "largest_epsilon", "smallest_radius", "violation", "bound", "angle", "observed", "exceeded",
-         "cosine_distance", "abstained", "seconds")
+SHOWN = (
+    "certified",
+    "largest_epsilon",
+    "smallest_radius",
+    "violation",
+    "bound",
+    "angle",
+    "observed",
+    "exceeded",
+    "cosine_distance",
+    "abstained",
+    "seconds",
+)
 
 
 def main():
     from rar_tf.errors import UsageError
+
     settings = run_settings()
     if settings.method not in METHODS:
         raise UsageError(f"give --method={'|'.join(METHODS)}, got {settings.method}")
     folder = output_dir(settings)
     import tqdm
 
-    from rar_tf import checks, experiment, export
+    from rar_tf import checks, export
     from rar_tf.certification import run
     from rar_tf.data import records
+    from rar_tf.experiment import run as experiment
+
     if settings.merge:
         return show(run.merge(folder), folder)
     checks.at_least_one(num_examples=settings.num_examples)
     network = export.load_network(settings.model_dir, settings.keras_model, settings.saved_model)
     record, splits = experiment.load_data(settings)
-    images = records.to_pixels(record, splits.test.images[:settings.num_examples])
-    labels = splits.test.labels[:settings.num_examples]
+    images = records.to_pixels(record, splits.test.images[: settings.num_examples])
+    labels = splits.test.labels[: settings.num_examples]
     part = run.shard_slice(settings.shard, len(images))
     with tqdm.tqdm(total=part.stop - part.start, unit="image", desc=settings.method, smoothing=0) as bar:
-        summary = run.certify_into(folder, network, images, labels, settings, bounds=record.bounds,
-                                   progress=bar.update)
+        summary = run.certify_into(folder, network, images, labels, settings, bounds=record.bounds, progress=bar.update)
     show(summary, folder)
 
 
@@ -56,6 +70,7 @@ def run_settings():
 
 def output_dir(settings):
     from rar_tf.errors import UsageError
+
     if settings.output_dir is not None:
         return pathlib.Path(settings.output_dir)
     if settings.model_dir is None:
@@ -65,12 +80,20 @@ def output_dir(settings):
 
 def show(summary, folder):
     from rar_tf.errors import UsageError
+
     if summary is None:
         raise UsageError(f"{folder}: not all parts are finished")
-    print(f"{folder}/summary.json: {summary['num_certifiable']} of {summary['num_examples']} images classified correctly")
+    print(
+        f"{folder}/summary.json: {summary['num_certifiable']} of {summary['num_examples']} images classified correctly"
+    )
     for entry in summary["results"]:
-        print("; ".join(_said(name, value) for name, value in entry.items()
-                        if not isinstance(value, dict) or name.startswith(SHOWN)))
+        print(
+            "; ".join(
+                _said(name, value)
+                for name, value in entry.items()
+                if not isinstance(value, dict) or name.startswith(SHOWN)
+            )
+        )
     print(summary["guarantee"])
 
 

@@ -1,5 +1,6 @@
 """Export a network as a SavedModel: python scripts/export.py --model_dir=runs/digits --output_dir=exported"""
-import cli
+
+from rar_tf import cli
 
 cli.define_flags()
 
@@ -7,6 +8,7 @@ cli.define_flags()
 def main():
     from rar_tf import export
     from rar_tf.errors import UsageError
+
     settings = cli.settings()
     if settings.output_dir is None:
         raise UsageError("give --output_dir, the directory that the SavedModel is written to")

@@ -6,6 +6,7 @@
 Every other flag goes to each training and evaluation. What is finished is not made again: the same command goes on with
 an interrupted sweep, and a changed evaluation needs another --output_dir or removed evaluation folders.
 """
+
 import json
 import pathlib
 import shlex
@@ -13,8 +14,9 @@ import subprocess
 import sys
 import time
 
-import cli
 from absl import flags
+
+from rar_tf import cli
 
 cli.define_flags()
 flags.DEFINE_string("over", None, "NAME=VALUE,VALUE,…: the setting, or flagfile, and the values that it takes")
@@ -25,6 +27,7 @@ FIGURES = (("topk_intersection", "top-k intersection"), ("kendall", "Kendall"))
 
 def main():
     from rar_tf.errors import UsageError
+
     name, _, values = (flags.FLAGS.over or "").partition("=")
     if not values or (name != "flagfile" and name not in cli.FIELDS):
         raise UsageError("give --over=NAME=VALUE,VALUE,… with a setting's name, or flagfile")
@@ -36,14 +39,22 @@ def main():
     for value in values.split(","):
         model_dir = folder / pathlib.Path(value).stem.replace("/", "_")
         run("train.py", *order([*shared, f"--{name}={value}"]), f"--model_dir={model_dir}")
-        run("evaluate.py", *order([*shared, f"--{name}={value}"]), f"--model_dir={model_dir}",
-            f"--output_dir={model_dir / 'evaluation'}")
+        run(
+            "evaluate.py",
+            *order([*shared, f"--{name}={value}"]),
+            f"--model_dir={model_dir}",
+            f"--output_dir={model_dir / 'evaluation'}",
+        )
         rows.append((value, model_dir, json.loads((model_dir / "evaluation" / "summary.json").read_text())))
     table = markdown(name, rows)
     (folder / "table.md").write_text(table)
     print(f"\n{table}\n{time.monotonic() - began:.0f} s. Written to {folder}: table.md, and for each row")
-    for what, where in (("maps before and after the attack", "evaluation/maps.png"), ("scores by image",
-                        "evaluation/examples.csv"), ("TensorBoard events", "tensorboard"), ("SavedModel", "saved_model")):
+    for what, where in (
+        ("maps before and after the attack", "evaluation/maps.png"),
+        ("scores by image", "evaluation/examples.csv"),
+        ("TensorBoard events", "tensorboard"),
+        ("SavedModel", "saved_model"),
+    ):
         print(f"  {what:<32} " + "  ".join(str(model_dir / where) for _, model_dir, _ in rows))
 
 
@@ -65,13 +76,25 @@ def markdown(name, rows):
     header = [name, "natural accuracy", "adversarial accuracy", *(f"{title} [95 % interval]" for _, title in FIGURES)]
     cells = [header, ["---"] * len(header)]
     for value, _, summary in rows:
-        figures = [f"{summary[key]['mean']:.3f} [{summary[key]['ci95'][0]:.3f}, {summary[key]['ci95'][1]:.3f}]"
-                   for key, _ in FIGURES]
-        cells.append([pathlib.Path(value).stem, f"{summary['natural_accuracy']:.1%}",
-                      f"{summary['adversarial_accuracy']:.1%}", *figures])
+        figures = [
+            f"{summary[key]['mean']:.3f} [{summary[key]['ci95'][0]:.3f}, {summary[key]['ci95'][1]:.3f}]"
+            for key, _ in FIGURES
+        ]
+        cells.append(
+            [
+                pathlib.Path(value).stem,
+                f"{summary['natural_accuracy']:.1%}",
+                f"{summary['adversarial_accuracy']:.1%}",
+                *figures,
+            ]
+        )
     widths = [max(len(row[i]) for row in cells if row[i] != "---") for i in range(len(header))]
-    return "".join("| " + " | ".join((cell if cell != "---" else "-" * width).ljust(width)
-                                     for cell, width in zip(row, widths)) + " |\n" for row in cells)
+    return "".join(
+        "| "
+        + " | ".join((cell if cell != "---" else "-" * width).ljust(width) for cell, width in zip(row, widths))
+        + " |\n"
+        for row in cells
+    )
 
 
 if __name__ == "__main__":

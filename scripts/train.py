@@ -1,14 +1,16 @@
 """Train a network: python scripts/train.py --flagfile=flags/digits_ig_sum_norm.cfg --model_dir=runs/digits"""
+
 import shlex
 import sys
 
-import cli
+from rar_tf import cli
 
 cli.define_flags()
 
 
 def main():
-    from rar_tf import experiment
+    from rar_tf.experiment import run as experiment
+
     settings = cli.settings()
     if settings.model_dir is None:
         settings = settings.replace(model_dir=f"runs/{settings.dataset}_{settings.method}")

@@ -1,4 +1,5 @@
 """What the tests share."""
+
 import os
 import pathlib
 

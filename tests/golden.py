@@ -3,6 +3,7 @@
 The files lie in the environment's GOLDEN_DIR (default ../shared/golden beside the repository) and hold all their
 settings; the weights are rebuilt here from the seed.
 """
+
 import os
 import pathlib
 import re
@@ -13,7 +14,8 @@ import pytest
 from rar_tf import models
 
 DIRECTORY = pathlib.Path(
-    os.environ.get("GOLDEN_DIR") or pathlib.Path(__file__).resolve().parents[1] / ".." / "shared" / "golden")
+    os.environ.get("GOLDEN_DIR") or pathlib.Path(__file__).resolve().parents[1] / ".." / "shared" / "golden"
+)
 NAMES = ("mnist", "gtsrb", "flower")
 _MODELS = {"mnist": "small_cnn", "gtsrb": "resnet_2", "flower": "resnet_1"}
 
@@ -53,8 +55,11 @@ def network(name: str, golden: dict | None = None):
 
 def settings(golden: dict) -> dict:
     """Return the file's settings by name, without their `setting_` prefix."""
-    return {key.removeprefix("setting_"): value.item() if value.ndim == 0 else value
-            for key, value in golden.items() if key.startswith("setting_")}
+    return {
+        key.removeprefix("setting_"): value.item() if value.ndim == 0 else value
+        for key, value in golden.items()
+        if key.startswith("setting_")
+    }
 
 
 def sample_entries(size: int) -> np.ndarray:

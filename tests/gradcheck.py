@@ -1,4 +1,5 @@
 """Float64 finite differences of what a training step differentiates."""
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -9,9 +10,15 @@ from rar_tf import objectives
 def smooth_network(classes: int = 3) -> keras.Model:
     """A small network without kinks, so that finite differences converge."""
     keras.utils.set_random_seed(11)
-    return keras.Sequential([
-        keras.layers.Input((4, 4, 1)), keras.layers.Conv2D(3, 3, activation="softplus"), keras.layers.Flatten(),
-        keras.layers.Dense(5, activation="tanh", name="hidden"), keras.layers.Dense(classes)])
+    return keras.Sequential(
+        [
+            keras.layers.Input((4, 4, 1)),
+            keras.layers.Conv2D(3, 3, activation="softplus"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(5, activation="tanh", name="hidden"),
+            keras.layers.Dense(classes),
+        ]
+    )
 
 
 class _Recorder:

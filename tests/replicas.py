@@ -1,8 +1,9 @@
 """A process with several logical CPUs: compares MirroredStrategy with one device and prints the differences as JSON.
 
-    python tests/replicas.py 2 one_step natural madry …    weights after one step on given perturbed images
-    python tests/replicas.py 2 fit ig_sum_norm madry       weights after 20 whole steps of fit
+python tests/replicas.py 2 one_step natural madry …    weights after one step on given perturbed images
+python tests/replicas.py 2 fit ig_sum_norm madry       weights after 20 whole steps of fit
 """
+
 import json
 import sys
 
@@ -10,11 +11,20 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rar_tf import objectives, optimizers
+from rar_tf import objectives
 from rar_tf.data import pipeline, records, splits
+from rar_tf.experiment import optimizers
 
-SETTINGS = {"epsilon": 0.1, "step_size": 0.04, "steps": 3, "weight_decay": 1e-3, "seed": 5, "ig_steps": 4,
-            "attack_ig_steps": 2, "top_k": 8}
+SETTINGS = {
+    "epsilon": 0.1,
+    "step_size": 0.04,
+    "steps": 3,
+    "weight_decay": 1e-3,
+    "seed": 5,
+    "ig_steps": 4,
+    "attack_ig_steps": 2,
+    "top_k": 8,
+}
 RECORD = records.Record("toy", (8, 8, 1), 4, (0.0, 1.0))
 RANDOM = np.random.RandomState(0)
 DATA = splits.Split(RANDOM.uniform(0, 1, [64, 8, 8, 1]).astype(np.float32), RANDOM.randint(0, 4, 64))
@@ -22,12 +32,19 @@ DATA = splits.Split(RANDOM.uniform(0, 1, [64, 8, 8, 1]).astype(np.float32), RAND
 
 def make(method, reduction):
     keras.utils.set_random_seed(3)
-    network = keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.Conv2D(4, 3, activation="relu"),
-                                keras.layers.MaxPooling2D(2), keras.layers.Flatten(),
-                                keras.layers.Dense(4, name="logits")])
+    network = keras.Sequential(
+        [
+            keras.layers.Input((8, 8, 1)),
+            keras.layers.Conv2D(4, 3, activation="relu"),
+            keras.layers.MaxPooling2D(2),
+            keras.layers.Flatten(),
+            keras.layers.Dense(4, name="logits"),
+        ]
+    )
     kind = objectives.get(method)
-    model = kind(network, reduction=reduction,
-                 **{name: value for name, value in SETTINGS.items() if name in kind.options()})
+    model = kind(
+        network, reduction=reduction, **{name: value for name, value in SETTINGS.items() if name in kind.options()}
+    )
     model.compile(optimizers.build("momentum", [0.01], []))
     model.optimizer.build(network.trainable_variables)
     return model

@@ -1,4 +1,5 @@
 """The scripts as a user meets them: flags, flag files, errors of one line with exit status 2."""
+
 import os
 import pathlib
 import subprocess
@@ -6,21 +7,25 @@ import sys
 
 import numpy as np
 import pytest
+from absl import flags  # noqa: E402
 
-from conftest import ROOT
+from rar_tf import cli
 from rar_tf.config import Settings, to_flagfile
 
-sys.path.insert(0, str(ROOT / "scripts"))
-import cli  # noqa: E402
-from absl import flags  # noqa: E402
+from conftest import ROOT
 
 if "dataset" not in flags.FLAGS:
     cli.define_flags()
 
 
 def script(name, *arguments, **environment):
-    return subprocess.run([sys.executable, str(ROOT / "scripts" / name), *arguments], capture_output=True, text=True,
-                          timeout=300, env={**os.environ, "PYTHONPATH": str(ROOT), **environment})
+    return subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / name), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+    )
 
 
 def assert_one_line(done, message):
@@ -37,8 +42,15 @@ class TestFlagFiles:
         return str(path)
 
     def test_every_setting_survives_the_way_through_a_flag_file(self, tmp_path):
-        settings = Settings(dataset="mnist", learning_rate=[1e-3, 1e-2], learning_rate_boundaries=[5], random_start=False,
-                            ig_chunk=4, epsilon=8.0, model_dir=str(tmp_path))
+        settings = Settings(
+            dataset="mnist",
+            learning_rate=[1e-3, 1e-2],
+            learning_rate_boundaries=[5],
+            random_start=False,
+            ig_chunk=4,
+            epsilon=8.0,
+            model_dir=str(tmp_path),
+        )
         assert cli.read_settings(self.write(tmp_path / "a.cfg", to_flagfile(settings))) == settings
 
     def test_nested_files_lie_beside_and_later_lines_win(self, tmp_path):
@@ -47,27 +59,49 @@ class TestFlagFiles:
         settings = cli.read_settings(path)
         assert (settings.steps, settings.epsilon) == (7, 2.0)
 
-    @pytest.mark.parametrize("line,message", [("steps=5", "not a flag"), ("--steps 5", "not a flag"),
-                                              ("--steps=5 # more", "line of its own"), ("--stepss=5", "stepss"),
-                                              ("--steps=five", "five"), ("--flagfile=absent.cfg", "absent.cfg"),
-                                              ("--reduction=max", "max"), ("--lr = 3", "not a flag")])
+    @pytest.mark.parametrize(
+        "line,message",
+        [
+            ("steps=5", "not a flag"),
+            ("--steps 5", "not a flag"),
+            ("--steps=5 # more", "line of its own"),
+            ("--stepss=5", "stepss"),
+            ("--steps=five", "five"),
+            ("--flagfile=absent.cfg", "absent.cfg"),
+            ("--reduction=max", "max"),
+            ("--lr = 3", "not a flag"),
+        ],
+    )
     def test_lines_that_are_no_flags(self, tmp_path, line, message):
         from rar_tf.errors import UsageError
+
         with pytest.raises(UsageError, match=message):
             cli.read_settings(self.write(tmp_path / "a.cfg", line + "\n"))
 
 
 class TestErrors:
-    @pytest.mark.parametrize("arguments,message", [
-        (["--stepss=5"], "stepss"), (["steps"], "not a flag: steps"), (["--flagfile=absent.cfg"], "absent.cfg"),
-        (["--method=igg"], "unknown method 'igg'"), (["--dataset=svhn"], "unknown data set 'svhn'")])
+    @pytest.mark.parametrize(
+        "arguments,message",
+        [
+            (["--stepss=5"], "stepss"),
+            (["steps"], "not a flag: steps"),
+            (["--flagfile=absent.cfg"], "absent.cfg"),
+            (["--method=igg"], "unknown method 'igg'"),
+            (["--dataset=svhn"], "unknown data set 'svhn'"),
+        ],
+    )
     def test_usage(self, tmp_path, arguments, message):
         assert_one_line(script("train.py", f"--model_dir={tmp_path / 'run'}", *arguments), message)
         assert not (tmp_path / "run").exists()
 
     def test_data_that_is_not_there(self, tmp_path):
-        done = script("train.py", "--dataset=gtsrb", "--model=resnet_2", f"--data_dir={tmp_path}",
-                      f"--model_dir={tmp_path / 'run'}")
+        done = script(
+            "train.py",
+            "--dataset=gtsrb",
+            "--model=resnet_2",
+            f"--data_dir={tmp_path}",
+            f"--model_dir={tmp_path / 'run'}",
+        )
         assert_one_line(done, "gtsrb")
         assert not (tmp_path / "run").exists()
 
@@ -92,7 +126,7 @@ def test_damaged_data(tmp_path):
     np.savez(folder / "test.npz", images=np.zeros([4, 28, 28, 1], np.uint8), labels=np.arange(4))
     np.savez(folder / "train.npz", images=np.zeros([4, 28, 28, 1], np.uint8), labels=np.arange(4))
     content = (folder / "train.npz").read_bytes()
-    (folder / "train.npz").write_bytes(content[:len(content) // 2])
+    (folder / "train.npz").write_bytes(content[: len(content) // 2])
     done = script("train.py", "--dataset=mnist", f"--data_dir={tmp_path}", f"--model_dir={tmp_path / 'run'}")
     assert_one_line(done, "train.npz")
     assert not (tmp_path / "run").exists()

@@ -1,4 +1,5 @@
 """The table of settings."""
+
 import ast
 import collections
 import inspect

@@ -1,13 +1,15 @@
 """docs/certification.md: its example runs as it stands, and its columns and flags exist."""
+
 import re
 
 import numpy as np
 
-import tiny_networks
-from conftest import ROOT
 from rar_tf import config
 from rar_tf.certification import methods
 from rar_tf.certification.upper_bound import euclidean_bound
+
+import tiny_networks
+from conftest import ROOT
 
 TEXT = (ROOT / "docs" / "certification.md").read_text()
 
@@ -15,7 +17,7 @@ TEXT = (ROOT / "docs" / "certification.md").read_text()
 def test_example_from_python():
     network = tiny_networks.convolutional("relu")
     images = np.random.default_rng(0).random((2, 5, 4, 2)).astype(np.float32)
-    code, = re.findall(r"```python\n(.*?)```", TEXT, re.S)
+    (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.S)
     names = {"network": network, "images": images, "labels": network(images).numpy().argmax(1)}
     exec(compile(code.replace("10_000", "500"), "docs/certification.md", "exec"), names)
     assert len(names["found"].rows) == 4 and names["found"].summary()["num_certifiable"] == 2

@@ -1,14 +1,17 @@
 """docs/methods.md: it names every method, and its own-method example does what it says."""
+
 import re
 
 import numpy as np
 import pytest
 
 import rar_tf
+from rar_tf import config, objectives
+from rar_tf.experiment import run as experiment
+
 import tiny_networks
 from conftest import ROOT
 from gradcheck import check_parameter_gradient
-from rar_tf import config, experiment, objectives
 
 TEXT = (ROOT / "docs" / "methods.md").read_text()
 
@@ -38,13 +41,15 @@ def test_every_method_and_every_setting_of_one_is_documented():
 
 def test_your_own_method_is_one_short_file_and_a_line(own_method, float64):
     images, perturbed, labels = tiny_networks.batch()
-    check_parameter_gradient("gradient_norm", {"attribution_weight": 0.3}, images, perturbed, labels,
-                             network=tiny_networks.convolutional())
+    check_parameter_gradient(
+        "gradient_norm", {"attribution_weight": 0.3}, images, perturbed, labels, network=tiny_networks.convolutional()
+    )
 
 
 def test_your_own_method_takes_its_settings_from_the_flags_and_trains(own_method):
-    settings = config.Settings(method="gradient_norm", attribution_weight=0.05, epsilon=0.1, attack_steps=3,
-                               step_size=0.05)
+    settings = config.Settings(
+        method="gradient_norm", attribution_weight=0.05, epsilon=0.1, attack_steps=3, step_size=0.05
+    )
     model = experiment.build_model(tiny_networks.convolutional("relu"), settings, (0.0, 1.0))
     assert type(model) is own_method and model.attribution_weight == 0.05
     images, _, labels = (value.numpy() for value in tiny_networks.batch(40))

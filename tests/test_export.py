@@ -1,4 +1,5 @@
 """SavedModels that need nothing of this package, and anybody's models read back."""
+
 import os
 import subprocess
 import sys
@@ -9,9 +10,10 @@ import pytest
 import tensorflow as tf
 
 from rar_tf import export, models
-from rar_tf.attributions import gradient, integrated_gradients
+from rar_tf.attributions.gradients import gradient
+from rar_tf.attributions.path_integral import integrated_gradients
+from rar_tf.attributions.targets import Target
 from rar_tf.errors import UsageError
-from rar_tf.targets import Target
 
 FOREIGN = """
 import sys
@@ -33,8 +35,13 @@ def test_a_process_without_this_package_gets_the_same(tmp_path, seeded, name, sh
     export.export_saved_model(network, tmp_path / "saved_model")
     np.savez(tmp_path / "data.npz", images=images, labels=labels)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    subprocess.run([sys.executable, "-c", FOREIGN, *(str(tmp_path / name) for name in ("saved_model", "data.npz", "out.npz"))],
-                   check=True, cwd=tmp_path, env=environment, timeout=300)
+    subprocess.run(
+        [sys.executable, "-c", FOREIGN, *(str(tmp_path / name) for name in ("saved_model", "data.npz", "out.npz"))],
+        check=True,
+        cwd=tmp_path,
+        env=environment,
+        timeout=300,
+    )
     found = np.load(tmp_path / "out.npz")
     logits = network(images).numpy()
     np.testing.assert_allclose(found["logits"], logits, atol=1e-5 * np.abs(logits).max())
@@ -70,8 +77,12 @@ def test_unsafe_and_damaged_files_are_refused(tmp_path):
     unsafe.save(tmp_path / "unsafe.keras")
     (tmp_path / "damaged.keras").write_bytes(b"not a zip file")
     (tmp_path / "folder").mkdir()
-    for arguments, message in (({"keras_model": "unsafe.keras"}, "read safely"), ({"keras_model": "damaged.keras"}, "read safely"),
-                               ({"keras_model": "absent.keras"}, "no such"), ({"saved_model": "folder"}, "not a SavedModel")):
+    for arguments, message in (
+        ({"keras_model": "unsafe.keras"}, "read safely"),
+        ({"keras_model": "damaged.keras"}, "read safely"),
+        ({"keras_model": "absent.keras"}, "no such"),
+        ({"saved_model": "folder"}, "not a SavedModel"),
+    ):
         with pytest.raises(UsageError, match=message):
             export.load_network(**{name: str(tmp_path / value) for name, value in arguments.items()})
     with pytest.raises(UsageError, match="exactly one"):

@@ -1,5 +1,4 @@
 """Every flag file: it parses, its head says what a reader needs, its method runs on tiny images with its settings."""
-import sys
 
 import keras
 import numpy as np
@@ -7,30 +6,52 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
+from rar_tf import cli, models, objectives
+from rar_tf.data import records  # noqa: E402
+from rar_tf.experiment import optimizers
+from rar_tf.experiment import run as experiment  # noqa: E402
+
 from conftest import ROOT
 
-sys.path.insert(0, str(ROOT / "scripts"))
-import cli  # noqa: E402
-
-from rar_tf import experiment, models, objectives, optimizers  # noqa: E402
-from rar_tf.data import records  # noqa: E402
-
 FILES = sorted((ROOT / "flags").glob("*.cfg"))
-METHODS = ("natural", "madry", "ig_norm", "ig_sum_norm", "cacr_wacr", "trades", "mart", "igr_at", "igr_trades",
-           "igr_mart", "art", "advaat", "ssr")
+METHODS = (
+    "natural",
+    "madry",
+    "ig_norm",
+    "ig_sum_norm",
+    "cacr_wacr",
+    "trades",
+    "mart",
+    "igr_at",
+    "igr_trades",
+    "igr_mart",
+    "art",
+    "advaat",
+    "ssr",
+)
 PROMISED = (
     [f"{dataset}_{method}" for dataset in ("digits", "mnist", "fashion_mnist") for method in METHODS]
     + [f"cifar10_{method}" for method in METHODS if method != "cacr_wacr"]
-    + [f"{dataset}_{method}" for dataset in ("gtsrb", "flower")
-       for method in ("natural", "madry", "ig_norm", "ig_sum_norm", "cacr_wacr")]
+    + [
+        f"{dataset}_{method}"
+        for dataset in ("gtsrb", "flower")
+        for method in ("natural", "madry", "ig_norm", "ig_sum_norm", "cacr_wacr")
+    ]
     + ["gtsrb_ig_sum_norm_reference", "gtsrb_ig_norm_reference"]
-    + [f"{dataset}_{method}_p2" for dataset in ("mnist", "fashion_mnist")
-       for method in ("natural", "madry", "ig_norm", "ig_sum_norm", "cacr_wacr")]
-    + [f"{dataset}_{method}_wrn" for dataset in ("flower", "gtsrb")
-       for method in ("natural", "madry", "art", "cacr_wacr")]
+    + [
+        f"{dataset}_{method}_p2"
+        for dataset in ("mnist", "fashion_mnist")
+        for method in ("natural", "madry", "ig_norm", "ig_sum_norm", "cacr_wacr")
+    ]
+    + [
+        f"{dataset}_{method}_wrn"
+        for dataset in ("flower", "gtsrb")
+        for method in ("natural", "madry", "art", "cacr_wacr")
+    ]
     + [f"{dataset}_cacr_wacr_code" for dataset in ("mnist", "fashion_mnist", "gtsrb", "flower")]
     + [f"flower_{method}" for method in ("trades", "advaat", "igr_trades")]
-    + [f"digits_{name}" for name in ("aat", "r2et", "input_gradient", "surrogate")])
+    + [f"digits_{name}" for name in ("aat", "r2et", "input_gradient", "surrogate")]
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -47,11 +68,17 @@ def tiny_network():
     def of(record):
         key = record.image_shape[-1], record.num_classes
         if key not in built:
-            built[key] = keras.Sequential([
-                layers.Input((16, 16, key[0])), layers.Rescaling(1 / record.bounds[1]),
-                layers.Conv2D(4, 5, strides=3, activation="relu"), layers.GlobalAveragePooling2D(),
-                layers.Dense(key[1])])
+            built[key] = keras.Sequential(
+                [
+                    layers.Input((16, 16, key[0])),
+                    layers.Rescaling(1 / record.bounds[1]),
+                    layers.Conv2D(4, 5, strides=3, activation="relu"),
+                    layers.GlobalAveragePooling2D(),
+                    layers.Dense(key[1]),
+                ]
+            )
         return built[key]
+
     return of
 
 

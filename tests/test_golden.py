@@ -4,15 +4,19 @@ The files lie in GOLDEN_DIR. Sign steps flip where a gradient is within rounding
 within rounding of a switch of a (leaky) ReLU or a max-pool: images are compared by their share of equal pixels, and
 what follows such a flip has a wider tolerance, said where it is used.
 """
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from rar_tf import losses, objectives
+from rar_tf.attributions.gradients import gradient
+from rar_tf.attributions.path_integral import integrated_gradients
+from rar_tf.attributions.targets import Target
+from rar_tf.experiment import optimizers
+from rar_tf.models.surrogate import softplus_surrogate
+
 import golden
-from rar_tf import losses, objectives, optimizers
-from rar_tf.attributions import gradient, integrated_gradients
-from rar_tf.surrogate import softplus_surrogate
-from rar_tf.targets import Target
 
 METHODS = {"nat": "natural", "adv": "madry", "ar": "ig_norm", "adv_ar": "ig_sum_norm"}
 
@@ -34,11 +38,17 @@ def setting(values, name):
 def model_of(values, network, key):
     """The training method behind a key of the file, with the file's settings."""
     method = objectives.get(METHODS[key])
-    options = {"epsilon": setting(values, "epsilon"), "step_size": setting(values, "step_size"),
-               "steps": setting(values, "train_attack_steps"), "bounds": (0.0, setting(values, "pixel_max")),
-               "reduction": "sum", "weight_decay": setting(values, "weight_decay"), "ig_steps": setting(values, "m"),
-               "attack_ig_steps": setting(values, "m_attack"),
-               "attribution_weight": setting(values, "beta_adv_ar" if key == "adv_ar" else "lambda_ar")}
+    options = {
+        "epsilon": setting(values, "epsilon"),
+        "step_size": setting(values, "step_size"),
+        "steps": setting(values, "train_attack_steps"),
+        "bounds": (0.0, setting(values, "pixel_max")),
+        "reduction": "sum",
+        "weight_decay": setting(values, "weight_decay"),
+        "ig_steps": setting(values, "m"),
+        "attack_ig_steps": setting(values, "m_attack"),
+        "attribution_weight": setting(values, "beta_adv_ar" if key == "adv_ar" else "lambda_ar"),
+    }
     return method(network, **{name: value for name, value in options.items() if name in method.options()})
 
 
@@ -124,10 +134,13 @@ def test_six_training_steps(case, key):
     # Natural steps have no signs that could flip. With an adversary one flip in 10,000 moves the loss by some 1e-4,
     # and the next steps with it; the weights' change follows.
     loss_tolerance, change_tolerance = (1e-5, 1e-4) if key == "nat" else (2e-3, 2e-2)
-    for x, y, noise, loss in zip(values["train_x"], values["train_y"], values["train_noise"], values[f"train_losses_{key}"]):
+    for x, y, noise, loss in zip(
+        values["train_x"], values["train_y"], values["train_noise"], values[f"train_losses_{key}"]
+    ):
         assert relative(step(x, y, noise), loss) < loss_tolerance
     after = network.get_weights()
     for name, arrays in (("final", after), ("delta", [a - b for a, b in zip(after, before)])):
         norms = np.array([np.linalg.norm(array) for array in arrays])
-        np.testing.assert_allclose(norms, values[f"train_{name}_norms_{key}"],
-                                   rtol=1e-4 if name == "final" else change_tolerance)
+        np.testing.assert_allclose(
+            norms, values[f"train_{name}_norms_{key}"], rtol=1e-4 if name == "final" else change_tolerance
+        )

@@ -1,13 +1,15 @@
 """The attribution attacks against the 2019 reference's values; GOLDEN_DIR names their folder."""
-import golden
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from rar_tf import metrics
 from rar_tf.attacks.ifia import Explainer, Ifia
-from rar_tf.attributions import gradient
-from rar_tf.surrogate import softplus_surrogate
+from rar_tf.attributions.gradients import gradient
+from rar_tf.models.surrogate import softplus_surrogate
+
+import golden
 
 KINDS = {"ig": "integrated_gradients", "simple_gradient": "saliency"}
 ATTACKS = [("topK", "kendall"), ("topK", "intersection"), ("mass_center", "mass_center"), ("target", "spearman")]
@@ -27,11 +29,19 @@ def case(request):
 
 def attack(values, kind, objective, measure):
     settings = golden.settings(values)
-    return Ifia(epsilon=settings["epsilon"], step_size=settings["ifia_step_size"],
-                steps=settings["ifia_steps"], bounds=(0.0, settings["pixel_max"]), k=settings["attack_k"],
-                metric_k=settings["metric_k"], objective=objective.lower(), measure=measure,
-                explainer=Explainer(KINDS[kind], "rar", settings["ifia_ig_steps"]), reference=True,
-                region=values["target_map"])
+    return Ifia(
+        epsilon=settings["epsilon"],
+        step_size=settings["ifia_step_size"],
+        steps=settings["ifia_steps"],
+        bounds=(0.0, settings["pixel_max"]),
+        k=settings["attack_k"],
+        metric_k=settings["metric_k"],
+        objective=objective.lower(),
+        measure=measure,
+        explainer=Explainer(KINDS[kind], "rar", settings["ifia_ig_steps"]),
+        reference=True,
+        region=values["target_map"],
+    )
 
 
 def run(an_attack, network, surrogate, images, labels):
@@ -62,8 +72,14 @@ def test_attack(case, kind, objective, measure):
     share = equal_share(kept.images.numpy(), values[f"{key}_perturbed"], 1e-4 * settings["pixel_max"])
     assert share.min() >= SHARE.get((name, kind), 0.99)
     clean, perturbed = values[f"{kind}_saliency"], kept.maps.numpy()
-    scores = np.stack([metrics.topk_intersection(clean, perturbed, settings["metric_k"]),
-                       metrics.spearman(clean, perturbed), metrics.kendall(clean, perturbed)], axis=1)
+    scores = np.stack(
+        [
+            metrics.topk_intersection(clean, perturbed, settings["metric_k"]),
+            metrics.spearman(clean, perturbed),
+            metrics.kendall(clean, perturbed),
+        ],
+        axis=1,
+    )
     flipped = FLIPPED_SCORE_TOLERANCE.get((name, kind), 0.01)
     tolerance = np.where(share == 1, MAP_TOLERANCE.get((name, kind), 1e-4), flipped)
     difference = np.abs(scores - values[f"{key}_intersection_spearman_kendall"]).max(axis=1)
@@ -87,5 +103,5 @@ def test_batch_equals_single_runs(case):
     an_attack = attack(values, "ig", "topK", "kendall")
     together = run(an_attack, network, surrogate, images, labels).images.numpy()
     for i in range(2):
-        alone = run(an_attack, network, surrogate, images[i:i + 1], labels[i:i + 1]).images.numpy()
-        assert equal_share(together[i:i + 1], alone, 1e-5 * an_attack.bounds[1]).min() >= 0.99
+        alone = run(an_attack, network, surrogate, images[i : i + 1], labels[i : i + 1]).images.numpy()
+        assert equal_share(together[i : i + 1], alone, 1e-5 * an_attack.bounds[1]).min() >= 0.99

@@ -1,4 +1,5 @@
 """Metrics against scipy, against counting by hand, and at their edges."""
+
 import itertools
 
 import numpy as np
@@ -46,7 +47,9 @@ def test_gamma_counts_untied_pairs(maps):
     for a, b in zip(*maps):
         products = [s * t for s, t in signs(a, b)]
         concordant, discordant = sum(p > 0 for p in products), sum(p < 0 for p in products)
-        assert metrics.goodman_kruskal_gamma(a, b) == pytest.approx((concordant - discordant) / (concordant + discordant))
+        assert metrics.goodman_kruskal_gamma(a, b) == pytest.approx(
+            (concordant - discordant) / (concordant + discordant)
+        )
     assert metrics.goodman_kruskal_gamma(np.ones(5), np.arange(5.0)) == 0
 
 
@@ -92,8 +95,9 @@ def test_lens_forgives_one_pixel():
 def test_lens_precision_is_recall_with_the_maps_exchanged():
     rng = np.random.default_rng(1)
     first, second = rng.random((3, 64)), rng.random((3, 64))
-    np.testing.assert_allclose(metrics.lens_precision(first, second, 9, (8, 8)),
-                               metrics.lens_recall(second, first, 9, (8, 8)))
+    np.testing.assert_allclose(
+        metrics.lens_precision(first, second, 9, (8, 8)), metrics.lens_recall(second, first, 9, (8, 8))
+    )
     assert (metrics.lens_recall(first, second, 9, (8, 8)) >= metrics.topk_intersection(first, second, 9)).all()
 
 

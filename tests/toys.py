@@ -1,4 +1,5 @@
 """Small networks and images for the tests of attacks and evaluation: real 8×8 digits, a network trained in a second."""
+
 import functools
 
 import keras
@@ -17,9 +18,15 @@ def digits(count: int = 24):
 def network() -> keras.Model:
     """Return a ReLU network that classifies most digits."""
     keras.utils.set_random_seed(0)
-    model = keras.Sequential([keras.layers.Input((8, 8, 1)),
-                              keras.layers.Conv2D(8, 3, padding="same", activation="relu"), keras.layers.Flatten(),
-                              keras.layers.Dense(32, activation="relu"), keras.layers.Dense(10)])
+    model = keras.Sequential(
+        [
+            keras.layers.Input((8, 8, 1)),
+            keras.layers.Conv2D(8, 3, padding="same", activation="relu"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(32, activation="relu"),
+            keras.layers.Dense(10),
+        ]
+    )
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     images, labels = digits(1000)
     model.fit(images, labels, epochs=8, batch_size=32, verbose=0)
@@ -34,4 +41,5 @@ class Linear:
 
     def __call__(self, images, training=False):
         import tensorflow as tf
+
         return tf.matmul(tf.reshape(images, [tf.shape(images)[0], -1]), self.weights_matrix) + self.bias

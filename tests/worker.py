@@ -1,8 +1,9 @@
 """One of several workers, or with TF_CONFIG unset the only one.
 
-    python tests/worker.py run MODEL_DIR STEPS       trains and prints a digest of the weights
-    python tests/worker.py one_step FILE             one step on given perturbed images; worker 0 writes the weights
+python tests/worker.py run MODEL_DIR STEPS       trains and prints a digest of the weights
+python tests/worker.py one_step FILE             one step on given perturbed images; worker 0 writes the weights
 """
+
 import hashlib
 import os
 import sys
@@ -10,14 +11,30 @@ import sys
 import numpy as np
 import tensorflow as tf
 
-from rar_tf import distribution, errors, experiment
+from rar_tf import errors
 from rar_tf.config import Settings
 from rar_tf.data import pipeline
+from rar_tf.experiment import distribution
+from rar_tf.experiment import run as experiment
 
-SETTINGS = Settings(dataset="digits", model="tiny_cnn", method="ig_sum_norm", batch_size=8, epsilon=0.1, attack_steps=1,
-                    ig_steps=2, attack_ig_steps=1, eval_examples=1, ifia_steps=1, ifia_ig_steps=1, eval_pgd_steps=1,
-                    checkpoint_every=5, log_every=5, model_dir="unused",
-                    strategy="multi_worker" if "TF_CONFIG" in os.environ else "one_device")
+SETTINGS = Settings(
+    dataset="digits",
+    model="tiny_cnn",
+    method="ig_sum_norm",
+    batch_size=8,
+    epsilon=0.1,
+    attack_steps=1,
+    ig_steps=2,
+    attack_ig_steps=1,
+    eval_examples=1,
+    ifia_steps=1,
+    ifia_ig_steps=1,
+    eval_pgd_steps=1,
+    checkpoint_every=5,
+    log_every=5,
+    model_dir="unused",
+    strategy="multi_worker" if "TF_CONFIG" in os.environ else "one_device",
+)
 
 
 def run(model_dir, steps):

@@ -12,6 +12,7 @@ the first member 0.227, with all nine candidates 0.207; the second lowers the co
 place of 3 (0.010 lower there, 0.007 higher on another network) nor a surrogate with smooth max-pooling (0.005 higher)
 made the first member reliably stronger.
 """
+
 import dataclasses
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ class Member(NamedTuple):
     objective: a name of `ifia.OBJECTIVES`; beta: the surrogate's inverse temperature; sharpness: κ of the objective
     `kendall`; reach: sum of all step sizes in units of ε.
     """
+
     objective: str
     beta: float = 1.0
     sharpness: float = 1.0
@@ -52,5 +54,13 @@ def member_attack(plain: Ifia, member: Member) -> Ifia:
     def step_size(step):
         return largest * (1.0 - tf.cast(step, tf.float32) / plain.steps)
 
-    return dataclasses.replace(plain, objective=member.objective, step_size=step_size, feasible=True, track=TRACKED,
-                               score_every=max(1, plain.steps // 20), sharpness=member.sharpness, reference=False)
+    return dataclasses.replace(
+        plain,
+        objective=member.objective,
+        step_size=step_size,
+        feasible=True,
+        track=TRACKED,
+        score_every=max(1, plain.steps // 20),
+        sharpness=member.sharpness,
+        reference=False,
+    )

@@ -3,56 +3,30 @@
 An attack is an objective of maps plus the ascent loop: directions come from a smooth surrogate, maps are scored on the
 network itself, and the iterate that is kept has the lowest measure of all that keep the label.
 """
+
 import dataclasses
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from rar_tf import checks, losses, maps, metrics
-from rar_tf.ascent import ascend
-from rar_tf.attributions import attribute
-from rar_tf.balls import LINF, Ball
+from rar_tf import checks, losses, metrics
+from rar_tf.attacks.ascent import ascend
+from rar_tf.attacks.balls import LINF, Ball
+from rar_tf.attributions import maps
+from rar_tf.attributions.explainer import Explainer
 from rar_tf.errors import UsageError
-from rar_tf.targets import Target
-
-
-@dataclasses.dataclass(frozen=True)
-class Explainer:
-    """How the maps that are compared come about: an attribution of the label's logit, then a protocol.
-
-    Args:
-      attribution: a kind of `rar_tf.attributions.attribute`, or a function (target, images) -> attributions.
-      protocol: of `rar_tf.maps.to_map`.
-      ig_steps: path points of integrated gradients.
-      chunk: path points held in memory at once; None holds all.
-    """
-    attribution: str | Callable = "integrated_gradients"
-    protocol: str = "rar"
-    ig_steps: int = 100
-    chunk: int | None = None
-
-    def attributions(self, network, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """Return signed attributions. Shape: images [B, H, W, C], labels [B] -> [B, H, W, C]."""
-        target = Target(network, labels, losses.logit)
-        if callable(self.attribution):
-            return self.attribution(target, images)
-        return attribute(self.attribution, target, images, steps=self.ig_steps, chunk=self.chunk)
-
-    def __call__(self, network, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """Return maps. Shape: images [B, H, W, C], labels [B] -> [B, D]."""
-        height, width, channels = images.shape[1:]
-        values = maps.to_map(self.attributions(network, images, labels), self.protocol)
-        return tf.ensure_shape(values, [None, height * width * (channels if self.protocol == "wk" else 1)])
-
 
 # The 2019 reference's projection: its rounding decides which whole pixel an iterate is cut to.
-_REFERENCE_BALL = LINF._replace(project=lambda x, images, epsilon: images + tf.clip_by_value(
-    x - images, -epsilon, epsilon))
+_REFERENCE_BALL = LINF._replace(
+    project=lambda x, images, epsilon: images + tf.clip_by_value(x - images, -epsilon, epsilon)
+)
 
 
 class Clean(NamedTuple):
     """What an objective may know of the unperturbed images: they, their labels, maps, and the surrogate's maps."""
+
     images: tf.Tensor
     labels: tf.Tensor
     maps: tf.Tensor
@@ -60,6 +34,7 @@ class Clean(NamedTuple):
 
 
 # Objectives: (attack, clean) -> function (perturbed images, their maps [B, D]) -> [B], to be made large.
+
 
 def _top_k(attack, clean):
     mask = maps.top_k_mask(clean.maps, attack.k)
@@ -84,7 +59,7 @@ def _target(attack, clean):
     height, width, channels = clean.images.shape[1:]
     if attack.region is None:  # the lower right quarter
         region = np.zeros((height, width), np.float32)
-        region[height // 2:, width // 2:] = 1
+        region[height // 2 :, width // 2 :] = 1
     else:
         region = np.asarray(attack.region, np.float32)
         if region.shape != (height, width):
@@ -113,6 +88,7 @@ def _kendall(attack, clean):
     def objective(perturbed, values):
         difference = tf.gather(values, left, axis=1) - tf.gather(values, right, axis=1)
         return -tf.reduce_sum(order * tf.tanh(attack.sharpness * tf.math.divide_no_nan(difference, scale)), axis=1)
+
     return objective
 
 
@@ -120,8 +96,14 @@ def _cosine(attack, clean):
     return lambda perturbed, values: 1.0 - losses.cosine_similarity(values, clean.maps)
 
 
-OBJECTIVES = {"topk": _top_k, "mass_center": _mass_center, "target": _target, "random": _random,
-              "kendall": _kendall, "cosine": _cosine}
+OBJECTIVES = {
+    "topk": _top_k,
+    "mass_center": _mass_center,
+    "target": _target,
+    "random": _random,
+    "kendall": _kendall,
+    "cosine": _cosine,
+}
 
 
 def _scorers(attack, shape):
@@ -147,6 +129,7 @@ class Kept(NamedTuple):
     lowest [B, M]: the least of every tracked score over all iterates that keep the label, at most 1;
     curve [T, B]: the lowest measure so far after each step.
     """
+
     images: tf.Tensor
     maps: tf.Tensor
     score: tf.Tensor
@@ -174,6 +157,7 @@ class Ifia:
       pairs, sharpness: feature pairs and κ of the objective `kendall`.
       seed: of pairs and random directions.
     """
+
     epsilon: float
     step_size: float | Callable
     steps: int
@@ -205,20 +189,37 @@ class Ifia:
         """The names of the columns of `Kept.lowest`: the measure, then those of `track`."""
         return (self.measure, *(name for name in self.track if name != self.measure))
 
-    def __call__(self, network, surrogate, images: tf.Tensor, labels: tf.Tensor,
-                 start: tf.Tensor | None = None) -> Kept:
+    def __call__(
+        self, network, surrogate, images: tf.Tensor, labels: tf.Tensor, start: tf.Tensor | None = None
+    ) -> Kept:
         """Attack the maps of images [B, H, W, C] that the network classifies as labels [B], beginning at `start`."""
         clean = self.clean(network, surrogate, images, labels)
         start = images if start is None else start
         if self.feasible:
             start = where_each(keeps_label(network, start, labels), start, images)
-        state = (0, Kept(images, clean.maps, tf.ones_like(labels, tf.float32),
-                         tf.ones([tf.shape(images)[0], len(self.tracked)]),
-                         tf.ones([self.steps, tf.shape(images)[0]])))
-        _, (_, kept) = ascend(self.objective_of(surrogate, clean), images, start, epsilon=self.epsilon,
-                              step_size=self.step_size, steps=self.steps, bounds=self.bounds,
-                              ball=_REFERENCE_BALL if self.reference else self.ball,
-                              move=self._move(network, labels), observe=self._observe(network, clean), state=state)
+        state = (
+            0,
+            Kept(
+                images,
+                clean.maps,
+                tf.ones_like(labels, tf.float32),
+                tf.ones([tf.shape(images)[0], len(self.tracked)]),
+                tf.ones([self.steps, tf.shape(images)[0]]),
+            ),
+        )
+        _, (_, kept) = ascend(
+            self.objective_of(surrogate, clean),
+            images,
+            start,
+            epsilon=self.epsilon,
+            step_size=self.step_size,
+            steps=self.steps,
+            bounds=self.bounds,
+            ball=_REFERENCE_BALL if self.reference else self.ball,
+            move=self._move(network, labels),
+            observe=self._observe(network, clean),
+            state=state,
+        )
         return kept
 
     def clean(self, network, surrogate, images: tf.Tensor, labels: tf.Tensor) -> Clean:
@@ -246,6 +247,7 @@ class Ifia:
                 attempt = iterate + share * (proposal - iterate)
                 accepted = where_each(keeps_label(network, attempt, labels), attempt, accepted)
             return accepted
+
         return move
 
     def _observe(self, network, clean):
@@ -258,14 +260,17 @@ class Ifia:
 
         def score(iterate, kept):
             values = self.explainer(network, iterate, clean.labels)
-            scores = tf.ensure_shape(tf.numpy_function(host_scores, [before, values], tf.float32),
-                                     [None, len(self.tracked)])
+            scores = tf.ensure_shape(
+                tf.numpy_function(host_scores, [before, values], tf.float32), [None, len(self.tracked)]
+            )
             feasible = keeps_label(network, iterate, clean.labels)
             better = feasible & (scores[:, 0] < kept.score)
             return kept._replace(
-                images=where_each(better, iterate, kept.images), maps=where_each(better, values, kept.maps),
+                images=where_each(better, iterate, kept.images),
+                maps=where_each(better, values, kept.maps),
                 score=tf.where(better, scores[:, 0], kept.score),
-                lowest=tf.where(feasible[:, None], tf.minimum(scores, kept.lowest), kept.lowest))
+                lowest=tf.where(feasible[:, None], tf.minimum(scores, kept.lowest), kept.lowest),
+            )
 
         def observe(iterate, state):
             step, kept = state
@@ -276,6 +281,7 @@ class Ifia:
                 kept = tf.cond(due, lambda: score(iterate, kept), lambda: kept)
             curve = tf.where((tf.range(self.steps) == step)[:, None], kept.score, kept.curve)
             return step + 1, kept._replace(curve=curve)
+
         return observe
 
 

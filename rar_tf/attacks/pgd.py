@@ -2,18 +2,29 @@
 
 All are the one ascent loop on a loss of the logits.
 """
-from typing import Callable
+
+from collections.abc import Callable
 
 import tensorflow as tf
 
 from rar_tf import losses
-from rar_tf.ascent import ascend
-from rar_tf.balls import LINF, Ball
+from rar_tf.attacks.ascent import ascend
+from rar_tf.attacks.balls import LINF, Ball
 
 
-def pgd(network, images: tf.Tensor, labels: tf.Tensor, *, epsilon: float, step_size: float, steps: int,
-        bounds: tuple[float, float], loss: Callable = losses.cross_entropy, ball: Ball = LINF,
-        start: tf.Tensor | None = None) -> tf.Tensor:
+def pgd(
+    network,
+    images: tf.Tensor,
+    labels: tf.Tensor,
+    *,
+    epsilon: float,
+    step_size: float,
+    steps: int,
+    bounds: tuple[float, float],
+    loss: Callable = losses.cross_entropy,
+    ball: Ball = LINF,
+    start: tf.Tensor | None = None,
+) -> tf.Tensor:
     """Return the last iterate of projected gradient ascent on a loss of the logits.
 
     Shape: images [B, H, W, C] in `bounds`, labels int [B] -> [B, H, W, C].
@@ -23,9 +34,16 @@ def pgd(network, images: tf.Tensor, labels: tf.Tensor, *, epsilon: float, step_s
       loss: (logits [B, K], labels [B]) -> [B]; `losses.margin` makes it CW∞.
       start: first point of the ascent [B, H, W, C]; None starts at the images.
     """
-    return ascend(lambda perturbed: loss(network(perturbed, training=False), labels), images,
-                  images if start is None else start, epsilon=epsilon, step_size=step_size, steps=steps, bounds=bounds,
-                  ball=ball)[0]
+    return ascend(
+        lambda perturbed: loss(network(perturbed, training=False), labels),
+        images,
+        images if start is None else start,
+        epsilon=epsilon,
+        step_size=step_size,
+        steps=steps,
+        bounds=bounds,
+        ball=ball,
+    )[0]
 
 
 def fgsm(network, images: tf.Tensor, labels: tf.Tensor, *, epsilon: float, bounds: tuple[float, float]) -> tf.Tensor:
@@ -38,9 +56,11 @@ def random_starts(images: tf.Tensor, indices: tf.Tensor, *, epsilon: float, ball
 
     Shape: images [B, H, W, C], indices int64 [B], seed int64 [] or [1] -> [B, H, W, C], not clipped.
     """
+
     def one(pair):
         image, index = pair
         return ball.start(image[None], epsilon, tf.stack([tf.reshape(tf.cast(seed, tf.int64), []), index]))[0]
+
     return tf.map_fn(one, (images, tf.cast(indices, tf.int64)), fn_output_signature=images.dtype)
 
 

@@ -5,17 +5,18 @@ normalised gradient steps of 0.1, projection, a random start, 20 restarts. Insid
 over common random numbers; the score comes from fresh ones. PGD and IFIA look for the largest change of a plain map
 (Wang and Kong 2023).
 """
+
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from rar_tf import checks, losses, metrics
-from rar_tf.ascent import ascend
-from rar_tf.balls import L2, Ball
+from rar_tf.attacks.ascent import ascend
+from rar_tf.attacks.balls import L2, Ball
+from rar_tf.attributions.maps import top_k_mask
 from rar_tf.certification.field import Field
 from rar_tf.certification.smoothing import Smoother, sample_seed, uniform_noise
-from rar_tf.maps import top_k_mask
 
 UNBOUNDED = (-np.inf, np.inf)  # a certificate holds for all of space, so its attacks need not stay in the pixel range
 OBJECTIVES = ("top_k", "cosine")
@@ -25,6 +26,7 @@ class Attacked(NamedTuple):
     """image: the worst point found [H, W, C]. cosine: its cosine with the map at x. inside: the same inside the
     attack.
     """
+
     image: np.ndarray
     cosine: float
     inside: float
@@ -42,8 +44,19 @@ class SmoothedMapAttack:
     Raises: UsageError for an unknown objective.
     """
 
-    def __init__(self, field: Field, directions: Field, *, k: int = 100, samples: int = 32, steps: int = 200,
-                 step_size: float = 0.1, restarts: int = 20, restarts_at_once: int = 5, objective: str = "top_k"):
+    def __init__(
+        self,
+        field: Field,
+        directions: Field,
+        *,
+        k: int = 100,
+        samples: int = 32,
+        steps: int = 200,
+        step_size: float = 0.1,
+        restarts: int = 20,
+        restarts_at_once: int = 5,
+        objective: str = "top_k",
+    ):
         checks.one_of(OBJECTIVES, objective=objective)
         batches = -(-restarts // restarts_at_once)
         self.restarts, self.samples = restarts, samples
@@ -73,36 +86,62 @@ class SmoothedMapAttack:
 
             def observe(points, state):
                 best, least = state
-                cosine = losses.cosine_similarity(smoothed(field, points, label, noise),
-                                                  tf.repeat(clean, self.restarts_at_once, 0))
+                cosine = losses.cosine_similarity(
+                    smoothed(field, points, label, noise), tf.repeat(clean, self.restarts_at_once, 0)
+                )
                 better = cosine < least
                 return tf.where(better[:, None, None, None], points, best), tf.minimum(cosine, least)
 
             start = L2.start(images, epsilon, seed)
-            _, state = ascend(value, images, start, epsilon=epsilon, step_size=step_size, steps=steps,
-                              bounds=UNBOUNDED, ball=L2, observe=observe,
-                              state=(images, tf.fill([self.restarts_at_once], 1.0)))
+            _, state = ascend(
+                value,
+                images,
+                start,
+                epsilon=epsilon,
+                step_size=step_size,
+                steps=steps,
+                bounds=UNBOUNDED,
+                ball=L2,
+                observe=observe,
+                state=(images, tf.fill([self.restarts_at_once], 1.0)),
+            )
             return state
+
         self._attack = attack
 
     def attack(self, image, label: int, epsilon: float, radius: float | None, *, seed: int = 0, index: int = 0):
         """Return all restarts' worst points [R, H, W, C] and their cosines [R] inside the attack, the worst first."""
         image, label = tf.constant(image, tf.float32), tf.constant(label, tf.int64)
-        noise = (tf.zeros([1, *image.shape]) if radius is None else
-                 uniform_noise([self.samples, *image.shape], radius, sample_seed(seed, 50, index, 0)))
+        noise = (
+            tf.zeros([1, *image.shape])
+            if radius is None
+            else uniform_noise([self.samples, *image.shape], radius, sample_seed(seed, 50, index, 0))
+        )
         points, cosines = [], []
         for batch in range(-(-self.restarts // self.restarts_at_once)):
-            found, least = self._attack(image, label, tf.constant(epsilon, tf.float32), noise,
-                                        sample_seed(seed, 51, index, batch))
+            found, least = self._attack(
+                image, label, tf.constant(epsilon, tf.float32), noise, sample_seed(seed, 51, index, batch)
+            )
             points.append(found.numpy())
             cosines.append(least.numpy())
-        points, cosines = np.concatenate(points)[:self.restarts], np.concatenate(cosines)[:self.restarts]
+        points, cosines = np.concatenate(points)[: self.restarts], np.concatenate(cosines)[: self.restarts]
         order = np.argsort(cosines)
         return points[order], cosines[order]
 
 
-def worst_of(attack: SmoothedMapAttack, smoother: Smoother, image, label: int, epsilon: float, radius: float, *,
-             num_samples: int, seed: int = 0, index: int = 0, scored: int = 3) -> Attacked:
+def worst_of(
+    attack: SmoothedMapAttack,
+    smoother: Smoother,
+    image,
+    label: int,
+    epsilon: float,
+    radius: float,
+    *,
+    num_samples: int,
+    seed: int = 0,
+    index: int = 0,
+    scored: int = 3,
+) -> Attacked:
     """Attack a smoothed map and score the `scored` worst restarts on fresh samples, the same ones at x and at x̃."""
     points, inside = attack.attack(image, label, epsilon, radius, seed=seed, index=index)
 
@@ -126,8 +165,18 @@ class LargestChange:
     Raises: UsageError for an unknown objective.
     """
 
-    def __init__(self, field: Field, network, *, objective: str, ball: Ball, steps: int, relative_step: float,
-                 bounds: tuple[float, float], k: int = 100):
+    def __init__(
+        self,
+        field: Field,
+        network,
+        *,
+        objective: str,
+        ball: Ball,
+        steps: int,
+        relative_step: float,
+        bounds: tuple[float, float],
+        k: int = 100,
+    ):
         checks.one_of(("distance", "top_k", "loss"), objective=objective)
 
         @tf.function(reduce_retracing=True)
@@ -139,20 +188,37 @@ class LargestChange:
                 if objective == "loss":
                     return losses.cross_entropy(network(points, training=False), label)
                 maps = losses.flatten(field(points, label))
-                return (-tf.reduce_sum(chosen * maps, 1) if objective == "top_k"
-                        else tf.reduce_sum(tf.square(maps - clean), 1))
+                return (
+                    -tf.reduce_sum(chosen * maps, 1)
+                    if objective == "top_k"
+                    else tf.reduce_sum(tf.square(maps - clean), 1)
+                )
 
             def observe(points, state):
                 maps = losses.flatten(field(points, label))
                 change, cosine = tf.norm(maps - clean, axis=1), losses.cosine_similarity(maps, clean)
                 kept = tf.argmax(network(points, training=False), axis=1, output_type=label.dtype) == label
                 largest, least, largest_kept = state
-                return (tf.maximum(largest, change), tf.minimum(least, cosine),
-                        tf.where(kept, tf.maximum(largest_kept, change), largest_kept))
+                return (
+                    tf.maximum(largest, change),
+                    tf.minimum(least, cosine),
+                    tf.where(kept, tf.maximum(largest_kept, change), largest_kept),
+                )
 
             start = tf.clip_by_value(ball.start(image, epsilon, seed), *bounds)
-            return ascend(value, image, start, epsilon=epsilon, step_size=relative_step * epsilon, steps=steps, bounds=bounds,
-                          ball=ball, observe=observe, state=(tf.zeros([1]), tf.ones([1]), tf.zeros([1])))[1]
+            return ascend(
+                value,
+                image,
+                start,
+                epsilon=epsilon,
+                step_size=relative_step * epsilon,
+                steps=steps,
+                bounds=bounds,
+                ball=ball,
+                observe=observe,
+                state=(tf.zeros([1]), tf.ones([1]), tf.zeros([1])),
+            )[1]
+
         self._search = search
 
     def __call__(self, image, label: int, epsilon: float, *, restarts: int = 1, seed: int = 0, index: int = 0) -> dict:
@@ -161,8 +227,17 @@ class LargestChange:
 
         Shape: image [H, W, C].
         """
-        found = [[float(value.numpy()[0]) for value in self._search(
-            tf.constant(image, tf.float32)[None], tf.constant([label], tf.int64), tf.constant(epsilon, tf.float32),
-            sample_seed(seed, 70, index, restart))] for restart in range(restarts)]
+        found = [
+            [
+                float(value.numpy()[0])
+                for value in self._search(
+                    tf.constant(image, tf.float32)[None],
+                    tf.constant([label], tf.int64),
+                    tf.constant(epsilon, tf.float32),
+                    sample_seed(seed, 70, index, restart),
+                )
+            ]
+            for restart in range(restarts)
+        ]
         changes, cosines, kept = zip(*found)
         return {"change": max(changes), "cosine": min(cosines), "change_kept": max(kept)}

@@ -8,8 +8,9 @@ angle is one, and within 10 for 1 − cos, which obeys the triangle inequality o
 The certificate speaks of the procedure itself, not of a mean: an output at x and one at x̃, each found from its own
 samples. It holds with probability 1 − 2α₁ − α₂, up to 2⁻³⁰ for 30 candidates none of which is inside the half.
 """
+
 import math
-from typing import Callable
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -35,14 +36,28 @@ class CenterSmoother:
     Raises: UsageError for a setting out of its range.
     """
 
-    def __init__(self, field: Field, *, batch_size: int = 250, center_samples: int = 10_000,
-                 radius_samples: int = 10_000, candidates: int = 30, alpha_1: float = 0.005, alpha_2: float = 0.005,
-                 delta: float = 0.05):
+    def __init__(
+        self,
+        field: Field,
+        *,
+        batch_size: int = 250,
+        center_samples: int = 10_000,
+        radius_samples: int = 10_000,
+        candidates: int = 30,
+        alpha_1: float = 0.005,
+        alpha_2: float = 0.005,
+        delta: float = 0.05,
+    ):
         for name, value in {"alpha_1": alpha_1, "alpha_2": alpha_2}.items():
             if not 0 < value < 0.5:
                 raise UsageError(f"{name} must be between 0 and 0.5, both excluded, got {value:g}")
-        checks.positive(batch_size=batch_size, center_samples=center_samples, radius_samples=radius_samples,
-                        candidates=candidates, delta=delta)
+        checks.positive(
+            batch_size=batch_size,
+            center_samples=center_samples,
+            radius_samples=radius_samples,
+            candidates=candidates,
+            delta=delta,
+        )
         self.batch_size, self.candidates, self.delta = batch_size, candidates, delta
         self.center_samples, self.radius_samples = center_samples, radius_samples
         self.slack = math.sqrt(math.log(2 / alpha_1) / (2 * center_samples))
@@ -54,10 +69,20 @@ class CenterSmoother:
             noisy = image[None] + sigma * tf.random.stateless_normal(shape, seed)
             maps = tf.reshape(field(noisy, tf.fill([batch_size], label)), [batch_size, -1])
             return tf.math.l2_normalize(maps, axis=1, epsilon=1e-24)
+
         self._directions = directions
 
-    def certify(self, image, label: int, *, epsilon: float, sigma: float | None = None, seed: int = 0,
-                index: int = 0, progress: Callable[[int], None] | None = None) -> dict:
+    def certify(
+        self,
+        image,
+        label: int,
+        *,
+        epsilon: float,
+        sigma: float | None = None,
+        seed: int = 0,
+        index: int = 0,
+        progress: Callable[[int], None] | None = None,
+    ) -> dict:
         """Return bounds of how far the output may move for ‖x̃ − x‖₂ ≤ ε; NaN where the procedure abstains.
 
         `angle_bound` in degrees; `cosine_distance_bound` the smaller of 1 − cos of it and 10 times the radius in 1 −
@@ -73,11 +98,11 @@ class CenterSmoother:
         sigma = epsilon if sigma is None else sigma
         checks.positive(epsilon=epsilon, sigma=sigma)
         draw = self._sampler(image, label, sigma, seed, index, progress)
-        centers = draw(self.candidates, 0, np.eye(1))[0][:self.candidates]
+        centers = draw(self.candidates, 0, np.eye(1))[0][: self.candidates]
         distances = 1 - draw(self.center_samples, 1, centers)[1]
         medians = np.median(distances, axis=0)
         best = int(np.argmin(medians))
-        center = centers[best:best + 1]
+        center = centers[best : best + 1]
         inside = np.mean(1 - draw(self.center_samples, 2, center)[1][:, 0] <= medians[best])
         share = stats.norm.cdf(stats.norm.ppf(0.5 + self.delta) + epsilon / sigma) + self.radius_slack
         found = {"angle_bound": math.nan, "cosine_distance_bound": math.nan, "relaxed_bound": math.nan, "abstained": 1}
@@ -87,8 +112,12 @@ class CenterSmoother:
         farthest = float(np.clip(cosines[min(math.ceil(share * len(cosines)), len(cosines)) - 1], -1, 1))
         angle = min(METRIC_FACTOR * math.acos(farthest), math.pi)
         relaxed = COSINE_FACTOR * (1 - farthest)
-        return {"angle_bound": math.degrees(angle), "relaxed_bound": relaxed,
-                "cosine_distance_bound": min(1 - math.cos(angle), relaxed), "abstained": 0}
+        return {
+            "angle_bound": math.degrees(angle),
+            "relaxed_bound": relaxed,
+            "cosine_distance_bound": min(1 - math.cos(angle), relaxed),
+            "abstained": 0,
+        }
 
     def _sampler(self, image, label, sigma, seed, index, progress):
         image, label = tf.constant(image, tf.float32), tf.constant(label, tf.int64)
@@ -99,7 +128,7 @@ class CenterSmoother:
             first, cosines = None, []
             for batch, begin in enumerate(range(0, count, self.batch_size)):
                 seeds = sample_seed(seed, 100 + purpose, index, batch)
-                samples = self._directions(image, label, sigma, seeds).numpy()[:count - begin]
+                samples = self._directions(image, label, sigma, seeds).numpy()[: count - begin]
                 first = samples if first is None else first
                 if centers.shape[1] == samples.shape[1]:
                     cosines.append(samples @ centers.T)

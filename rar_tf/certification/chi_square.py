@@ -6,6 +6,7 @@ imaginary axis they oscillate and, for few weights, hardly decay. Here the path 
 that opens around the branch cut (Rice 1980): nothing oscillates, and the trapezoidal rule converges geometrically,
 whether there is one weight or a hundred thousand.
 """
+
 import numpy as np
 from scipy import optimize
 
@@ -61,15 +62,15 @@ class GeneralizedChiSquare:
         ratio = self.weights / (1 - 2 * self.weights * s)
         growth = 1 / (1 - 2 * self.weights * s)
         first = np.sum(ratio * (1 + self.squares * growth))
-        second = np.sum(2 * ratio ** 2 * (1 + 2 * self.squares * growth))
-        third = np.sum(8 * ratio ** 3 * (1 + 3 * self.squares * growth))
+        second = np.sum(2 * ratio**2 * (1 + 2 * self.squares * growth))
+        third = np.sum(8 * ratio**3 * (1 + 3 * self.squares * growth))
         return first, second, third
 
     def _exponent(self, s, x):
         """K(s) − s·x for complex s [m]; the weights are taken in slices to bound the memory."""
         total = -s * x
         for begin in range(0, len(self.weights), 4096):
-            w, b = self.weights[begin:begin + 4096, None], self.squares[begin:begin + 4096, None]
+            w, b = self.weights[begin : begin + 4096, None], self.squares[begin : begin + 4096, None]
             ws = w * s[None]
             total = total + np.sum(b * ws / (1 - 2 * ws) - 0.5 * np.log(1 - 2 * ws), axis=0)
         return total
@@ -78,7 +79,7 @@ class GeneralizedChiSquare:
         """P(Q ≤ x) along a path left of 0, or P(Q > x) along a path right of it."""
         saddle = self._saddle(x, lower)
         _, second, third = self._derivatives(saddle)
-        second, third = second + saddle ** -2, third - 2 * saddle ** -3
+        second, third = second + saddle**-2, third - 2 * saddle**-3
         # A hyperbola with the steepest descent's curvature, s = saddle + (√(y² + b²) − b)/2 + iy. It opens to the
         # right, where exp(−sx) decays, and never by more than 1 in 2: the Gaussian part of K decays along it too.
         bend = max(third / (6 * second), 1e-3 * np.sqrt(second))
@@ -114,6 +115,7 @@ class GeneralizedChiSquare:
 
     def _saddle(self, x, lower):
         """The real point where K(s) − s·x − log|s| is least, left or right of 0."""
+
         def slope(s):
             return self._derivatives(s)[0] - x - 1 / s
 
@@ -147,4 +149,3 @@ def norm_interval(mean, variance, num_samples: int, confidence: float) -> tuple[
     law = GeneralizedChiSquare(weights[keep], mean[keep] / np.sqrt(weights[keep]))
     tail = (1 - confidence) / 2
     return tuple(float(np.sqrt(constant + law.quantile(p))) for p in (tail, 1 - tail))
-

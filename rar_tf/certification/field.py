@@ -1,11 +1,13 @@
 """The attribution as a vector field g(x, y), with or without a bound M on its length."""
-from typing import Callable
+
+from collections.abc import Callable
 
 import tensorflow as tf
 
 from rar_tf import checks, losses
-from rar_tf.attributions import KINDS, attribute
-from rar_tf.targets import Target
+from rar_tf.attributions import ATTRIBUTIONS
+from rar_tf.attributions.explainer import attribute
+from rar_tf.attributions.targets import Target
 
 Field = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 SMALLEST_NORM = 1e-12
@@ -15,12 +17,12 @@ def attribution_field(network, kind: str, *, ig_steps: int = 50, score: Callable
     """Return (images [N, H, W, C], labels int [N]) -> signed, un-normalised attributions [N, H, W, C].
 
     Args:
-      network: images -> logits, a Keras model or a surrogate. kind: one of `attributions.KINDS`.
+      network: images -> logits, a Keras model or a surrogate. kind: one of `ATTRIBUTIONS`.
       ig_steps: path points of integrated gradients from black. score: what is attributed; the label's logit.
 
     Raises: UsageError for an unknown kind or ig_steps < 1.
     """
-    checks.one_of(KINDS, attribution=kind)
+    checks.one_of(ATTRIBUTIONS, attribution=kind)
     checks.at_least_one(ig_steps=ig_steps)
     return lambda images, labels: attribute(kind, Target(network, labels, score), images, steps=ig_steps)
 
@@ -28,14 +30,16 @@ def attribution_field(network, kind: str, *, ig_steps: int = 50, score: Callable
 def norms(maps: tf.Tensor) -> tf.Tensor:
     """Return the Euclidean norm of each sample, with a finite gradient at zero. Shape: [N, H, W, C] -> [N, 1, 1, 1]."""
     squares = tf.reduce_sum(tf.square(maps), axis=list(range(1, maps.shape.rank)), keepdims=True)
-    return tf.sqrt(tf.maximum(squares, SMALLEST_NORM ** 2))
+    return tf.sqrt(tf.maximum(squares, SMALLEST_NORM**2))
 
 
 def unit_field(field: Field) -> Field:
     """Return g/max(‖g‖, δ), δ = 1e-12, whose bound M is exactly 1; a zero attribution stays zero."""
+
     def unit(images, labels):
         maps = field(images, labels)
         return maps / norms(maps)
+
     return unit
 
 
@@ -46,4 +50,5 @@ def clipped_field(field: Field, bound: float) -> Field:
     def clipped(images, labels):
         maps = field(images, labels)
         return maps * tf.minimum(1.0, bound / norms(maps))
+
     return clipped

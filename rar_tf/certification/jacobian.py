@@ -6,7 +6,8 @@ input×gradient J is not symmetric, and the matrix that bounds ‖Jδ‖ is Jᵀ
 Rows come by reverse over reverse; J·v is the derivative by u of the linear u ↦ ⟨Jᵀu, v⟩, which on a CPU is faster than
 forward over reverse. The passes through the network are shared by all rows of a block.
 """
-from typing import Callable
+
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -40,6 +41,7 @@ class Differentials:
 
             def row(vector):
                 return tape.gradient(maps, image, vector[None], unconnected_gradients="zero")[0]
+
             return tf.vectorized_map(row, vectors)
 
         @tf.function(reduce_retracing=True)
@@ -54,6 +56,7 @@ class Differentials:
 
             def column(vector):
                 return outer.gradient(pulled, dual, vector[None], unconnected_gradients="zero")[0]
+
             return tf.vectorized_map(column, vectors)
 
         self.value, self.vjp, self.jvp, self.proportional = value, vjp, jvp, proportional
@@ -80,7 +83,7 @@ class Jacobian(LinearOperator):
     def change(self, delta: np.ndarray) -> np.ndarray:
         """Return g(x + δ) − g(x) for flat δ [d] or [n, d]."""
         moved = self.image + self._shaped(np.atleast_2d(delta))
-        values = [self._of.value(moved[n:n + 1], self.label).numpy().ravel() for n in range(moved.shape[0])]
+        values = [self._of.value(moved[n : n + 1], self.label).numpy().ravel() for n in range(moved.shape[0])]
         return (np.array(values, np.float64) - self.attribution).reshape(np.shape(delta))
 
     def forward(self, vectors: np.ndarray) -> np.ndarray:
@@ -106,7 +109,7 @@ class Jacobian(LinearOperator):
             if progress is not None:
                 progress(size - len(rows))
         for begin in range(0, len(rows), self.block):
-            part = rows[begin:begin + self.block]
+            part = rows[begin : begin + self.block]
             vectors = np.zeros((len(part), size), np.float32)
             vectors[np.arange(len(part)), part] = 1
             matrix[part] = self.backward(vectors)
@@ -169,7 +172,9 @@ def dense_norm(matrix: np.ndarray) -> tuple[float, np.ndarray]:
     return float(np.linalg.norm(matrix @ vectors[:, 0])), vectors[:, 0]
 
 
-def lanczos_norm(operator, *, seed: int = 0, vectors: int = 40, tolerance: float = 1e-6) -> tuple[float, float, np.ndarray]:
+def lanczos_norm(
+    operator, *, seed: int = 0, vectors: int = 40, tolerance: float = 1e-6
+) -> tuple[float, float, np.ndarray]:
     """Return (σ, σ_high, v): the largest singular value by Lanczos on JᵀJ, the same with the residual added, and v.
 
     σ = ‖Jv‖ never exceeds the truth. With ρ = ‖JᵀJv − θv‖ an eigenvalue of JᵀJ lies within ρ of θ = σ²; so
@@ -200,4 +205,4 @@ def lanczos_factor(size: int, confidence: float, *, vectors: int = 40) -> float:
     """
     checks.between_0_and_1(confidence=confidence)
     root = np.log(1.648 * np.sqrt(size) / (1 - confidence)) / (2 * min(vectors, size) - 1)
-    return float(1 / np.sqrt(1 - root ** 2)) if root < 1 else float("inf")
+    return float(1 / np.sqrt(1 - root**2)) if root < 1 else float("inf")

@@ -4,6 +4,7 @@ For layers that follow one another, ‖∂f_y/∂x‖ is at most the product of 
 singular value of a dense kernel; for a convolution sqrt(‖K‖₁‖K‖_∞) of its matrix (Schur's test); 1 for pooling that
 does not overlap and for activations whose slope is at most 1; of the last kernel the column of the logit is enough.
 """
+
 import keras
 import numpy as np
 from keras import layers
@@ -21,21 +22,27 @@ def gradient_bound(network: keras.Model) -> float:
     Raises: UsageError where the network is no chain of dense, convolution, pooling and activation layers.
     """
     if not isinstance(network, keras.Sequential):
-        raise UsageError("normalization=lipschitz needs a keras.Sequential network: no finite bound M is known for this one")
+        raise UsageError(
+            "normalization=lipschitz needs a keras.Sequential network: no finite bound M is known for this one"
+        )
     return float(np.prod([_constant(layer, layer is network.layers[-1]) for layer in network.layers]))
 
 
 def _constant(layer, last):
     activation = getattr(layer, "activation", None)
     if activation is not None and activation.__name__ not in _UNIT_ACTIVATIONS:
-        raise UsageError(f"normalization=lipschitz: no finite bound M is known for the activation of layer {layer.name!r}")
+        raise UsageError(
+            f"normalization=lipschitz: no finite bound M is known for the activation of layer {layer.name!r}"
+        )
     if isinstance(layer, layers.Dense):
         kernel = np.asarray(layer.kernel, np.float64)
         return np.linalg.norm(kernel, axis=0).max() if last else np.linalg.norm(kernel, 2)
     if type(layer) is layers.Conv2D:
         # A row of the convolution's matrix holds one output channel's kernel, a column at most one input channel's.
         kernel = np.abs(np.asarray(layer.kernel, np.float64))
-        return np.sqrt(kernel.sum((0, 1, 2)).max() * kernel.sum((0, 1, 3)).max()) if layer.groups == 1 else _unknown(layer)
+        return (
+            np.sqrt(kernel.sum((0, 1, 2)).max() * kernel.sum((0, 1, 3)).max()) if layer.groups == 1 else _unknown(layer)
+        )
     if isinstance(layer, _POOLS):
         return 1.0 if all(s >= p for s, p in zip(layer.strides, layer.pool_size)) else _unknown(layer)
     if isinstance(layer, (layers.Activation, *_UNIT_LAYERS)):

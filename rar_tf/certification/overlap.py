@@ -9,6 +9,7 @@ The paper's Theorem 1 prints c/sqrt(c² + A²) and its Corollary 1 follows it. T
 can attain (A = 0.2, c = 0.8: true cosine 0.96825, printed bound 0.97014), so it guarantees nothing; it is kept as
 formula="paper" for comparison only.
 """
+
 import math
 
 import numpy as np

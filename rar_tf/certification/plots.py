@@ -1,4 +1,5 @@
 """Plots of a certification, from its rows alone."""
+
 import pathlib
 
 import numpy as np
@@ -27,20 +28,27 @@ def _uniform(rows, record):
         reach = overlap.largest_epsilon(1.0, radius, 1e-3, dimension)
         epsilons = np.linspace(reach / 100, 1.05 * reach, 100)
         # An image that is not certified at ε counts as 0: the mean never looks better for losing images.
-        cosine = overlap.certified_cosine(low[:, None], epsilons, radius, dimension, bound=bound,
-                                          formula=record["formula"])
+        cosine = overlap.certified_cosine(
+            low[:, None], epsilons, radius, dimension, bound=bound, formula=record["formula"]
+        )
         curves[f"r = {radius:g}"] = (epsilons, np.nan_to_num(cosine).mean(0))
     largest = {}
     for threshold in record["threshold"]:
-        values = [np.mean([row[f"largest_epsilon_{threshold:g}"] for row in rows if row["radius"] == radius])
-                  for radius in record["radius"]]
+        values = [
+            np.mean([row[f"largest_epsilon_{threshold:g}"] for row in rows if row["radius"] == radius])
+            for radius in record["radius"]
+        ]
         largest[f"T = {threshold:g}"] = (np.array(record["radius"]), np.array(values))
-    found = {"certified_cosine.png": figures.curves_figure(curves, "l2 perturbation ε", "certified cosine, mean"),
-             "largest_epsilon.png": figures.curves_figure(largest, "smoothing radius r", "largest certified ε, mean")}
+    found = {
+        "certified_cosine.png": figures.curves_figure(curves, "l2 perturbation ε", "certified cosine, mean"),
+        "largest_epsilon.png": figures.curves_figure(largest, "smoothing radius r", "largest certified ε, mean"),
+    }
     attacked = [row for row in rows if "attack_cosine" in row]
     if attacked:
         x, y = (np.array([row[name] for row in attacked]) for name in ("attack_bound", "attack_cosine"))
-        found["attack.png"] = _below_diagonal({"attack": (x, y)}, "certified cosine", "lowest cosine attacked", above=True)
+        found["attack.png"] = _below_diagonal(
+            {"attack": (x, y)}, "certified cosine", "lowest cosine attacked", above=True
+        )
     return found
 
 

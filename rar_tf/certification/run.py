@@ -5,11 +5,12 @@ The files are settings.json, examples.csv (rows appended image by image), summar
 A run that was stopped goes on where it was. A part i/n of the images writes to a folder of its own; the part that
 finishes last puts all of them together.
 """
+
 import dataclasses
 import math
 import pathlib
 import time
-from typing import Callable
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -19,22 +20,44 @@ from rar_tf import checks
 from rar_tf.certification import methods, plots
 from rar_tf.config import Settings
 from rar_tf.errors import UsageError
-from rar_tf.evaluation import check_images, fingerprint, images_digest
-from rar_tf.summary import statistics
+from rar_tf.evaluation.evaluator import check_images, fingerprint, images_digest
+from rar_tf.evaluation.summary import statistics
 from rar_tf.files import atomic_write
 from rar_tf.results import Results, read_json, read_rows, shard_folder, shard_slice, write_json
 
 COMMON = ["index", "label", "prediction", "correct"]
-SETTINGS = ("method", "attribution", "seed", "epsilon", "constraint", "radius", "threshold",
-            "num_samples", "confidence", "formula", "certify_ig_steps", "sample_batch", "interval", "normalization",
-            "attribution_bound", "largest_radius", "budgets", "certify_softplus_beta", "certify_smooth_pooling",
-            "blockwise", "certificate_attack", "certificate_attack_restarts", "ifia_metric_k")
+SETTINGS = (
+    "method",
+    "attribution",
+    "seed",
+    "epsilon",
+    "constraint",
+    "radius",
+    "threshold",
+    "num_samples",
+    "confidence",
+    "formula",
+    "certify_ig_steps",
+    "sample_batch",
+    "interval",
+    "normalization",
+    "attribution_bound",
+    "largest_radius",
+    "budgets",
+    "certify_softplus_beta",
+    "certify_smooth_pooling",
+    "blockwise",
+    "certificate_attack",
+    "certificate_attack_restarts",
+    "ifia_metric_k",
+)
 SOURCES = ("dataset", "equalize", "num_examples", "shard", "model_dir", "keras_model", "saved_model")
 
 
 @dataclasses.dataclass
 class Certification:
     """The rows of a certification, one an image and radius or budget, and what they were made with."""
+
     rows: list[dict]
     settings: dict
 
@@ -43,8 +66,16 @@ class Certification:
         return summarize(self.rows, self.settings)
 
 
-def certify(network, images: np.ndarray, labels: np.ndarray, *, method: str, bounds: tuple[float, float],
-            progress: Callable[[int], None] | None = None, **settings) -> Certification:
+def certify(
+    network,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    method: str,
+    bounds: tuple[float, float],
+    progress: Callable[[int], None] | None = None,
+    **settings,
+) -> Certification:
     """Bound or certify how far small perturbations can move a network's attributions.
 
     Images that the network does not classify as their label are counted and left out, as in evaluations.
@@ -70,8 +101,16 @@ def certify(network, images: np.ndarray, labels: np.ndarray, *, method: str, bou
     return Certification(rows, {**_record(network, maker, images, labels, chosen), "guarantee": maker.describe()})
 
 
-def certify_into(folder, network, images: np.ndarray, labels: np.ndarray, settings: Settings, *,
-                 bounds: tuple[float, float], progress: Callable[[int], None] | None = None) -> dict:
+def certify_into(
+    folder,
+    network,
+    images: np.ndarray,
+    labels: np.ndarray,
+    settings: Settings,
+    *,
+    bounds: tuple[float, float],
+    progress: Callable[[int], None] | None = None,
+) -> dict:
     """Certify images as `settings` say and leave settings.json, examples.csv, summary.json and plots in `folder`.
 
     A folder that an interrupted run with the same record left is continued; the numbers are the same.
@@ -87,7 +126,10 @@ def certify_into(folder, network, images: np.ndarray, labels: np.ndarray, settin
     maker = methods.make(network, settings, bounds)
     part = shard_slice(settings.shard, len(images))
     folder, target = pathlib.Path(folder), shard_folder(folder, settings.shard)
-    record = {**{name: getattr(settings, name) for name in SOURCES}, **_record(network, maker, images, labels, settings)}
+    record = {
+        **{name: getattr(settings, name) for name in SOURCES},
+        **_record(network, maker, images, labels, settings),
+    }
     results = Results(target, record, [*COMMON, *maker.columns, "seconds"])
     count = part.stop - part.start
     rows = results.resume([slice(n * maker.groups, (n + 1) * maker.groups) for n in range(count)])
@@ -107,9 +149,13 @@ def certify_into(folder, network, images: np.ndarray, labels: np.ndarray, settin
 
 def _record(network, maker, images, labels, settings):
     """What decides the numbers."""
-    return {**{name: getattr(settings, name) for name in SETTINGS}, "weights_digest": fingerprint(network),
-            "images_digest": images_digest(images, labels), "image_shape": list(images.shape[1:]),
-            "bound": getattr(maker, "bound", None)}
+    return {
+        **{name: getattr(settings, name) for name in SETTINGS},
+        "weights_digest": fingerprint(network),
+        "images_digest": images_digest(images, labels),
+        "image_shape": list(images.shape[1:]),
+        "bound": getattr(maker, "bound", None),
+    }
 
 
 def _checked(images, labels, bounds, settings):
@@ -122,7 +168,7 @@ def _checked(images, labels, bounds, settings):
 def _spend(maker, rows):
     """Count the attacks that an earlier run has made already."""
     if getattr(maker, "attacks_left", 0):
-        maker.attacks_left -= sum(row["correct"] for row in rows[::maker.groups])
+        maker.attacks_left -= sum(row["correct"] for row in rows[:: maker.groups])
 
 
 def _rows(network, maker, images, labels, indices, progress, results=None):
@@ -147,8 +193,15 @@ def _image_rows(network, maker, image, label, index):
     correct = common["prediction"] == label
     rows = maker.rows(image, label, index) if correct else [{}] * maker.groups
     seconds = round((time.monotonic() - began) / len(rows), 3)
-    return [{**common, "correct": int(correct), **{name: value for name, value in row.items() if _exists(value)},
-             "seconds": seconds} for row in rows]
+    return [
+        {
+            **common,
+            "correct": int(correct),
+            **{name: value for name, value in row.items() if _exists(value)},
+            "seconds": seconds,
+        }
+        for row in rows
+    ]
 
 
 def _exists(value):
@@ -172,8 +225,14 @@ def summarize(rows: list[dict], record: dict) -> dict:
     """
     correct = [row for row in rows if row["correct"]]
     images = {row["index"]: row["correct"] for row in rows}
-    summary = {"method": record["method"], "formula": record["formula"], "num_examples": len(images),
-               "num_certifiable": sum(images.values()), "guarantee": record["guarantee"], "results": []}
+    summary = {
+        "method": record["method"],
+        "formula": record["formula"],
+        "num_examples": len(images),
+        "num_certifiable": sum(images.values()),
+        "guarantee": record["guarantee"],
+        "results": [],
+    }
     if not correct:
         logging.warning("no image is classified correctly: nothing was certified")
     for key in dict.fromkeys(_key(row) for row in correct):
@@ -183,14 +242,25 @@ def summarize(rows: list[dict], record: dict) -> dict:
             if name in COMMON or name in entry:
                 continue
             values = np.array([row[name] for row in group if name in row], np.float64)
-            if name in ("violation", "exceeded", "corrected_exceeded", "abstained", "certified", "plus_keeps_label",
-                        "minus_keeps_label", "dense"):
+            if name in (
+                "violation",
+                "exceeded",
+                "corrected_exceeded",
+                "abstained",
+                "certified",
+                "plus_keeps_label",
+                "minus_keeps_label",
+                "dense",
+            ):
                 entry[name] = {"count": int(values.sum()), "of": len(values), "share": float(values.mean())}
             else:
                 finite = values[np.isfinite(values)]
-                entry[name] = {**(statistics(finite) if len(finite) else {}), "count": len(finite),
-                               "min": float(finite.min()) if len(finite) else None,
-                               "max": float(finite.max()) if len(finite) else None}
+                entry[name] = {
+                    **(statistics(finite) if len(finite) else {}),
+                    "count": len(finite),
+                    "min": float(finite.min()) if len(finite) else None,
+                    "max": float(finite.max()) if len(finite) else None,
+                }
         summary["results"].append(entry)
     return {**summary, "settings": record}
 
@@ -226,4 +296,3 @@ def merge(folder) -> dict | None:
         with atomic_write(folder / "jacobian.npz") as temporary:
             temporary.write_bytes((parts[0] / "jacobian.npz").read_bytes())
     return _finish(folder, rows, {**record, "guarantee": guarantee})
-

@@ -6,13 +6,15 @@ comparing maps.
 
 Every certificate speaks of the exact h, not of its estimate, and holds with the probability `confidence` for an image.
 """
-from typing import Callable, NamedTuple
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from rar_tf import checks
-from rar_tf.balls import L2
+from rar_tf.attacks.balls import L2
 from rar_tf.certification import chi_square, overlap
 from rar_tf.certification.field import Field
 
@@ -24,6 +26,7 @@ class Estimate(NamedTuple):
 
     mean, variance: [H, W, C] of one sample's features. num_samples: N. bound: M.
     """
+
     mean: np.ndarray
     variance: np.ndarray
     num_samples: int
@@ -71,8 +74,7 @@ class Smoother:
     Raises: UsageError where bound is not positive and finite.
     """
 
-    def __init__(self, field: Field, *, bound: float = 1.0, batch_size: int = 250,
-                 noise: Callable = uniform_noise):
+    def __init__(self, field: Field, *, bound: float = 1.0, batch_size: int = 250, noise: Callable = uniform_noise):
         checks.positive(bound=bound, batch_size=batch_size)
         self.bound, self.batch_size = bound, batch_size
 
@@ -87,8 +89,18 @@ class Smoother:
 
         self._step = step
 
-    def estimate(self, image, label: int, radius: float, num_samples: int, *, seed: int, index: int = 0,
-                 purpose: int = 0, progress: Callable[[int], None] | None = None) -> Estimate:
+    def estimate(
+        self,
+        image,
+        label: int,
+        radius: float,
+        num_samples: int,
+        *,
+        seed: int,
+        index: int = 0,
+        purpose: int = 0,
+        progress: Callable[[int], None] | None = None,
+    ) -> Estimate:
         """Estimate h(x) from `num_samples` samples, a function of (seed, purpose, index) alone.
 
         Shape: image [H, W, C], in the network's pixel range.
@@ -102,8 +114,9 @@ class Smoother:
         total = squares = 0.0
         for batch, begin in enumerate(range(0, num_samples, self.batch_size)):
             count = min(self.batch_size, num_samples - begin)
-            part, square = self._step(image, label, radius, sample_seed(seed, purpose, index, batch),
-                                      tf.constant(count))
+            part, square = self._step(
+                image, label, radius, sample_seed(seed, purpose, index, batch), tf.constant(count)
+            )
             total, squares = total + part.numpy(), squares + square.numpy()
             if progress is not None:
                 progress(count)
@@ -111,9 +124,22 @@ class Smoother:
         variance = np.maximum(squares / num_samples - np.square(mean), 0.0) * (num_samples / max(num_samples - 1, 1))
         return Estimate(mean, variance, num_samples, self.bound)
 
-    def smallest_radius(self, image, label: int, epsilon: float, threshold: float, num_samples: int, *,
-                        confidence: float, seed: int, index: int = 0, largest: float, search_samples: int = 1000,
-                        attempts: int = 3, formula: str = "sound") -> float:
+    def smallest_radius(
+        self,
+        image,
+        label: int,
+        epsilon: float,
+        threshold: float,
+        num_samples: int,
+        *,
+        confidence: float,
+        seed: int,
+        index: int = 0,
+        largest: float,
+        search_samples: int = 1000,
+        attempts: int = 3,
+        formula: str = "sound",
+    ) -> float:
         """Return the smallest found radius that certifies the cosine `threshold` at `epsilon`; NaN where none is.
 
         Equation (9) of the paper gives r only implicitly, since ‖h‖ depends on r. Here: the first radius on a grid of
@@ -133,8 +159,7 @@ class Smoother:
             found = self.estimate(image, label, radius, samples, seed=seed, index=index, purpose=purpose)
             # The search foresees the slack that the confirmation will have.
             low = overlap.norm_lower_limit(found.norm, num_samples, each, bound=self.bound)
-            return low >= overlap.needed_norm(epsilon, radius, threshold, dimension, bound=self.bound,
-                                              formula=formula)
+            return low >= overlap.needed_norm(epsilon, radius, threshold, dimension, bound=self.bound, formula=formula)
 
         failing, radius = 0.0, epsilon / 2
         while not certifies(radius, search_samples, 1):
@@ -151,8 +176,16 @@ class Smoother:
         return float("nan")
 
 
-def certificate(estimate: Estimate, radius: float, *, epsilon: float, thresholds, confidence: float,
-                formula: str = "sound", interval: str = "concentration") -> dict:
+def certificate(
+    estimate: Estimate,
+    radius: float,
+    *,
+    epsilon: float,
+    thresholds,
+    confidence: float,
+    formula: str = "sound",
+    interval: str = "concentration",
+) -> dict:
     """Return what an estimate certifies: the cosine at `epsilon` and the largest ε for each threshold.
 
     The two are NaN and 0 where nothing is certified.
@@ -162,18 +195,24 @@ def certificate(estimate: Estimate, radius: float, *, epsilon: float, thresholds
     low = estimate.norm_low(confidence, interval)
     dimension = estimate.mean.size
     settings = {"bound": estimate.bound, "formula": formula}
-    found = {"norm": estimate.norm, "norm_low": low,
-             "certified_cosine": float(overlap.certified_cosine(low, epsilon, radius, dimension, **settings))}
+    found = {
+        "norm": estimate.norm,
+        "norm_low": low,
+        "certified_cosine": float(overlap.certified_cosine(low, epsilon, radius, dimension, **settings)),
+    }
     for threshold in thresholds:
         found[f"largest_epsilon_{threshold:g}"] = float(
-            overlap.largest_epsilon(low, radius, threshold, dimension, **settings))
+            overlap.largest_epsilon(low, radius, threshold, dimension, **settings)
+        )
     return found
 
 
-def interval_width(estimate: Estimate, radius: float, epsilon: float, confidence: float, *,
-                   formula: str = "sound") -> float:
+def interval_width(
+    estimate: Estimate, radius: float, epsilon: float, confidence: float, *, formula: str = "sound"
+) -> float:
     """Return t₂ − t₁, the width of the Monte Carlo interval of the certified cosine (C.1, Eq. 45); NaN without one."""
     low, high = chi_square.norm_interval(estimate.mean, estimate.variance, estimate.num_samples, confidence)
-    bounds = overlap.certified_cosine(np.array([low, high]), epsilon, radius, estimate.mean.size,
-                                      bound=estimate.bound, formula=formula)
+    bounds = overlap.certified_cosine(
+        np.array([low, high]), epsilon, radius, estimate.mean.size, bound=estimate.bound, formula=formula
+    )
     return float(bounds[1] - bounds[0])

@@ -5,14 +5,16 @@ For a map g that is linear near x, g(x + δ) = g(x) + Jδ, the change is at most
 ball (Theorem 2). Angles follow by Corollary 2. All of it speaks of the linear model; how far the network departs from
 it is reported beside the bounds (`corrected_bound`, `linearity_residual`) and is no part of any guarantee.
 """
+
 import numpy as np
 
 from rar_tf import checks
 from rar_tf.errors import UsageError
 
 
-def euclidean_bound(xi: float, epsilon: float, dimension: int, *, norm_p: float = 2.0,
-                    gram_sum: float | None = None) -> float:
+def euclidean_bound(
+    xi: float, epsilon: float, dimension: int, *, norm_p: float = 2.0, gram_sum: float | None = None
+) -> float:
     """Return T_e, the largest ‖Jδ‖₂ over ‖δ‖_p ≤ ε, exact for p = 2 and bounded above for p > 2.
 
     Args:
@@ -51,8 +53,13 @@ def _sine(change, attribution_norm):
     return np.divide(change, norm, out=np.full(change.shape, np.nan), where=stated)
 
 
-def largest_epsilon(bound_at_one: float, *, distance: float | None = None, cosine_distance: float | None = None,
-                    attribution_norm: float | None = None) -> float:
+def largest_epsilon(
+    bound_at_one: float,
+    *,
+    distance: float | None = None,
+    cosine_distance: float | None = None,
+    attribution_norm: float | None = None,
+) -> float:
     """Return the largest ε whose bound stays within a threshold: the inverse problem (Appendix E).
 
     ε ≤ ω/T_e(1) for a Euclidean distance ω, ε ≤ (‖g‖/T_e(1))·sqrt(1 − (1 − ω)²) for a cosine distance ω; the printed
@@ -113,8 +120,16 @@ def keeps_label(delta: np.ndarray, cuts: np.ndarray, margins: np.ndarray) -> boo
     return bool(np.all(cuts @ delta < margins))
 
 
-def constrained_estimate(operator, start: np.ndarray, cuts: np.ndarray, margins: np.ndarray, epsilon: float, *,
-                         norm_p: float, steps: int = 30) -> float:
+def constrained_estimate(
+    operator,
+    start: np.ndarray,
+    cuts: np.ndarray,
+    margins: np.ndarray,
+    epsilon: float,
+    *,
+    norm_p: float,
+    steps: int = 30,
+) -> float:
     """Return the largest ‖Jδ‖ met by a projected power iteration over the ball and the label's cuts: from below.
 
     ‖Jδ‖ is even in δ and every margin is positive, so no single cut lowers the maximum of the linear model; where
@@ -163,6 +178,8 @@ def diagonal_dominance(matrix: np.ndarray) -> dict:
     absolute = np.abs(matrix)
     diagonal, rows = np.diag(absolute), absolute.sum(1, dtype=np.float64)
     total, off = rows.sum(), max(rows.sum() - diagonal.sum(), 1e-30)
-    return {"dominant_rows": float(np.mean(2 * diagonal >= rows)),
-            "diagonal_share": float(diagonal.sum() / total) if total > 0 else float("nan"),
-            "diagonal_ratio": float(diagonal.mean() / (off / (size * (size - 1))))}
+    return {
+        "dominant_rows": float(np.mean(2 * diagonal >= rows)),
+        "diagonal_share": float(diagonal.sum() / total) if total > 0 else float("nan"),
+        "diagonal_ratio": float(diagonal.mean() / (off / (size * (size - 1)))),
+    }

@@ -5,6 +5,7 @@ direction (zeros come in), then its four corners are moved by U(-d, d) pixels a 
 U(0, 0.8) (edges repeated); bilinear each time, and truncated to uint8 at the end. Its random numbers are a
 function of (seed, epoch, index) alone.
 """
+
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ MAX_WARP = 0.8
 
 class Warp(NamedTuple):
     """Parameters of B images: degrees [B], shift [B, 2] (x, y) and corners [B, 4, 2] (x, y) in pixels."""
+
     degrees: tf.Tensor
     shift: tf.Tensor
     corners: tf.Tensor
@@ -29,6 +31,7 @@ def uniforms(seed: int, epoch, indices, count: int) -> tf.Tensor:
 
     def row(index):
         return tf.random.stateless_uniform([count], tf.random.experimental.stateless_fold_in(root, index))
+
     return tf.map_fn(row, tf.cast(indices, tf.int64), fn_output_signature=tf.float32)
 
 
@@ -86,8 +89,13 @@ def _centre(images):
 
 def _warp(images, transforms, fill_mode):
     return tf.raw_ops.ImageProjectiveTransformV3(
-        images=images, transforms=transforms, output_shape=images.shape[1:3], fill_value=0.0,
-        interpolation="BILINEAR", fill_mode=fill_mode)
+        images=images,
+        transforms=transforms,
+        output_shape=images.shape[1:3],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode=fill_mode,
+    )
 
 
 def augment(images: tf.Tensor, warp: Warp) -> tf.Tensor:
@@ -128,6 +136,7 @@ def crop_flip(images: tf.Tensor, seed: int, epoch, indices, padding: int = 4) ->
 
 class Balance(NamedTuple):
     """A balanced data set, class after class: source row, whether it is augmented, and label, [M] each."""
+
     rows: np.ndarray
     augmented: np.ndarray
     labels: np.ndarray

@@ -4,6 +4,7 @@ Grey level g of a channel of T pixels becomes round((cdf(g) - h0) * 255 / (T - h
 the channel's lowest occurring level, so that this level becomes 0 and the highest 255. A constant channel
 stays as it is. The quotient and the product are float32 and halves are rounded to even, as there.
 """
+
 import numpy as np
 import tensorflow as tf
 
@@ -20,7 +21,7 @@ def equalize(images: np.ndarray, chunk: int = 4096) -> np.ndarray:
     result = np.empty_like(images)
     with tf.device("CPU"):
         for start in range(0, len(images), chunk):
-            result[start:start + chunk] = equalize_batch(tf.constant(images[start:start + chunk])).numpy()
+            result[start : start + chunk] = equalize_batch(tf.constant(images[start : start + chunk])).numpy()
     return result
 
 

@@ -1,10 +1,12 @@
 """Decoding image files, in parallel, to one size."""
-from concurrent.futures import ThreadPoolExecutor
-import pathlib
-from typing import Callable, NamedTuple, Sequence
 
-from absl import logging
+import pathlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
 import numpy as np
+from absl import logging
 from PIL import Image
 
 from rar_tf.data.splits import Split
@@ -17,6 +19,7 @@ _BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombEr
 
 class Files(NamedTuple):
     """Paths [N] of image files, and their labels [N] int64."""
+
     paths: Sequence[pathlib.Path]
     labels: np.ndarray
 
@@ -27,8 +30,9 @@ def image_files(folder: pathlib.Path) -> list[pathlib.Path]:
     return sorted(path for path in visible if path.suffix.lower() in SUFFIXES)
 
 
-def read_image(path: pathlib.Path, size: tuple[int, int] | None = None, channels: int = 3,
-               antialias: bool = True) -> np.ndarray:
+def read_image(
+    path: pathlib.Path, size: tuple[int, int] | None = None, channels: int = 3, antialias: bool = True
+) -> np.ndarray:
     """Decode a file, resized from the whole image by bilinear interpolation.
 
     Args:
@@ -57,8 +61,15 @@ def read_image(path: pathlib.Path, size: tuple[int, int] | None = None, channels
     return np.asarray(image, np.uint8).reshape(image.size[1], image.size[0], channels)
 
 
-def read_files(files: Files, size: tuple[int, int] | None, channels: int = 3, *, antialias: bool = True,
-               skip_corrupt: bool = False, progress: Callable = iter) -> tuple[Split, int]:
+def read_files(
+    files: Files,
+    size: tuple[int, int] | None,
+    channels: int = 3,
+    *,
+    antialias: bool = True,
+    skip_corrupt: bool = False,
+    progress: Callable = iter,
+) -> tuple[Split, int]:
     """Decode files in parallel.
 
     Args:
@@ -71,6 +82,7 @@ def read_files(files: Files, size: tuple[int, int] | None, channels: int = 3, *,
     Raises:
       UsageError: a file that cannot be decoded, or images of different sizes where `size` is None.
     """
+
     def read(path):
         try:
             return read_image(path, size, channels, antialias)
@@ -79,6 +91,7 @@ def read_files(files: Files, size: tuple[int, int] | None, channels: int = 3, *,
                 raise
             logging.warning("skipped: %s", error)
             return None
+
     with ThreadPoolExecutor() as pool:
         images, kept = np.zeros((0, *(size or (0, 0)), channels), np.uint8), np.zeros(len(files.paths), bool)
         for row, image in enumerate(progress(pool.map(read, files.paths))):
@@ -87,8 +100,10 @@ def read_files(files: Files, size: tuple[int, int] | None, channels: int = 3, *,
             if not kept.any():
                 images = np.empty((len(files.paths), *image.shape), np.uint8)
             if image.shape != images.shape[1:]:
-                raise UsageError(f"{files.paths[row]}: this image is {image.shape[:2]} and the first one is "
-                                 f"{images.shape[1:3]}; give an image size")
+                raise UsageError(
+                    f"{files.paths[row]}: this image is {image.shape[:2]} and the first one is "
+                    f"{images.shape[1:3]}; give an image size"
+                )
             images[row], kept[row] = image, True
     split = Split(images, np.asarray(files.labels, np.int64))
     return (split if kept.all() else split.take(kept)), int((~kept).sum())

@@ -1,11 +1,11 @@
 """Loading a record's splits: from .npz files, tensorflow-datasets, or scikit-learn's digits."""
+
 import logging as python_logging
 import os
 import pathlib
 import socket
 import urllib.request
 
-from absl import logging
 import numpy as np
 import tensorflow as tf
 
@@ -16,13 +16,18 @@ from rar_tf.data.text import brief
 from rar_tf.errors import UsageError
 
 # Where tensorflow-datasets downloads from: asked first, since it tries for minutes where there is no network.
-_HOSTS = {"mnist": "storage.googleapis.com",
-          "fashion_mnist": "fashion-mnist.s3-website.eu-central-1.amazonaws.com",
-          "cifar10": "www.cs.toronto.edu", "gtsrb": "sid.erda.dk", "flower": "www.robots.ox.ac.uk"}
+_HOSTS = {
+    "mnist": "storage.googleapis.com",
+    "fashion_mnist": "fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+    "cifar10": "www.cs.toronto.edu",
+    "gtsrb": "sid.erda.dk",
+    "flower": "www.robots.ox.ac.uk",
+}
 
 
-def load(record: Record, data_dir: str | os.PathLike | None = None, *, seed: int = 0,
-         allow_partial: bool = False) -> Splits:
+def load(
+    record: Record, data_dir: str | os.PathLike | None = None, *, seed: int = 0, allow_partial: bool = False
+) -> Splits:
     """Load training, validation and test images, not equalised: `to_pixels` does what the record says.
 
     Args:
@@ -42,6 +47,7 @@ def load(record: Record, data_dir: str | os.PathLike | None = None, *, seed: int
     folder = None if data_dir is None else pathlib.Path(data_dir).expanduser() / record.name
     if record.source is not None:
         from rar_tf.data import own
+
         splits, origin = own.load(record, data_dir, seed), record.source
     elif record.name == "digits":
         splits, origin = _digits(), "digits"
@@ -60,6 +66,7 @@ def from_npz(record: Record, folder: str | os.PathLike, seed: int = 0) -> Splits
 
     def read(name):
         return npz.read_split(folder / f"{name}.npz", record.image_shape, record.num_classes, bounds)
+
     train, test = read("train"), read("test")
     if (folder / "valid.npz").exists():
         return Splits(train, read("valid"), test)
@@ -70,7 +77,7 @@ def hold_out_validation(record: Record, train: Split, test: Split, seed: int) ->
     """Take the record's share of validation images out of the training images."""
     held = np.zeros(train.count, bool)
     if isinstance(record.validation, int):
-        held[:train.count // record.validation] = True
+        held[: train.count // record.validation] = True
     elif record.validation is not None:
         held = holdout(train.labels, round(record.validation * train.count), seed)
     valid = train.take(held)
@@ -81,6 +88,7 @@ def _digits() -> Splits:
     """The 1,797 digits of scikit-learn in [0, 1], bilinear to 28x28: 1,437 for training, 360 for test."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
+
     data = load_digits()
     with tf.device("CPU"):
         images = tf.image.resize(data.images[..., None].astype(np.float32) / 16, (28, 28)).numpy()
@@ -102,12 +110,17 @@ def _from_tfds(record: Record, data_dir, seed: int, allow_partial: bool) -> Spli
 def tfds_builder(record: Record, data_dir, name: str | None = None, allow_partial: bool = False):
     """Give the tensorflow-datasets builder of a record: this package's own for GTSRB and Flower-17."""
     import tensorflow_datasets as tfds
+
     from rar_tf.data import builders
+
     data_dir = None if data_dir is None else pathlib.Path(data_dir).expanduser()
     own = {"gtsrb": builders.Gtsrb, "flower": builders.Flower17}.get(record.name)
     try:
-        return own(config="partial" if allow_partial else "default", data_dir=data_dir) if own else \
-            tfds.builder(name or record.name, data_dir=data_dir)
+        return (
+            own(config="partial" if allow_partial else "default", data_dir=data_dir)
+            if own
+            else tfds.builder(name or record.name, data_dir=data_dir)
+        )
     except (tfds.core.DatasetNotFoundError, ValueError, ImportError) as error:
         what = name or record.name
         raise UsageError(f"tensorflow-datasets cannot build {what!r}: {brief(error, 200)}") from error
@@ -116,7 +129,9 @@ def tfds_builder(record: Record, data_dir, name: str | None = None, allow_partia
 def prepare_builder(builder, name: str, data_dir) -> None:
     """Download and prepare a builder's data where not done yet, or say in one line how to get them."""
     import tensorflow_datasets as tfds
+
     from rar_tf.data.builders import archives, flower17, gtsrb
+
     if builder.data_path.exists() and (builder.data_path / "dataset_info.json").exists():
         return
     where = pathlib.Path(data_dir) if data_dir is not None else pathlib.Path("<data_dir>")
@@ -125,8 +140,10 @@ def prepare_builder(builder, name: str, data_dir) -> None:
     # A user's folder of official files first (`<data_dir>/gtsrb`, `<data_dir>/flower`), then the network.
     offline = manual if reader and archives.has_any(manual, reader.PRESENT) else None
     host = _HOSTS.get(name, "storage.googleapis.com")
-    advice = (f"put train.npz and test.npz (images uint8 [N, H, W, C], labels int [N]) into {manual}/, or "
-              "run this once with a network")
+    advice = (
+        f"put train.npz and test.npz (images uint8 [N, H, W, C], labels int [N]) into {manual}/, or "
+        "run this once with a network"
+    )
     if reader:
         advice += f", or put the official files there: {' '.join(reader.INSTRUCTIONS.split())}"
     if offline is None and not reachable(host):
@@ -137,8 +154,15 @@ def prepare_builder(builder, name: str, data_dir) -> None:
         builder.download_and_prepare(download_config=config)
     except UsageError:
         raise
-    except (OSError, ValueError, RuntimeError, AssertionError, ImportError, tfds.download.DownloadError,
-            tfds.core.download.download_manager.NonMatchingChecksumError) as error:
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+        AssertionError,
+        ImportError,
+        tfds.download.DownloadError,
+        tfds.core.download.download_manager.NonMatchingChecksumError,
+    ) as error:
         raise UsageError(f"data set {name} could not be prepared ({brief(error, 200)}); {advice}") from error
 
 
@@ -156,6 +180,7 @@ def reachable(host: str, seconds: float = 5.0) -> bool:
 def read_tfds(builder, split: str, record: Record) -> Split:
     """Read a whole split of a prepared builder, in the builder's order, into memory."""
     import tensorflow_datasets as tfds
+
     if split not in builder.info.splits or not builder.info.splits[split].num_examples:
         return Split(np.zeros((0, *record.image_shape), np.uint8), np.zeros(0, np.int64))
     with tf.device("CPU"):

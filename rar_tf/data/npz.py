@@ -1,4 +1,5 @@
 """Reading and writing the `images`, `labels` .npz files that the 2019 reference prepares."""
+
 import lzma
 import os
 import pathlib
@@ -13,8 +14,20 @@ from rar_tf.data.splits import Split
 from rar_tf.data.text import brief
 from rar_tf.errors import UsageError
 
-_BROKEN = (OSError, EOFError, KeyError, ValueError, MemoryError, NotImplementedError, RuntimeError,
-           SyntaxError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error)
+_BROKEN = (
+    OSError,
+    EOFError,
+    KeyError,
+    ValueError,
+    MemoryError,
+    NotImplementedError,
+    RuntimeError,
+    SyntaxError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+)
 
 
 def read_arrays(path: str | os.PathLike, keys: tuple[str, ...] = ("images", "labels")) -> tuple:
@@ -39,12 +52,15 @@ def read_arrays(path: str | os.PathLike, keys: tuple[str, ...] = ("images", "lab
     except UsageError:
         raise
     except _BROKEN as error:
-        raise UsageError(f"{path}: truncated, corrupt or no .npz without pickled objects "
-                         f"({brief(error)})") from error
+        raise UsageError(f"{path}: truncated, corrupt or no .npz without pickled objects ({brief(error)})") from error
 
 
-def read_split(path: str | os.PathLike, image_shape: tuple[int, int, int] | None, num_classes: int | None,
-               bounds: tuple[float, float] | None = None) -> Split:
+def read_split(
+    path: str | os.PathLike,
+    image_shape: tuple[int, int, int] | None,
+    num_classes: int | None,
+    bounds: tuple[float, float] | None = None,
+) -> Split:
     """Read and check a split.
 
     Args:
@@ -87,8 +103,10 @@ def _checked_pixels(images: np.ndarray, path, bounds) -> np.ndarray:
         raise UsageError(f"{path}: images have NaN or infinite pixels (and are {images.dtype}, not uint8)")
     low, high = bounds or (0.0, 255.0)
     if images.min() < low or images.max() > high:
-        raise UsageError(f"{path}: pixels out of range [{low:g}, {high:g}]: they go from {images.min():g} to "
-                         f"{images.max():g} (and are {images.dtype})")
+        raise UsageError(
+            f"{path}: pixels out of range [{low:g}, {high:g}]: they go from {images.min():g} to "
+            f"{images.max():g} (and are {images.dtype})"
+        )
     if bounds is None:
         raise UsageError(f"{path}: images must be uint8, not {images.dtype}")
     return ((images.astype(np.float32) - np.float32(low)) / np.float32(high - low)).astype(np.float32)

@@ -1,10 +1,11 @@
 """Anybody's own images: a folder with one subfolder a class, an .npz, a folder of .npz files, or a tfds
 name."""
+
 import os
 import pathlib
 
-from absl import logging
 import numpy as np
+from absl import logging
 from PIL import Image
 
 from rar_tf.data import images as image_io
@@ -23,8 +24,7 @@ def is_source(name: str) -> bool:
     return is_path or name.startswith("tfds:")
 
 
-def record(source: str, bounds: tuple[float, float] | None,
-           image_size: tuple[int, int] | None = None) -> Record:
+def record(source: str, bounds: tuple[float, float] | None, image_size: tuple[int, int] | None = None) -> Record:
     """Make a record of own images.
 
     Args:
@@ -49,13 +49,15 @@ def record(source: str, bounds: tuple[float, float] | None,
             raise UsageError(f"{file}: its images are {shape[:2]} and are not resized to {tuple(image_size)}")
     else:
         shape, classes = _folder_shape(path, image_size)
-    return Record(path.stem, tuple(shape), classes, bounds, validation=VALIDATION_FRACTION, source=source,
-                  image_size=image_size)
+    return Record(
+        path.stem, tuple(shape), classes, bounds, validation=VALIDATION_FRACTION, source=source, image_size=image_size
+    )
 
 
 def load(record: Record, data_dir, seed: int, skip_corrupt: bool = False) -> Splits:
     """Load own images; where they have no test images, a seeded tenth of each class becomes them."""
     from rar_tf.data import loading
+
     if record.source.startswith("tfds:"):
         return _load_tfds(record, data_dir, seed)
     path = pathlib.Path(record.source).expanduser()
@@ -77,10 +79,12 @@ def load(record: Record, data_dir, seed: int, skip_corrupt: bool = False) -> Spl
 
 def _hold_out_test(record: Record, every: Split, seed: int) -> Splits:
     from rar_tf.data import loading
+
     held = holdout(every.labels, round(TEST_FRACTION * every.count), seed + 1)
     if not held.any():
-        raise UsageError(f"{record.source}: {every.count} images in {record.num_classes} classes are too few "
-                         "to hold out test images")
+        raise UsageError(
+            f"{record.source}: {every.count} images in {record.num_classes} classes are too few to hold out test images"
+        )
     return loading.hold_out_validation(record, every.take(~held), every.take(held), seed)
 
 
@@ -140,6 +144,7 @@ def _read_folder(record: Record, folder: pathlib.Path, skip_corrupt: bool) -> Sp
 
 def _tfds_record(source: str, bounds, image_size) -> Record:
     from rar_tf.data import loading
+
     name = source.removeprefix("tfds:")
     probe = Record(name, (0, 0, 0), 0, bounds)
     builder = loading.tfds_builder(probe, os.environ.get("RAR_TF_DATA_DIR"), name)
@@ -151,12 +156,20 @@ def _tfds_record(source: str, bounds, image_size) -> Record:
     if image_size is None and None in shape:
         raise UsageError(f"{source}: images of several sizes; give an image size")
     shape = shape if image_size is None else (*image_size, shape[2])
-    return Record(name.replace("/", "-").replace(":", "-"), shape, features["label"].num_classes, bounds,
-                  validation=VALIDATION_FRACTION, source=source, image_size=image_size)
+    return Record(
+        name.replace("/", "-").replace(":", "-"),
+        shape,
+        features["label"].num_classes,
+        bounds,
+        validation=VALIDATION_FRACTION,
+        source=source,
+        image_size=image_size,
+    )
 
 
 def _load_tfds(record: Record, data_dir, seed: int) -> Splits:
     from rar_tf.data import loading
+
     name = record.source.removeprefix("tfds:")
     builder = loading.tfds_builder(record, data_dir, name)
     loading.prepare_builder(builder, name.split("/")[0].split(":")[0], data_dir)

@@ -1,4 +1,5 @@
 """Batches as a pure function of (seed, step), so that training continues exactly; examples in file order."""
+
 import time
 
 import numpy as np
@@ -10,9 +11,17 @@ from rar_tf.data.splits import Split
 from rar_tf.errors import UsageError
 
 
-def batches(record: Record, split: Split, batch_size: int, *, seed: int, start_step: int = 0,
-            steps: int | None = None, augment: str | None = None,
-            shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
+def batches(
+    record: Record,
+    split: Split,
+    batch_size: int,
+    *,
+    seed: int,
+    start_step: int = 0,
+    steps: int | None = None,
+    augment: str | None = None,
+    shard: tuple[int, int] = (0, 1),
+) -> tf.data.Dataset:
     """Give training batches; the batch of step s depends on (seed, s) alone, whatever `start_step` is.
 
     Step s is batch s mod floor(N / batch_size) of epoch s // floor(N / batch_size), whose order is a seeded
@@ -115,6 +124,7 @@ def examples(record: Record, split: Split, count: int | None = None, batch_size:
     def make(start):
         rows = tf.range(start, tf.minimum(start + batch_size, total))
         return to_pixels(record, _rows(split.images, rows)), tf.gather(labels, rows)
+
     starts = tf.data.Dataset.range(0, total, batch_size)
     return _mapped(starts, make)
 

@@ -4,17 +4,18 @@ The images go one after another into a plain file, which is then copied into the
 memory but the originals and one chunk, and after an interruption the plain file's length says where to go on.
 Row i is a function of the seed and i alone, so that the files do not depend on interruptions.
 """
+
 import hashlib
 import json
 import os
 import pathlib
 import shutil
-from typing import Callable, Iterable, Iterator
 import zipfile
+from collections.abc import Callable, Iterable, Iterator
 
-from absl import logging
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from rar_tf import checks
 from rar_tf.data import augmentation
@@ -38,14 +39,25 @@ def plan(record: Record, train: Split, examples_per_class: int | None, seed: int
     counts = np.bincount(train.labels, minlength=record.num_classes)
     large = np.flatnonzero(counts > examples_per_class)
     if len(large):
-        logging.warning("%d classes have more than %d originals (up to %d), a seeded choice is kept: %s",
-                        len(large), examples_per_class, counts.max(), ", ".join(map(str, large)))
+        logging.warning(
+            "%d classes have more than %d originals (up to %d), a seeded choice is kept: %s",
+            len(large),
+            examples_per_class,
+            counts.max(),
+            ", ".join(map(str, large)),
+        )
     return augmentation.balance(train.labels, record.num_classes, examples_per_class, seed)
 
 
-def prepare(record: Record, splits: Splits, output_dir: str | os.PathLike, *,
-            examples_per_class: int | None = None, seed: int = 0,
-            progress: Callable[[int, int], Iterable] | None = None) -> dict:
+def prepare(
+    record: Record,
+    splits: Splits,
+    output_dir: str | os.PathLike,
+    *,
+    examples_per_class: int | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], Iterable] | None = None,
+) -> dict:
     """Write `<output_dir>/<name>/{train,valid,test}.npz`, or finish writing them.
 
     Args:
@@ -83,12 +95,13 @@ def prepare(record: Record, splits: Splits, output_dir: str | os.PathLike, *,
     return summary
 
 
-def write_npz(path: str | os.PathLike, chunks: Iterable, shape: tuple[int, ...], dtype,
-              labels: np.ndarray) -> None:
+def write_npz(path: str | os.PathLike, chunks: Iterable, shape: tuple[int, ...], dtype, labels: np.ndarray) -> None:
     """Write `images` (in chunks of bytes or arrays) and `labels` as an .npz: same content, same bytes."""
     with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+
         def member(name):
             return archive.open(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), "w", force_zip64=True)
+
         descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
         header = {"descr": descr, "fortran_order": False, "shape": tuple(shape)}
         with member("images.npy") as file:
@@ -111,10 +124,16 @@ def _summary(record: Record, splits: Splits, todo: augmentation.Balance, example
         digest.update(np.ascontiguousarray(split.images))
         digest.update(np.ascontiguousarray(split.labels))
     counts = {"train": len(todo.rows), "valid": splits.valid.count, "test": splits.test.count}
-    return {"dataset": record.name, "num_classes": record.num_classes,
-            "examples_per_class": examples_per_class or 0, "seed": seed,
-            "images": {name: count for name, count in counts.items() if count},
-            "augmented": int(todo.augmented.sum()), "equalized": False, "source_sha256": digest.hexdigest()}
+    return {
+        "dataset": record.name,
+        "num_classes": record.num_classes,
+        "examples_per_class": examples_per_class or 0,
+        "seed": seed,
+        "images": {name: count for name, count in counts.items() if count},
+        "augmented": int(todo.augmented.sum()),
+        "equalized": False,
+        "source_sha256": digest.hexdigest(),
+    }
 
 
 def _read_json(path: pathlib.Path):
@@ -129,15 +148,16 @@ def _is_done(folder: pathlib.Path, summary: dict) -> bool:
     return present and _read_json(folder / _SUMMARY) == summary
 
 
-def _claim(folder: pathlib.Path, work: pathlib.Path, summary: dict, splits: Splits,
-           todo: augmentation.Balance) -> None:
+def _claim(folder: pathlib.Path, work: pathlib.Path, summary: dict, splits: Splits, todo: augmentation.Balance) -> None:
     """Begin, or go on with what an interrupted run with the same settings and images left."""
     same = _read_json(work / _SUMMARY) == summary
     ours = work.exists() or (folder / _SUMMARY).exists()
     present = [name for name in ("train", "valid", "test") if (folder / f"{name}.npz").exists()]
     if present and not ours:
-        raise UsageError(f"{folder / present[0]}.npz is not a file of this script and would be overwritten; "
-                         "choose another --output_dir")
+        raise UsageError(
+            f"{folder / present[0]}.npz is not a file of this script and would be overwritten; "
+            "choose another --output_dir"
+        )
     needed = 2 * splits.train.images[:1].nbytes * len(todo.rows)
     needed += splits.valid.images.nbytes + splits.test.images.nbytes
     try:
@@ -147,8 +167,10 @@ def _claim(folder: pathlib.Path, work: pathlib.Path, summary: dict, splits: Spli
         left = work / "images.raw"
         needed -= left.stat().st_size if left.exists() else 0
         if shutil.disk_usage(work).free < needed:
-            raise UsageError(f"{folder}: needs {needed / 1e9:.1f} GB of free disk space, and there are "
-                             f"{shutil.disk_usage(work).free / 1e9:.1f} GB")
+            raise UsageError(
+                f"{folder}: needs {needed / 1e9:.1f} GB of free disk space, and there are "
+                f"{shutil.disk_usage(work).free / 1e9:.1f} GB"
+            )
         if not same:
             for name in ("train", "valid", "test"):  # of earlier settings: no mixture may pass for a data set
                 (folder / f"{name}.npz").unlink(missing_ok=True)
@@ -183,8 +205,7 @@ def _append(path: pathlib.Path, train: Split, todo: augmentation.Balance, seed: 
         bar.close()
 
 
-def balanced_rows(train: Split, todo: augmentation.Balance, rows: np.ndarray,
-                  augmented: Callable) -> np.ndarray:
+def balanced_rows(train: Split, todo: augmentation.Balance, rows: np.ndarray, augmented: Callable) -> np.ndarray:
     """Give these rows [B] of the plan: originals as they are, and copies by the function of `augmenter`."""
     images = train.images[todo.rows[rows]]
     copies = todo.augmented[rows]
@@ -204,4 +225,5 @@ def augmenter(image_shape: tuple[int, int, int], seed: int) -> Callable:
     def augmented(images, rows):
         with tf.device("CPU"):
             return graph(tf.constant(images), tf.constant(rows, tf.int64)).numpy()
+
     return augmented

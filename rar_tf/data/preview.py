@@ -1,10 +1,11 @@
 """A sheet of samples: originals, augmented copies, equalised images, and class counts before and after
 balancing."""
+
 import os
 
-from matplotlib.figure import Figure
 import numpy as np
 import tensorflow as tf
+from matplotlib.figure import Figure
 
 from rar_tf.data import augmentation
 from rar_tf.data.equalize import equalize
@@ -13,8 +14,9 @@ from rar_tf.data.splits import Split
 from rar_tf.files import atomic_write
 
 
-def write_sheet(path: str | os.PathLike, record: Record, train: Split, plan: augmentation.Balance,
-                seed: int = 0, columns: int = 8) -> None:
+def write_sheet(
+    path: str | os.PathLike, record: Record, train: Split, plan: augmentation.Balance, seed: int = 0, columns: int = 8
+) -> None:
     """Write the sheet as an image file.
 
     Args:
@@ -60,6 +62,6 @@ def _show_counts(axis, record: Record, before, after) -> None:
     places = np.arange(record.num_classes)
     axis.bar(places + 0.2, np.bincount(after, minlength=record.num_classes), 0.4, label="after")
     axis.bar(places - 0.2, np.bincount(before, minlength=record.num_classes), 0.4, label="before")
-    axis.set(xlabel="class", ylabel="training images", xticks=places[::max(1, record.num_classes // 22)])
+    axis.set(xlabel="class", ylabel="training images", xticks=places[:: max(1, record.num_classes // 22)])
     axis.margins(x=0.01)
     axis.legend(fontsize="small", loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)

@@ -1,4 +1,5 @@
 """One record a data set: shape, classes, pixel range and preprocessing (Chen et al. 2019, appendix)."""
+
 import dataclasses
 import functools
 
@@ -27,6 +28,7 @@ class Record:
       source: where anybody's own images are: a folder, an .npz, or "tfds:NAME"; None for a known data set.
       image_size: (height, width) that own images are resized to; None where they already share one size.
     """
+
     name: str
     image_shape: tuple[int, int, int]
     num_classes: int
@@ -51,8 +53,13 @@ _KNOWN = [
 RECORDS = {record.name: record for record in _KNOWN}
 
 
-def get(name: str, *, equalize: bool | None = None, bounds: tuple[float, float] | None = None,
-        image_size: tuple[int, int] | None = None) -> Record:
+def get(
+    name: str,
+    *,
+    equalize: bool | None = None,
+    bounds: tuple[float, float] | None = None,
+    image_size: tuple[int, int] | None = None,
+) -> Record:
     """Give the record of a known data set, or of anybody's own images.
 
     Args:
@@ -72,9 +79,12 @@ def get(name: str, *, equalize: bool | None = None, bounds: tuple[float, float] 
             raise UsageError(f"the image size of {name} is {record.image_shape[:2]}, not {tuple(image_size)}")
     else:
         from rar_tf.data import own
+
         if not own.is_source(name):
-            raise UsageError(f"unknown data set {name!r}; known: {', '.join(RECORDS)}, or the path of a "
-                             "folder or .npz of your own images, or tfds:NAME")
+            raise UsageError(
+                f"unknown data set {name!r}; known: {', '.join(RECORDS)}, or the path of a "
+                "folder or .npz of your own images, or tfds:NAME"
+            )
         record = own.record(name, bounds, None if image_size is None else tuple(image_size))
     return record if equalize is None else dataclasses.replace(record, equalize=bool(equalize))
 
@@ -104,5 +114,5 @@ def to_pixels(record: Record, images):
 def _pixels_in_chunks(record: Record, images: np.ndarray, chunk: int = 4096) -> np.ndarray:
     with tf.device("CPU"):
         convert = functools.partial(to_pixels, record)
-        parts = [convert(tf.constant(images[i:i + chunk])).numpy() for i in range(0, len(images), chunk)]
+        parts = [convert(tf.constant(images[i : i + chunk])).numpy() for i in range(0, len(images), chunk)]
     return np.concatenate(parts) if parts else np.zeros(images.shape, np.float32)

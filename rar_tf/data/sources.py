@@ -1,7 +1,8 @@
 """Original files of a data set, wherever the user has them, as splits that are ready to be prepared."""
+
 import os
 import pathlib
-from typing import Callable
+from collections.abc import Callable
 
 from rar_tf.data import loading, npz, own
 from rar_tf.data.records import Record
@@ -9,9 +10,16 @@ from rar_tf.data.splits import Splits
 from rar_tf.errors import UsageError
 
 
-def read_source(record: Record, source_dir: str | os.PathLike | None, *, seed: int = 0,
-                official_split: int = 0, allow_partial: bool = False, skip_corrupt: bool = False,
-                progress: Callable = iter) -> Splits:
+def read_source(
+    record: Record,
+    source_dir: str | os.PathLike | None,
+    *,
+    seed: int = 0,
+    official_split: int = 0,
+    allow_partial: bool = False,
+    skip_corrupt: bool = False,
+    progress: Callable = iter,
+) -> Splits:
     """Read a data set from a folder with .npz files, official archives or what they unpack to, or pickles.
 
     Args:
@@ -41,10 +49,18 @@ def read_source(record: Record, source_dir: str | os.PathLike | None, *, seed: i
             splits = loading.from_npz(record, folder, seed)
         elif record.name in ("gtsrb", "flower"):
             from rar_tf.data.builders import flower17, gtsrb
-            settings = {"seed": seed, "allow_partial": allow_partial, "skip_corrupt": skip_corrupt,
-                        "progress": progress}
-            splits = (gtsrb.read(folder, **settings) if record.name == "gtsrb" else
-                      flower17.read(folder, official_split=official_split, **settings))
+
+            settings = {
+                "seed": seed,
+                "allow_partial": allow_partial,
+                "skip_corrupt": skip_corrupt,
+                "progress": progress,
+            }
+            splits = (
+                gtsrb.read(folder, **settings)
+                if record.name == "gtsrb"
+                else flower17.read(folder, official_split=official_split, **settings)
+            )
         else:
             return loading.load(record, origin, seed=seed, allow_partial=allow_partial)
     npz.require_classes(splits.train.labels, record.num_classes, origin, allow_partial)

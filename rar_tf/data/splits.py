@@ -1,4 +1,5 @@
 """Training, validation and test images, and how rows are held out of one another."""
+
 from typing import NamedTuple
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 class Split(NamedTuple):
     """Images [N, H, W, C], uint8 (the digits and own float images: float32 in [0, 1]), and labels [N]
     int64."""
+
     images: np.ndarray
     labels: np.ndarray
 
@@ -22,6 +24,7 @@ class Split(NamedTuple):
 
 class Splits(NamedTuple):
     """The three splits; `valid` is empty where a data set has no validation images."""
+
     train: Split
     valid: Split
     test: Split
@@ -49,7 +52,7 @@ def holdout(labels: np.ndarray, count: int, seed: int, groups: np.ndarray | None
     if count >= len(classes):
         shares = np.maximum(shares, 1)
     order = np.lexsort((rng.random(len(classes)), -(quota - shares)))
-    for index in order[:max(0, count - shares.sum())]:
+    for index in order[: max(0, count - shares.sum())]:
         shares[index] += 1
     shares = np.minimum(shares, sizes - 1)
     chosen = [rng.permutation(names[group_labels == label])[:share] for label, share in zip(classes, shares)]

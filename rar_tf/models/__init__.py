@@ -1,11 +1,12 @@
 """The networks of the papers, by name: each builder takes an input shape and a number of classes."""
-from typing import Callable
+
+from collections.abc import Callable
 
 import keras
 
 from rar_tf import checks
 from rar_tf.models.cnn import p2_cnn, small_cnn
-from rar_tf.models.resnet import PerImageStandardization, resnet
+from rar_tf.models.resnet import resnet
 from rar_tf.models.wide_resnet import resnet_18, wide_resnet
 
 BUILDERS: dict[str, Callable[[tuple[int, int, int], int], keras.Model]] = {

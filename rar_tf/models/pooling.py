@@ -5,6 +5,7 @@ element-wise maximum over the strided slices of a window has exact gradients of 
 first wins as in TensorFlow's own kernel. The logarithm of the mean exponential of the same slices is max-pooling as
 softplus is ReLU: its gradient moves from one pixel to another smoothly, where that of a maximum jumps.
 """
+
 import functools
 
 import keras
@@ -32,13 +33,16 @@ class WindowPooling2D(keras.layers.MaxPooling2D):
         if self.padding == "same":
             counts = [-(-size // stride) for size, _, stride in sizes]
             missing = [max((count - 1) * stride + pool - size, 0) for count, (size, pool, stride) in zip(counts, sizes)]
-            images = tf.pad(images, [[0, 0], *((lost // 2, lost - lost // 2) for lost in missing), [0, 0]],
-                            constant_values=images.dtype.min)
+            images = tf.pad(
+                images,
+                [[0, 0], *((lost // 2, lost - lost // 2) for lost in missing), [0, 0]],
+                constant_values=images.dtype.min,
+            )
         else:
             counts = [(size - pool) // stride + 1 for size, pool, stride in sizes]
         (height, width), (down, right) = self.pool_size, self.strides
         rows, columns = ((count - 1) * stride + 1 for count, stride in zip(counts, self.strides))
-        return [images[:, i:i + rows:down, j:j + columns:right] for i in range(height) for j in range(width)]
+        return [images[:, i : i + rows : down, j : j + columns : right] for i in range(height) for j in range(width)]
 
 
 @keras.saving.register_keras_serializable("rar_tf")

@@ -1,4 +1,5 @@
 """Matrix products in bfloat16; everything else, and every variable, stays float32."""
+
 import keras
 from keras import layers
 

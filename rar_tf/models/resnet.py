@@ -2,6 +2,7 @@
 
 No batch norm, leaky ReLU 0.1, and a standardisation of each image inside the network, which makes f(αx) = f(x).
 """
+
 import keras
 import tensorflow as tf
 from keras import layers
@@ -39,19 +40,24 @@ def resnet(input_shape: tuple[int, int, int], num_classes: int, units: int) -> k
     x = _convolution(16, "init_conv")(x)
     for stage, (channels, stride) in enumerate([(16, 1), (32, 2), (64, 2)], start=1):
         for unit in range(units):
-            x = _unit(x, channels, stride if unit == 0 else 1, f"unit_{stage}_{unit}",
-                      activate_first=stage == 1 and unit == 0)
+            x = _unit(
+                x, channels, stride if unit == 0 else 1, f"unit_{stage}_{unit}", activate_first=stage == 1 and unit == 0
+            )
     x = layers.LeakyReLU(negative_slope=0.1, name="final_activation")(x)
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     uniform_unit_scaling = keras.initializers.VarianceScaling(1.0, "fan_in", "uniform")
-    return keras.Model(images, layers.Dense(num_classes, kernel_initializer=uniform_unit_scaling, name="logits")(x),
-                       name=f"resnet_{units}")
+    return keras.Model(
+        images,
+        layers.Dense(num_classes, kernel_initializer=uniform_unit_scaling, name="logits")(x),
+        name=f"resnet_{units}",
+    )
 
 
 def _convolution(channels, name, stride=1):
     normal = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
-    return layers.Conv2D(channels, 3, strides=stride, padding="same", use_bias=False, kernel_initializer=normal,
-                         name=name)
+    return layers.Conv2D(
+        channels, 3, strides=stride, padding="same", use_bias=False, kernel_initializer=normal, name=name
+    )
 
 
 def _unit(x, channels, stride, name, activate_first):

@@ -3,6 +3,7 @@
 WRN-28-10 is the second network of Sarkar et al. (2021), Tables 5 and 6; ResNet-18 (He et al. 2016) with a first
 convolution of 3×3 and no pooling is the network that Wang and Kong (2022) train on CIFAR-10.
 """
+
 import keras
 from keras import layers
 
@@ -37,7 +38,7 @@ def resnet_18(input_shape: tuple[int, int, int], num_classes: int, width: int = 
     x = _normalise(_convolution(images, width, 3, 1, "init_conv"), "init_norm", activate=True)
     for stage in range(4):
         for block in range(2):
-            x = _basic_block(x, width * 2 ** stage, 2 if stage and block == 0 else 1, f"block_{stage + 1}_{block}")
+            x = _basic_block(x, width * 2**stage, 2 if stage and block == 0 else 1, f"block_{stage + 1}_{block}")
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     return keras.Model(images, layers.Dense(num_classes, name="logits")(x), name="resnet_18")
 
@@ -52,8 +53,9 @@ def _convolution(x, channels, size, stride, name):
         x, stride = layers.AveragePooling2D(1, strides=stride, name=f"{name}_subsample")(x), 1
     padding = "same" if stride == 1 else "valid"
     normal = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
-    return layers.Conv2D(channels, size, strides=stride, padding=padding, use_bias=False, kernel_initializer=normal,
-                         name=name)(x)
+    return layers.Conv2D(
+        channels, size, strides=stride, padding=padding, use_bias=False, kernel_initializer=normal, name=name
+    )(x)
 
 
 def _normalise(x, name, activate=False):

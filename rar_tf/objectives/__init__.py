@@ -1,9 +1,10 @@
 """Training methods by the names that flags use. A new one is a file here and a line below."""
+
 from rar_tf import checks
 from rar_tf.objectives.advaat import AAT, AdvAAT
 from rar_tf.objectives.art import ART
 from rar_tf.objectives.cacr_wacr import CacrWacr
-from rar_tf.objectives.igr import IGR, IGRAT, IGRMART, IGRTRADES
+from rar_tf.objectives.igr import IGRAT, IGRMART, IGRTRADES
 from rar_tf.objectives.madry import Madry
 from rar_tf.objectives.mart import MART
 from rar_tf.objectives.natural import Natural
@@ -14,9 +15,22 @@ from rar_tf.objectives.trades import TRADES
 from rar_tf.training import RobustModel
 
 METHODS: dict[str, type[RobustModel]] = {
-    "natural": Natural, "madry": Madry, "ig_norm": IGNorm, "ig_sum_norm": IGSumNorm, "rar": RAR,
-    "cacr_wacr": CacrWacr, "trades": TRADES, "mart": MART, "igr_at": IGRAT, "igr_trades": IGRTRADES,
-    "igr_mart": IGRMART, "art": ART, "aat": AAT, "advaat": AdvAAT, "ssr": SSR, "r2et": R2ET,
+    "natural": Natural,
+    "madry": Madry,
+    "ig_norm": IGNorm,
+    "ig_sum_norm": IGSumNorm,
+    "rar": RAR,
+    "cacr_wacr": CacrWacr,
+    "trades": TRADES,
+    "mart": MART,
+    "igr_at": IGRAT,
+    "igr_trades": IGRTRADES,
+    "igr_mart": IGRMART,
+    "art": ART,
+    "aat": AAT,
+    "advaat": AdvAAT,
+    "ssr": SSR,
+    "r2et": R2ET,
 }
 
 

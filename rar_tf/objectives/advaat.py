@@ -2,6 +2,7 @@
 
 PCL(a, b) = (1 − Pearson(a, b))/2, over all signed features.
 """
+
 import tensorflow as tf
 
 from rar_tf import losses

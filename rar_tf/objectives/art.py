@@ -1,11 +1,12 @@
 """Attributional robustness training (Singh et al. 2020; as Wang and Kong 2022, Eq. (49)–(51), print it)."""
+
 import tensorflow as tf
 
 from rar_tf import checks, losses
-from rar_tf.attributions import saliency_map
+from rar_tf.attributions.gradients import saliency_map
+from rar_tf.attributions.targets import Target
+from rar_tf.models.surrogate import softplus_surrogate
 from rar_tf.objectives.madry import Madry
-from rar_tf.surrogate import softplus_surrogate
-from rar_tf.targets import Target
 
 
 class ART(Madry):
@@ -31,13 +32,17 @@ class ART(Madry):
     def misalignment(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """Return λ·softplus(cos(g^{i*}(x'), x) − cos(g^y(x'), x)), one value a sample [B]."""
         rivals = tf.argmax(losses.without_label(self.network(perturbed, training=False), labels), axis=1)
-        own, rival = (losses.cosine_similarity(saliency_map(Target(self.smooth, classes), perturbed), images)
-                      for classes in (labels, rivals))
+        own, rival = (
+            losses.cosine_similarity(saliency_map(Target(self.smooth, classes), perturbed), images)
+            for classes in (labels, rivals)
+        )
         return self.attribution_weight * tf.math.softplus(rival - own)
 
     def adversary(self, images: tf.Tensor, labels: tf.Tensor):
         return lambda perturbed: self.misalignment(images, perturbed, labels)
 
     def loss_terms(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {**super().loss_terms(images, perturbed, labels),
-                "attribution": self.misalignment(images, perturbed, labels)}
+        return {
+            **super().loss_terms(images, perturbed, labels),
+            "attribution": self.misalignment(images, perturbed, labels),
+        }

@@ -6,13 +6,14 @@ u_T, u_N = IG(0→x'; p) of the true class and of the most confusing wrong one a
 L_CACR = KL(U‖P_N) − KL(U‖P_T): the true class's attribution is concentrated, the wrong one's spread out.
 L_WACR = Σ_{sign A ≠ sign ΔA} |ΔA| + Σ_{same sign} |A·ΔA|: changes against the attribution's sign cost most.
 """
+
 import tensorflow as tf
 
 from rar_tf import checks, losses
-from rar_tf.attributions import integrated_gradients
+from rar_tf.attributions.path_integral import integrated_gradients
+from rar_tf.attributions.targets import Target
 from rar_tf.objectives.madry import Madry
 from rar_tf.objectives.rar import check_ig_steps
-from rar_tf.targets import Target
 
 
 class CacrWacr(Madry):
@@ -37,10 +38,24 @@ class CacrWacr(Madry):
 
     terms = ("cross_entropy", "cacr", "wacr")
 
-    def __init__(self, network, *, attribution_weight: float = 1.0, cacr_weight: float = 1.0, wacr_weight: float = 1.0,
-                 variant: str = "paper", delta_attribution: str = "path", attribution_scale: float = 1.0,
-                 cacr_limit: float = 10.0, cacr_contrast: bool = True, wacr_base: bool = True, ig_steps: int = 50,
-                 attack_ig_steps: int = 10, ig_chunk: int | None = None, **settings):
+    def __init__(
+        self,
+        network,
+        *,
+        attribution_weight: float = 1.0,
+        cacr_weight: float = 1.0,
+        wacr_weight: float = 1.0,
+        variant: str = "paper",
+        delta_attribution: str = "path",
+        attribution_scale: float = 1.0,
+        cacr_limit: float = 10.0,
+        cacr_contrast: bool = True,
+        wacr_base: bool = True,
+        ig_steps: int = 50,
+        attack_ig_steps: int = 10,
+        ig_chunk: int | None = None,
+        **settings,
+    ):
         super().__init__(network, **settings)
         checks.not_negative(attribution_weight=attribution_weight, cacr_weight=cacr_weight, wacr_weight=wacr_weight)
         checks.positive(attribution_scale=attribution_scale, cacr_limit=cacr_limit)
@@ -55,8 +70,9 @@ class CacrWacr(Madry):
 
     def attribution(self, labels, score, images, baseline=0.0, steps=None):
         """Return IG(baseline→images) of a score of the labels."""
-        return integrated_gradients(Target(self.network, labels, score), images, baseline, steps=steps or self.ig_steps,
-                                    chunk=self.ig_chunk)
+        return integrated_gradients(
+            Target(self.network, labels, score), images, baseline, steps=steps or self.ig_steps, chunk=self.ig_chunk
+        )
 
     def adversary(self, images: tf.Tensor, labels: tf.Tensor):
         loss = super().adversary(images, labels)
@@ -64,6 +80,7 @@ class CacrWacr(Madry):
         def objective(perturbed):
             change = self.attribution(labels, losses.log_loss, perturbed, images, self.attack_ig_steps)
             return loss(perturbed) + tf.reduce_sum(tf.abs(losses.flatten(change)), axis=1)
+
         return objective
 
     def cacr(self, perturbed: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -95,6 +112,8 @@ class CacrWacr(Madry):
         return tf.reduce_sum(losses.flatten(cost), axis=1)
 
     def loss_terms(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {**super().loss_terms(images, perturbed, labels),
-                "cacr": self.cacr_weight * self.cacr(perturbed, labels),
-                "wacr": self.wacr_weight * self.wacr(images, perturbed, labels)}
+        return {
+            **super().loss_terms(images, perturbed, labels),
+            "cacr": self.cacr_weight * self.cacr(perturbed, labels),
+            "wacr": self.wacr_weight * self.wacr(images, perturbed, labels),
+        }

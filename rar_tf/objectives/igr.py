@@ -1,4 +1,5 @@
 """The integrated gradients regulariser on AT, TRADES and MART (Wang and Kong 2022, Eq. (3), Table 1)."""
+
 import tensorflow as tf
 
 from rar_tf import checks, losses

@@ -1,8 +1,9 @@
 """Adversarial training (Madry et al. 2018)."""
+
 import tensorflow as tf
 
 from rar_tf import losses
-from rar_tf.targets import Target
+from rar_tf.attributions.targets import Target
 from rar_tf.training import RobustModel
 
 

@@ -1,4 +1,5 @@
 """MART (Wang et al. 2020): adversarial training that cares more for the images that it misclassifies."""
+
 import tensorflow as tf
 
 from rar_tf import checks, losses
@@ -25,5 +26,7 @@ class MART(Madry):
         natural, adversarial = self.network(images, training=True), self.network(perturbed, training=True)
         boost = -tf.math.log(1.0001 - losses.strongest_rival(adversarial, labels))
         misclassified = 1.0 - losses.probability(natural, labels)
-        return {"boosted_cross_entropy": losses.cross_entropy(adversarial, labels) + boost,
-                "kl": self.beta * losses.kl_divergence(natural, adversarial) * misclassified}
+        return {
+            "boosted_cross_entropy": losses.cross_entropy(adversarial, labels) + boost,
+            "kl": self.beta * losses.kl_divergence(natural, adversarial) * misclassified,
+        }

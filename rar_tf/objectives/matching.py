@@ -1,12 +1,13 @@
 """What methods share that compare the attribution of an image with that of its perturbation."""
-from typing import Callable
+
+from collections.abc import Callable
 
 import tensorflow as tf
 
 from rar_tf import checks
-from rar_tf.attributions import integrated_gradients
+from rar_tf.attributions.path_integral import integrated_gradients
+from rar_tf.attributions.targets import Target
 from rar_tf.objectives.rar import check_ig_steps
-from rar_tf.targets import Target
 from rar_tf.training import RobustModel
 
 
@@ -25,8 +26,16 @@ class AttributionMatching(RobustModel):
 
     dissimilarity: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]  # two attributions [B, H, W, C] -> [B]
 
-    def __init__(self, network, *, attribution_weight: float = 1.0, ig_steps: int = 10, attack_ig_steps: int = 5,
-                 ig_chunk: int | None = None, **settings):
+    def __init__(
+        self,
+        network,
+        *,
+        attribution_weight: float = 1.0,
+        ig_steps: int = 10,
+        attack_ig_steps: int = 5,
+        ig_chunk: int | None = None,
+        **settings,
+    ):
         super().__init__(network, **settings)
         checks.not_negative(attribution_weight=attribution_weight)
         check_ig_steps(ig_steps, attack_ig_steps)
@@ -37,8 +46,10 @@ class AttributionMatching(RobustModel):
         """Return perturbed images [B, H, W, C] -> weight · dissimilarity of their attributions and the images' [B]."""
         target = Target(self.network, labels)
         clean = integrated_gradients(target, images, steps=steps, chunk=self.ig_chunk)
-        return lambda perturbed: self.attribution_weight * self.dissimilarity(
-            clean, integrated_gradients(target, perturbed, steps=steps, chunk=self.ig_chunk))
+        return lambda perturbed: (
+            self.attribution_weight
+            * self.dissimilarity(clean, integrated_gradients(target, perturbed, steps=steps, chunk=self.ig_chunk))
+        )
 
     def loss_terms(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         change = self.attribution_change(images, labels, self.ig_steps)

@@ -1,4 +1,5 @@
 """Natural training: the plain cross-entropy."""
+
 from rar_tf.training import RobustModel
 
 

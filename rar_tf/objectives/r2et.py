@@ -1,10 +1,11 @@
 """R2ET (Chen et al. 2024, "Training for Stable Explanation for Free"): the ranking of the features is kept apart."""
+
 import tensorflow as tf
 
 from rar_tf import checks, losses
-from rar_tf.attributions import saliency_map
+from rar_tf.attributions.gradients import saliency_map
+from rar_tf.attributions.targets import Target
 from rar_tf.errors import UsageError
-from rar_tf.targets import Target
 from rar_tf.training import RobustModel
 
 _STEP = 1e-3  # of the finite difference, in parts of the pixel range
@@ -24,8 +25,9 @@ class R2ET(RobustModel):
 
     terms = ("cross_entropy", "ranking", "curvature")
 
-    def __init__(self, network, *, attribution_weight: float = 0.1, curvature_weight: float = 0.1, top_k: int = 100,
-                 **settings):
+    def __init__(
+        self, network, *, attribution_weight: float = 0.1, curvature_weight: float = 0.1, top_k: int = 100, **settings
+    ):
         super().__init__(network, **settings)
         checks.not_negative(attribution_weight=attribution_weight, curvature_weight=curvature_weight)
         checks.positive(top_k=top_k)
@@ -43,9 +45,11 @@ class R2ET(RobustModel):
         squares = tf.reduce_sum(tf.square(losses.flatten(ahead - slope)), axis=1)
         curvature = tf.sqrt(tf.maximum(squares, 1e-24)) / h  # the root has no gradient at 0
         saliency = losses.flatten(tf.reduce_sum(tf.abs(slope), axis=-1))
-        return {**super().loss_terms(images, perturbed, labels),
-                "ranking": self.attribution_weight * ranking(saliency, self.top_k),
-                "curvature": self.curvature_weight * curvature}
+        return {
+            **super().loss_terms(images, perturbed, labels),
+            "ranking": self.attribution_weight * ranking(saliency, self.top_k),
+            "curvature": self.curvature_weight * curvature,
+        }
 
 
 def ranking(saliency: tf.Tensor, k: int) -> tf.Tensor:
@@ -54,5 +58,5 @@ def ranking(saliency: tf.Tensor, k: int) -> tf.Tensor:
     Shape: saliency [B, D] with D >= 2k -> [B].
     """
     ordered = tf.math.top_k(saliency, 2 * k).values
-    edge = ordered[:, k - 1:k]
-    return tf.reduce_sum(edge - ordered[:, :k - 1], axis=1) + tf.reduce_sum(ordered[:, k:] - edge, axis=1)
+    edge = ordered[:, k - 1 : k]
+    return tf.reduce_sum(edge - ordered[:, : k - 1], axis=1) + tf.reduce_sum(ordered[:, k:] - edge, axis=1)

@@ -3,14 +3,15 @@
 The attribution term is a size of IG(x→x'; l_y), the integrated gradients of the loss from the image to its
 perturbation, so that a small one says: every change of the loss on the way is small, feature by feature.
 """
-from typing import Callable
+
+from collections.abc import Callable
 
 import tensorflow as tf
 
 from rar_tf import checks, losses
-from rar_tf.attributions import hidden_integrated_gradients, integrated_gradients
+from rar_tf.attributions.path_integral import hidden_integrated_gradients, integrated_gradients
+from rar_tf.attributions.targets import HiddenTarget, Target
 from rar_tf.errors import UsageError
-from rar_tf.targets import HiddenTarget, Target
 from rar_tf.training import RobustModel
 
 
@@ -23,8 +24,11 @@ def _norm_l1(x):
 
 
 SIZES: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
-    "sum": lambda x: tf.reduce_sum(x, axis=1), "l1": _norm_l1, "l1_squared": lambda x: tf.square(_norm_l1(x)),
-    "l2": _norm_l2}
+    "sum": lambda x: tf.reduce_sum(x, axis=1),
+    "l1": _norm_l1,
+    "l1_squared": lambda x: tf.square(_norm_l1(x)),
+    "l2": _norm_l2,
+}
 
 
 class RAR(RobustModel):
@@ -47,9 +51,19 @@ class RAR(RobustModel):
     terms = ("cross_entropy", "attribution")
     climbs_prediction = False  # whether the adversary maximises a loss of predictions besides the size
 
-    def __init__(self, network, *, attribution_weight: float = 1.0, size: str = "l1", layer: str = "input",
-                 rule: str = "right", ig_steps: int = 50, attack_ig_steps: int = 10, ig_chunk: int | None = None,
-                 **settings):
+    def __init__(
+        self,
+        network,
+        *,
+        attribution_weight: float = 1.0,
+        size: str = "l1",
+        layer: str = "input",
+        rule: str = "right",
+        ig_steps: int = 50,
+        attack_ig_steps: int = 10,
+        ig_chunk: int | None = None,
+        **settings,
+    ):
         super().__init__(network, **settings)
         check_ig_steps(ig_steps, attack_ig_steps)
         checks.not_negative(attribution_weight=attribution_weight)
@@ -65,22 +79,36 @@ class RAR(RobustModel):
             loss = Target(self.network, labels, losses.log_loss)
             return (loss(perturbed) - loss(images))[:, None]
         if self.layer == "input":
-            return integrated_gradients(Target(self.network, labels, losses.log_loss), perturbed, images, steps=steps,
-                                        rule=self.rule, chunk=self.ig_chunk)
-        return hidden_integrated_gradients(HiddenTarget(self.network, self.layer, labels, losses.log_loss), perturbed,
-                                           images, steps=steps, rule=self.rule)
+            return integrated_gradients(
+                Target(self.network, labels, losses.log_loss),
+                perturbed,
+                images,
+                steps=steps,
+                rule=self.rule,
+                chunk=self.ig_chunk,
+            )
+        return hidden_integrated_gradients(
+            HiddenTarget(self.network, self.layer, labels, losses.log_loss),
+            perturbed,
+            images,
+            steps=steps,
+            rule=self.rule,
+        )
 
     def regulariser(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor, steps: int) -> tf.Tensor:
         """Return weight · s(IG_h(x→x'; l_y)), one value a sample [B]."""
         return self.attribution_weight * self.size(
-            losses.flatten(self.path_attribution(images, perturbed, labels, steps)))
+            losses.flatten(self.path_attribution(images, perturbed, labels, steps))
+        )
 
     def adversary(self, images: tf.Tensor, labels: tf.Tensor):
         return lambda perturbed: self.regulariser(images, perturbed, labels, self.attack_ig_steps)
 
     def loss_terms(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"cross_entropy": self.cross_entropy(images, labels),
-                "attribution": self.regulariser(images, perturbed, labels, self.ig_steps)}
+        return {
+            "cross_entropy": self.cross_entropy(images, labels),
+            "attribution": self.regulariser(images, perturbed, labels, self.ig_steps),
+        }
 
 
 class IGNorm(RAR):
@@ -100,13 +128,17 @@ class IGSumNorm(RAR):
         return lambda perturbed: loss(perturbed) + size(perturbed)
 
     def loss_terms(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"cross_entropy": self.cross_entropy(perturbed, labels),
-                "attribution": self.regulariser(images, perturbed, labels, self.ig_steps)}
+        return {
+            "cross_entropy": self.cross_entropy(perturbed, labels),
+            "attribution": self.regulariser(images, perturbed, labels, self.ig_steps),
+        }
 
 
 def check_ig_steps(ig_steps: int, attack_ig_steps: int) -> None:
     """Raise UsageError unless both numbers of path points are positive and the second divides the first."""
     checks.at_least_one(ig_steps=ig_steps, attack_ig_steps=attack_ig_steps)
     if ig_steps % attack_ig_steps:
-        raise UsageError(f"attack_ig_steps must divide ig_steps (the reference's approx_factor is their ratio), got "
-                         f"{attack_ig_steps} and {ig_steps}")
+        raise UsageError(
+            f"attack_ig_steps must divide ig_steps (the reference's approx_factor is their ratio), got "
+            f"{attack_ig_steps} and {ig_steps}"
+        )

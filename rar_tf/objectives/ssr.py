@@ -3,11 +3,12 @@
 H = W(diag(p) − ppᵀ)Wᵀ, W [d, K] the Jacobian of the logits, is the Hessian of the cross-entropy of a piecewise linear
 network. With A = diag(√p) − p√pᵀ, AAᵀ = diag(p) − ppᵀ, so the K×K matrix AᵀWᵀWA has H's eigenvalues other than zero.
 """
+
 import tensorflow as tf
 
 from rar_tf import checks, losses
-from rar_tf.attributions import saliency_map
-from rar_tf.targets import Target
+from rar_tf.attributions.gradients import saliency_map
+from rar_tf.attributions.targets import Target
 from rar_tf.training import RobustModel
 
 
@@ -26,8 +27,10 @@ class SSR(RobustModel):
         self.attribution_weight = attribution_weight
 
     def loss_terms(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {**super().loss_terms(images, perturbed, labels),
-                "eigenvalue": self.attribution_weight * largest_eigenvalue(self.network, images)}
+        return {
+            **super().loss_terms(images, perturbed, labels),
+            "eigenvalue": self.attribution_weight * largest_eigenvalue(self.network, images),
+        }
 
 
 def largest_eigenvalue(network, images: tf.Tensor) -> tf.Tensor:

@@ -1,4 +1,5 @@
 """TRADES (Zhang et al. 2019): a trade-off between natural accuracy and a smooth prediction around each image."""
+
 import tensorflow as tf
 
 from rar_tf import checks, losses, randomness
@@ -29,7 +30,8 @@ class TRADES(RobustModel):
     def start(self, images: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         seed = randomness.step_seed(self.seed, step, START)
         noise = randomness.for_replica(
-            lambda zeros: tf.random.stateless_normal(tf.shape(zeros), seed, dtype=zeros.dtype, alg="philox"), images)
+            lambda zeros: tf.random.stateless_normal(tf.shape(zeros), seed, dtype=zeros.dtype, alg="philox"), images
+        )
         return images + _NOISE * (self.bounds[1] - self.bounds[0]) * noise
 
     def adversary(self, images: tf.Tensor, labels: tf.Tensor):
@@ -38,5 +40,7 @@ class TRADES(RobustModel):
 
     def loss_terms(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         natural, adversarial = self.network(images, training=True), self.network(perturbed, training=True)
-        return {"cross_entropy": losses.cross_entropy(natural if self.clean_term else adversarial, labels),
-                "kl": self.beta * losses.kl_divergence(natural, adversarial)}
+        return {
+            "cross_entropy": losses.cross_entropy(natural if self.clean_term else adversarial, labels),
+            "kl": self.beta * losses.kl_divergence(natural, adversarial),
+        }

@@ -1,19 +1,19 @@
 """Official archives: looked for, checked, and unpacked inside a folder of their own."""
+
 import contextlib
 import hashlib
 import os
 import pathlib
 import tarfile
 import tempfile
-from typing import Iterator, Mapping
 import zipfile
 import zlib
+from collections.abc import Iterator, Mapping
 
 from rar_tf.data.text import brief
 from rar_tf.errors import UsageError
 
-_BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError,
-           RuntimeError)
+_BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
 
 
 def unpack(archive: str | os.PathLike, folder: str | os.PathLike) -> None:
@@ -35,8 +35,9 @@ def unpack(archive: str | os.PathLike, folder: str | os.PathLike) -> None:
                     member.name = member.name.lstrip("/")
                     _check_inside(archive, folder, member.name)
                     if not (member.isreg() or member.isdir()):
-                        raise UsageError(f"{archive}: unsafe member {member.name!r}, neither a file nor a folder, not "
-                                         "unpacked")
+                        raise UsageError(
+                            f"{archive}: unsafe member {member.name!r}, neither a file nor a folder, not unpacked"
+                        )
                 # Pythons before 3.10.12 and 3.11.4 have no filter; the checks above hold for them too.
                 file.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
         else:
@@ -63,8 +64,11 @@ def opened(folder: str | os.PathLike, archives: Mapping[str, str]) -> Iterator[l
     folder = pathlib.Path(folder)
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder")
-    packed = [folder / name for name, inside in archives.items()
-              if (folder / name).exists() and not (folder / inside).exists()]
+    packed = [
+        folder / name
+        for name, inside in archives.items()
+        if (folder / name).exists() and not (folder / inside).exists()
+    ]
     with contextlib.ExitStack() as stack:
         roots = [folder]
         for archive in packed:
@@ -91,7 +95,10 @@ def locate(roots: list[pathlib.Path], *paths: str) -> pathlib.Path | None:
 def check_md5(path: str | os.PathLike, expected: str, name: str) -> None:
     """Raise a UsageError if a downloaded file's MD5 sum is not the expected one."""
     with open(path, "rb") as file:
-        found = hashlib.file_digest(file, "md5").hexdigest() if hasattr(hashlib, "file_digest") else \
-            hashlib.md5(file.read()).hexdigest()
+        found = (
+            hashlib.file_digest(file, "md5").hexdigest()
+            if hasattr(hashlib, "file_digest")
+            else hashlib.md5(file.read()).hexdigest()
+        )
     if found != expected:
         raise UsageError(f"{name}: downloaded file has MD5 {found}, not {expected}")

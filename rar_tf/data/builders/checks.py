@@ -1,4 +1,5 @@
 """What to do about an incomplete or broken archive: an error, or a warning where the user asked to go on."""
+
 import dataclasses
 
 from absl import logging
@@ -9,6 +10,7 @@ from rar_tf.errors import UsageError
 @dataclasses.dataclass
 class Complaints:
     """Raises or warns, as the user's settings say; `skipped` counts what was left out."""
+
     allow_partial: bool = False
     skip_corrupt: bool = False
     skipped: int = 0

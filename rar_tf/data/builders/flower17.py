@@ -3,10 +3,11 @@
 The papers' split is a seeded random one of 72 training and 8 test images a class; the three official ones of
 datasplits.mat have 40 training, 20 validation and 20 test images a class.
 """
+
 import os
 import pathlib
 import re
-from typing import Callable
+from collections.abc import Callable
 
 import numpy as np
 
@@ -19,16 +20,22 @@ from rar_tf.errors import UsageError
 
 SHAPE, CLASSES, PER_CLASS, TEST_PER_CLASS = (128, 128, 3), 17, 80, 8
 URL = "https://www.robots.ox.ac.uk/~vgg/data/flowers/17/"
-MD5 = {"17flowers.tgz": "b59a65d8d1a99cd66944d474e1289eab",
-       "datasplits.mat": "4828cddfd0d803c5abbdebcb1e148a1e"}
+MD5 = {"17flowers.tgz": "b59a65d8d1a99cd66944d474e1289eab", "datasplits.mat": "4828cddfd0d803c5abbdebcb1e148a1e"}
 ARCHIVES = {"17flowers.tgz": "jpg"}
 PRESENT = (*MD5, "jpg", "17flowers")  # a folder with any of these is one to read
 INSTRUCTIONS = f"""17flowers.tgz of {URL} (or what it unpacks to: jpg/image_0001.jpg ... image_1360.jpg and
 jpg/files.txt), and datasplits.mat for the official splits"""
 
 
-def read(folder: str | os.PathLike, *, seed: int = 0, official_split: int = 0, allow_partial: bool = False,
-         skip_corrupt: bool = False, progress: Callable = iter) -> Splits:
+def read(
+    folder: str | os.PathLike,
+    *,
+    seed: int = 0,
+    official_split: int = 0,
+    allow_partial: bool = False,
+    skip_corrupt: bool = False,
+    progress: Callable = iter,
+) -> Splits:
     """Read Flower-17 from a folder with 17flowers.tgz or with what it unpacks to.
 
     Args:
@@ -55,8 +62,9 @@ def read(folder: str | os.PathLike, *, seed: int = 0, official_split: int = 0, a
         splits = []
         for part in parts:
             paths = [images / f"image_{number:04d}.jpg" for number in numbers[part]]
-            split, skipped = image_io.read_files(image_io.Files(paths, labels[part]), SHAPE[:2],
-                                                 skip_corrupt=skip_corrupt, progress=progress)
+            split, skipped = image_io.read_files(
+                image_io.Files(paths, labels[part]), SHAPE[:2], skip_corrupt=skip_corrupt, progress=progress
+            )
             complaints.skipped += skipped
             splits.append(split)
     complaints.report()
@@ -99,6 +107,7 @@ def _numbers(roots, folder, complaints: Complaints) -> tuple[np.ndarray, pathlib
 def _official(roots, folder, split: int, numbers: np.ndarray) -> list[np.ndarray]:
     """Give the masks of the training, validation and test images of an official split."""
     from scipy.io import loadmat
+
     path = archives.locate(roots, "datasplits.mat", "jpg/datasplits.mat", "17flowers/datasplits.mat")
     if path is None:
         raise UsageError(f"{folder}: no datasplits.mat, which the official splits need ({URL}datasplits.mat)")
@@ -106,8 +115,9 @@ def _official(roots, folder, split: int, numbers: np.ndarray) -> list[np.ndarray
         content = loadmat(path)
         parts = [np.ravel(content[f"{part}{split}"]).astype(np.int64) for part in ("trn", "val", "tst")]
     except Exception as error:  # scipy's reader raises many kinds on a truncated file
-        raise UsageError(f"{path}: truncated or corrupt, or without trn{split}, val{split}, tst{split} "
-                         f"({brief(error)})") from error
+        raise UsageError(
+            f"{path}: truncated or corrupt, or without trn{split}, val{split}, tst{split} ({brief(error)})"
+        ) from error
     every = np.concatenate(parts)
     if len(np.unique(every)) != len(every) or every.min() < 1 or every.max() > CLASSES * PER_CLASS:
         raise UsageError(f"{path}: split {split} has an image twice, or one that is not 1 ... 1360")

@@ -3,11 +3,12 @@
 Validation images are 147 whole tracks of 30 frames (a track is one physical sign), so that no sign is in two
 splits: 34,799 / 4,410 / 12,630 images.
 """
+
 import csv
 import os
 import pathlib
 import re
-from typing import Callable
+from collections.abc import Callable
 
 import numpy as np
 
@@ -21,20 +22,30 @@ SHAPE, CLASSES = (32, 32, 3), 43
 TRAINING, TEST = 39_209, 12_630
 TRACKS, VALIDATION_TRACKS = 1_307, 147
 URL = "https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370/"
-MD5 = {"GTSRB_Final_Training_Images.zip": "f33fd80ac59bff73c82d25ab499e03a3",
-       "GTSRB_Final_Test_Images.zip": "c7e4e6327067d32654124b0fe9e82185",
-       "GTSRB_Final_Test_GT.zip": "fe31e9c9270bbcd7b84b7f21a9d9d9e5"}
-ARCHIVES = {"GTSRB_Final_Training_Images.zip": "GTSRB/Final_Training",
-            "GTSRB_Final_Test_Images.zip": "GTSRB/Final_Test",
-            "GTSRB_Final_Test_GT.zip": "GT-final_test.csv"}
+MD5 = {
+    "GTSRB_Final_Training_Images.zip": "f33fd80ac59bff73c82d25ab499e03a3",
+    "GTSRB_Final_Test_Images.zip": "c7e4e6327067d32654124b0fe9e82185",
+    "GTSRB_Final_Test_GT.zip": "fe31e9c9270bbcd7b84b7f21a9d9d9e5",
+}
+ARCHIVES = {
+    "GTSRB_Final_Training_Images.zip": "GTSRB/Final_Training",
+    "GTSRB_Final_Test_Images.zip": "GTSRB/Final_Test",
+    "GTSRB_Final_Test_GT.zip": "GT-final_test.csv",
+}
 PRESENT = (*MD5, "GTSRB", "Final_Training", "train.p")  # a folder with any of these is one to read
-INSTRUCTIONS = f"""{', '.join(MD5)} of {URL} (or what they unpack to: GTSRB/Final_Training/Images/CCCCC/ with
+INSTRUCTIONS = f"""{", ".join(MD5)} of {URL} (or what they unpack to: GTSRB/Final_Training/Images/CCCCC/ with
 GT-CCCCC.csv, GTSRB/Final_Test/Images/ and GT-final_test.csv), or train.p, valid.p and test.p of the 2019
 reference's source"""
 
 
-def read(folder: str | os.PathLike, *, seed: int = 0, allow_partial: bool = False, skip_corrupt: bool = False,
-         progress: Callable = iter) -> Splits:
+def read(
+    folder: str | os.PathLike,
+    *,
+    seed: int = 0,
+    allow_partial: bool = False,
+    skip_corrupt: bool = False,
+    progress: Callable = iter,
+) -> Splits:
     """Read GTSRB from a folder with the official archives, what they unpack to, or the three pickles.
 
     Args:
@@ -49,8 +60,9 @@ def read(folder: str | os.PathLike, *, seed: int = 0, allow_partial: bool = Fals
     """
     folder = pathlib.Path(folder)
     if (folder / "train.p").exists() or (folder / "test.p").exists():
-        return Splits(*(pickles.read_pickled_split(folder / f"{name}.p", SHAPE, CLASSES)
-                        for name in ("train", "valid", "test")))
+        return Splits(
+            *(pickles.read_pickled_split(folder / f"{name}.p", SHAPE, CLASSES) for name in ("train", "valid", "test"))
+        )
     complaints = Complaints(allow_partial, skip_corrupt)
     with archives.opened(folder, ARCHIVES) as roots:
         training, tracks = _training_files(roots, folder, complaints)
@@ -62,14 +74,16 @@ def read(folder: str | os.PathLike, *, seed: int = 0, allow_partial: bool = Fals
 
 
 def _decode(files: image_io.Files, complaints: Complaints, skip_corrupt: bool, progress: Callable) -> Split:
-    split, skipped = image_io.read_files(files, SHAPE[:2], antialias=False, skip_corrupt=skip_corrupt,
-                                         progress=progress)
+    split, skipped = image_io.read_files(
+        files, SHAPE[:2], antialias=False, skip_corrupt=skip_corrupt, progress=progress
+    )
     complaints.skipped += skipped
     return split
 
 
-def _split(training: image_io.Files, tracks: np.ndarray, test: image_io.Files | None,
-           seed: int) -> list[image_io.Files]:
+def _split(
+    training: image_io.Files, tracks: np.ndarray, test: image_io.Files | None, seed: int
+) -> list[image_io.Files]:
     """Hold out whole tracks for validation, and for test where there is no official test set."""
     names, lengths = np.unique(tracks, return_counts=True)
     longest = names[lengths == np.bincount(lengths).argmax()]  # 30 frames: all tracks but one of 29
@@ -80,6 +94,7 @@ def _split(training: image_io.Files, tracks: np.ndarray, test: image_io.Files | 
         free = np.flatnonzero(eligible & (part == 0))
         held = holdout(training.labels[free], round(share * len(names)), seed, tracks[free])
         part[free[held]] = number
+
     if test is None:
         hold_out(TEST / (TEST + TRAINING), 2, seed + 1)
     hold_out(VALIDATION_TRACKS / TRACKS, 1, seed)
@@ -87,6 +102,7 @@ def _split(training: image_io.Files, tracks: np.ndarray, test: image_io.Files | 
     def select(number):
         rows = np.flatnonzero(part == number)
         return image_io.Files([training.paths[row] for row in rows], training.labels[rows])
+
     return [select(0), select(1), select(2) if test is None else test]
 
 
@@ -119,8 +135,7 @@ def _training_files(roots, folder, complaints: Complaints) -> tuple[image_io.Fil
 
 def _test_files(roots, folder, complaints: Complaints) -> image_io.Files | None:
     images = archives.locate(roots, "GTSRB/Final_Test/Images", "Final_Test/Images")
-    folders = ("", "GTSRB/", "GTSRB/Final_Test/", "GTSRB/Final_Test/Images/", "Final_Test/",
-               "Final_Test/Images/")
+    folders = ("", "GTSRB/", "GTSRB/Final_Test/", "GTSRB/Final_Test/Images/", "Final_Test/", "Final_Test/Images/")
     truth = archives.locate(roots, *(f"{place}GT-final_test.csv" for place in folders))
     if images is None or truth is None:
         missing = "GTSRB/Final_Test/Images" if images is None else "GT-final_test.csv"
@@ -134,8 +149,9 @@ def _test_files(roots, folder, complaints: Complaints) -> image_io.Files | None:
     return image_io.Files([images / name for name, _ in rows], labels)
 
 
-def _read_csv(path: pathlib.Path, images: pathlib.Path, complaints: Complaints,
-              only: int | None = None) -> list[tuple[str, int]]:
+def _read_csv(
+    path: pathlib.Path, images: pathlib.Path, complaints: Complaints, only: int | None = None
+) -> list[tuple[str, int]]:
     """Read (file name, class) of each row; every row must have its image and every image its row."""
     if not path.exists():
         raise UsageError(f"{path}: no such file")

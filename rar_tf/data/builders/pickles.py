@@ -4,6 +4,7 @@ Only plain containers and numpy arrays are admitted. Even numpy's own constructo
 pickle's calls to them are answered by the small stand-ins below, which make an array of numbers from bytes
 and can do nothing else.
 """
+
 import os
 import pathlib
 import pickle

@@ -1,4 +1,5 @@
 """The two readers as tensorflow-datasets builders: downloaded with checksums, or from the user's folder."""
+
 import dataclasses
 import os
 import pathlib
@@ -20,6 +21,7 @@ class Config(tfds.core.BuilderConfig):
       allow_partial: only warn where the archive is incomplete.
       skip_corrupt: leave out broken images instead of raising.
     """
+
     seed: int = 0
     official_split: int = 0
     allow_partial: bool = False
@@ -32,11 +34,18 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _describe(self, reader, description: str, homepage: str, citation: str) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
-            description=description, homepage=homepage, citation=citation, supervised_keys=("image", "label"),
+            description=description,
+            homepage=homepage,
+            citation=citation,
+            supervised_keys=("image", "label"),
             disable_shuffling=True,  # rows keep the order of the files
-            features=tfds.features.FeaturesDict({
-                "image": tfds.features.Image(shape=reader.SHAPE, encoding_format="png"),
-                "label": tfds.features.ClassLabel(num_classes=reader.CLASSES)}))
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(shape=reader.SHAPE, encoding_format="png"),
+                    "label": tfds.features.ClassLabel(num_classes=reader.CLASSES),
+                }
+            ),
+        )
 
     def _read(self, reader, dl_manager, **settings) -> dict:
         config = self.builder_config
@@ -70,14 +79,21 @@ def _read_downloads(reader, dl_manager, settings) -> Splits:
 
 class Gtsrb(_Builder):
     """German Traffic Sign Recognition Benchmark, 43 classes, whole images resized to 32x32."""
+
     name = "gtsrb"
     MANUAL_DOWNLOAD_INSTRUCTIONS = gtsrb.INSTRUCTIONS
-    BUILDER_CONFIGS = [Config(name="default", description="The whole official data set."),
-                       Config(name="partial", description="What there is of it.", allow_partial=True)]
+    BUILDER_CONFIGS = [
+        Config(name="default", description="The whole official data set."),
+        Config(name="partial", description="What there is of it.", allow_partial=True),
+    ]
 
     def _info(self):
-        return self._describe(gtsrb, Gtsrb.__doc__, "https://benchmark.ini.rub.de/",
-                              "Stallkamp et al.: The German Traffic Sign Recognition Benchmark, IJCNN 2011")
+        return self._describe(
+            gtsrb,
+            Gtsrb.__doc__,
+            "https://benchmark.ini.rub.de/",
+            "Stallkamp et al.: The German Traffic Sign Recognition Benchmark, IJCNN 2011",
+        )
 
     def _split_generators(self, dl_manager):
         return self._read(gtsrb, dl_manager)
@@ -85,17 +101,25 @@ class Gtsrb(_Builder):
 
 class Flower17(_Builder):
     """Oxford Flower-17, 17 classes of 80 images resized to 128x128."""
+
     name = "flower17"
     MANUAL_DOWNLOAD_INSTRUCTIONS = flower17.INSTRUCTIONS
     BUILDER_CONFIGS = [
         Config(name="default", description="Random split of 72 training and 8 test images a class."),
-        *(Config(name=f"official{number}", description=f"Official split {number}.", official_split=number)
-          for number in (1, 2, 3)),
-        Config(name="partial", description="What there is of it, random split.", allow_partial=True)]
+        *(
+            Config(name=f"official{number}", description=f"Official split {number}.", official_split=number)
+            for number in (1, 2, 3)
+        ),
+        Config(name="partial", description="What there is of it, random split.", allow_partial=True),
+    ]
 
     def _info(self):
-        return self._describe(flower17, Flower17.__doc__, "https://www.robots.ox.ac.uk/~vgg/data/flowers/17/",
-                              "Nilsback, Zisserman: A Visual Vocabulary for Flower Classification, CVPR 2006")
+        return self._describe(
+            flower17,
+            Flower17.__doc__,
+            "https://www.robots.ox.ac.uk/~vgg/data/flowers/17/",
+            "Nilsback, Zisserman: A Visual Vocabulary for Flower Classification, CVPR 2006",
+        )
 
     def _split_generators(self, dl_manager):
         return self._read(flower17, dl_manager, official_split=self.builder_config.official_split)

@@ -1,0 +1,57 @@
+"""The one projected-ascent loop: every adversary, of predictions and of attributions, is an objective plus this."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from rar_tf.attacks.balls import LINF, Ball
+from rar_tf.attributions.gradients import gradient
+
+
+def ascend(
+    objective: Callable[[tf.Tensor], tf.Tensor],
+    images: tf.Tensor,
+    start: tf.Tensor,
+    *,
+    epsilon: float | tf.Tensor,
+    step_size: float | Callable[[tf.Tensor], tf.Tensor],
+    steps: int,
+    bounds: tuple[float, float],
+    ball: Ball = LINF,
+    move: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
+    observe: Callable | None = None,
+    state=(),
+) -> tuple[tf.Tensor, tuple]:
+    """Climb `objective` from `start` inside a ball around `images` (Madry et al. 2018).
+
+    Each step moves by step_size · direction(gradient), then projects onto the ball, then clips to the pixel range.
+    The loop runs on the device as one `tf.while_loop`; no gradient flows through it.
+
+    Shape: images, start [B, H, W, C] -> last iterate [B, H, W, C].
+
+    Args:
+      objective: maps perturbed images [B, H, W, C] to one value a sample [B], to be made large.
+      epsilon: radius, a number or broadcastable to the images.
+      step_size: a number, or a function of the step's index 0, 1, ….
+      steps: number of steps.
+      bounds: pixel range.
+      move: (iterate, proposal) -> next iterate, for adversaries that reject or round proposals.
+      observe: (iterate, state) -> state, called on every new iterate: keeps the best one, records a curve.
+      state: a structure of tensors of constant shape.
+
+    Returns: the last iterate and the last state.
+    """
+    low, high = bounds
+
+    def body(step, iterate, state):
+        size = step_size(step) if callable(step_size) else step_size
+        proposal = iterate + size * ball.direction(gradient(objective, iterate))
+        proposal = tf.clip_by_value(ball.project(proposal, images, epsilon), low, high)
+        iterate = proposal if move is None else move(iterate, proposal)
+        iterate = tf.ensure_shape(iterate, images.shape)
+        return step + 1, iterate, state if observe is None else observe(iterate, state)
+
+    _, iterate, state = tf.while_loop(
+        lambda step, *_: step < steps, body, (0, start, state), parallel_iterations=1, maximum_iterations=steps
+    )
+    return tf.stop_gradient(iterate), state

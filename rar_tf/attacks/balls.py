@@ -1,0 +1,63 @@
+"""The sets that an adversary may move in, each as three small functions: start, direction, project."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from rar_tf import checks
+
+_ALGORITHM = "philox"  # named, because what is chosen automatically differs between devices; XLA's draws still differ
+
+
+class Ball(NamedTuple):
+    """A neighbourhood of images.
+
+    start: (images [B, ...], epsilon, seed int [2]) -> a random point of it [B, ...], not clipped to the pixel range.
+    direction: ascent gradient [B, ...] -> step of unit size [B, ...].
+    project: (perturbed, images, epsilon) -> the nearest point of it [B, ...].
+    """
+
+    start: Callable
+    direction: Callable
+    project: Callable
+
+
+def _per_image_norm(x):
+    # An image whose gradient is zero has no direction: the floor makes its step zero instead of NaN.
+    squares = tf.reduce_sum(tf.square(x), axis=list(range(1, x.shape.rank)), keepdims=True)
+    return tf.sqrt(tf.maximum(squares, 1e-24))
+
+
+def _linf_start(images, epsilon, seed):
+    return images + epsilon * tf.random.stateless_uniform(
+        tf.shape(images), seed, -1.0, 1.0, images.dtype, alg=_ALGORITHM
+    )
+
+
+def _l2_start(images, epsilon, seed):
+    normal = tf.random.stateless_normal(tf.shape(images), seed, dtype=images.dtype, alg=_ALGORITHM)
+    shape = tf.concat([tf.shape(images)[:1], tf.ones(images.shape.rank - 1, tf.int32)], 0)
+    uniform = tf.random.stateless_uniform(shape, seed + [0, 1], dtype=images.dtype, alg=_ALGORITHM)
+    dimension = tf.cast(tf.reduce_prod(tf.shape(images)[1:]), images.dtype)
+    return images + epsilon * tf.pow(uniform, 1.0 / dimension) * normal / _per_image_norm(normal)
+
+
+def _l2_project(perturbed, images, epsilon):
+    delta = perturbed - images
+    return images + delta * tf.minimum(1.0, epsilon / _per_image_norm(delta))
+
+
+LINF = Ball(_linf_start, tf.sign, lambda x, images, epsilon: tf.clip_by_value(x, images - epsilon, images + epsilon))
+L2 = Ball(_l2_start, lambda gradient: gradient / _per_image_norm(gradient), _l2_project)
+# No constraint but the pixel range: a penalty inside the objective holds the adversary back. The start is random all
+# the same, since the size of an attribution has no gradient at the image itself.
+FREE = Ball(_linf_start, lambda gradient: gradient, lambda x, images, epsilon: x)
+
+BALLS = {"linf": LINF, "l2": L2, "wasserstein": FREE}
+
+
+def get(name: str) -> Ball:
+    """Return the ball of that name. Raises: UsageError for a name that is not in `BALLS`."""
+    checks.one_of(BALLS, constraint=name)
+    return BALLS[name]

@@ -1,0 +1,54 @@
+"""Gradients of a target with respect to its images, and the two attributions made of one alone."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+ScoreFunction = Callable[[tf.Tensor], tf.Tensor]
+
+
+class Kind(NamedTuple):
+    """An attribution and what others have to know of it.
+
+    function: (target, images [B, H, W, C]) -> signed, un-normalised attributions [B, H, W, C]; with the keywords `steps`
+    and `chunk` where it takes a path. proportional: it is the image times something, so that it moves with the image
+    even where the network does not. takes_path: it integrates over a path from black to the image.
+    """
+
+    function: Callable[..., tf.Tensor]
+    proportional: bool = False
+    takes_path: bool = False
+
+
+def gradient(target: ScoreFunction, images: tf.Tensor) -> tf.Tensor:
+    """Return the gradient of each sample's scalar with respect to its own image.
+
+    Shape: images [N, ...] -> [N, ...].
+    """
+    images = tf.convert_to_tensor(images)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(images)
+        total = tf.reduce_sum(target(images))
+    return tape.gradient(total, images, unconnected_gradients="zero")
+
+
+def saliency_map(target: ScoreFunction, images: tf.Tensor) -> tf.Tensor:
+    """Return the simple gradient ∂target/∂images, signed (Simonyan et al. 2013).
+
+    Shape: images [B, H, W, C] -> [B, H, W, C].
+    """
+    return gradient(target, images)
+
+
+def input_x_gradient(target: ScoreFunction, images: tf.Tensor) -> tf.Tensor:
+    """Return images ⊙ ∂target/∂images, signed.
+
+    Shape: images [B, H, W, C] -> [B, H, W, C].
+    """
+    images = tf.convert_to_tensor(images)
+    return images * gradient(target, images)
+
+
+SALIENCY = Kind(saliency_map)
+INPUT_X_GRADIENT = Kind(input_x_gradient, proportional=True)

@@ -1,0 +1,183 @@
+"""What is left of an evaluation: rows, one an image, examples for figures, and their statistics."""
+
+import dataclasses
+
+import numpy as np
+
+from rar_tf import metrics
+
+SCORES = (
+    "topk_intersection",
+    "kendall",
+    "kendall_support",
+    "spearman",
+    "cosine",
+    "pearson",
+    "lens_recall",
+    "lens_precision",
+)
+MAX_FALLBACK_RATE = 0.05
+
+
+@dataclasses.dataclass
+class Examples:
+    """Inputs, attacked inputs and both maps of some attacked images, for figures; maps as [N, H, W] or [N, H, W, C]."""
+
+    index: np.ndarray
+    images: np.ndarray
+    perturbed: np.ndarray
+    maps: np.ndarray
+    perturbed_maps: np.ndarray
+    scores: np.ndarray  # Kendall
+
+    def __add__(self, other: "Examples") -> "Examples":
+        return Examples(
+            *(np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in dataclasses.fields(self))
+        )
+
+    def take(self, which: np.ndarray) -> "Examples":
+        """Return some of them, by a mask or by places."""
+        return Examples(*(getattr(self, f.name)[which] for f in dataclasses.fields(self)))
+
+
+@dataclasses.dataclass
+class Evaluation:
+    """The rows of an evaluation, one a image, and what they were made with."""
+
+    rows: list[dict]
+    settings: dict
+    examples: Examples | None = None
+    warnings: list[str] = dataclasses.field(default_factory=list)
+
+    def summary(self) -> dict:
+        """Return the record that `summary.json` holds."""
+        return summarize(self.rows, self.settings, self.warnings)
+
+
+def kept_scores(attack, clean: np.ndarray, kept, shape: tuple[int, int], metric_k: int) -> dict[str, np.ndarray]:
+    """Every metric of a kept iterate, 1 for fallbacks; the least over all iterates of those that were tracked."""
+    k = metric_k
+    pixels_k = min(k, shape[0] * shape[1])
+    scores = {
+        "topk_intersection": metrics.topk_intersection(clean, kept.maps, k),
+        "kendall": metrics.kendall(clean, kept.maps),
+        "kendall_support": metrics.kendall_support(clean, kept.maps),
+        "spearman": metrics.spearman(clean, kept.maps),
+        "cosine": metrics.cosine(clean, kept.maps),
+        "pearson": metrics.pearson(clean, kept.maps),
+        "lens_recall": metrics.lens_recall(clean, kept.maps, pixels_k, shape),
+        "lens_precision": metrics.lens_precision(clean, kept.maps, pixels_k, shape),
+    }
+    scores = {name: np.where(kept.score < 1, values, 1.0) for name, values in scores.items()}
+    for column, name in enumerate(attack.tracked):
+        if attack.track and name in scores:
+            scores[name] = np.minimum(scores[name], kept.lowest[:, column])
+    return scores
+
+
+def lower(first, second):
+    """For each image the kept iterate with the lower measure; curves and tracked scores at their lowest."""
+    better = first.score < second.score
+    pick = [np.where(better.reshape(-1, *[1] * (a.ndim - 1)), a, b) for a, b in zip(first[:3], second[:3])]
+    return type(first)(*pick, *(np.minimum(a, b) if a.shape == b.shape else b for a, b in zip(first[3:], second[3:])))
+
+
+def thin(curve, points=25):
+    """At most `points` of a curve's steps [T, B], the last one among them."""
+    return curve[np.unique(np.linspace(0, len(curve) - 1, points).round().astype(int))]
+
+
+def plain_number(value):
+    """Six decimals are kept, so that a row read back from a file equals the row that was written."""
+    if isinstance(value, (float, np.floating)):
+        return round(float(value), 6)
+    return value if isinstance(value, str) else int(value)
+
+
+def accuracy_column(name: str) -> str:
+    """Return the row's column that says whether an image withstood a prediction attack."""
+    return "adversarial_correct" if name == "pgd" else f"adversarial_correct:{name}"
+
+
+def summarize(rows: list[dict], settings: dict, warnings: list[str] = ()) -> dict:
+    """Return accuracies, statistics of every score over the attacked images, warnings and settings.
+
+    A row is what `Evaluator.evaluate_group` gives or what `rar_tf.results` reads back from a file.
+    """
+    attacked = [row for row in rows if row["correct"]]
+    summary = {
+        "num_examples": len(rows),
+        "num_attacked": len(attacked),
+        "natural_accuracy": float(np.mean([row["correct"] for row in rows])),
+    }
+    for name in settings["prediction_attacks"]:
+        key = "adversarial_accuracy" if name == "pgd" else f"adversarial_accuracy_{name}"
+        summary[key] = float(np.mean([row[accuracy_column(name)] for row in rows]))
+    summary.setdefault("adversarial_accuracy", None)
+
+    def column(name):
+        return np.array([row[name] for row in attacked], np.float64)
+
+    for name in SCORES:
+        summary[name] = statistics(column(name)) if attacked else dict.fromkeys(("mean", "median", "std", "ci95"))
+    summary["fallback_rate"] = float(column("fallback").mean()) if attacked else None
+    if attacked:
+        _add_diagnosis(summary, attacked, column)
+    messages = list(warnings) + _warnings(summary)
+    return {**settings, **summary, "warnings": messages, "run_warnings": list(warnings)}
+
+
+def _add_diagnosis(summary, attacked, column):
+    names = attacked[0]
+    members = [name for name in names if name.startswith("kendall:")]
+    if members:
+        summary["plain"] = {name: statistics(column(f"plain:{name}")) for name in SCORES}
+        summary["plain"]["fallback_rate"] = float(column("plain:fallback").mean())
+        summary["members"] = {
+            name.split(":", 1)[1]: {
+                "kendall": float(column(name).mean()),
+                "lowest_on": float(np.mean(column(name) <= np.min([column(m) for m in members], axis=0))),
+            }
+            for name in members
+        }
+    summary["gradient_vanished"] = float(column("gradient_vanished").mean())
+    if "completeness_error" in names:
+        summary["completeness_error"] = float(np.median(column("completeness_error")))
+    if "active" in names:
+        summary["activation_consistency"] = metrics.activation_consistency(
+            column("active").sum(), column("active_perturbed").sum(), column("active_both").sum()
+        )
+    if "reference_spearman" in names:
+        summary["reference_spearman"] = statistics(column("reference_spearman"))
+
+
+def _warnings(summary):
+    found = []
+    if summary["num_attacked"] == 0:
+        return ["no image is classified correctly: nothing was attacked"]
+    if summary["fallback_rate"] > MAX_FALLBACK_RATE:
+        found.append(
+            f"{summary['fallback_rate']:.0%} of the scores are fallbacks (no iterate kept the label and "
+            "lowered the measure); they count as 1 and make the network look more robust than it is shown to be"
+        )
+    if summary["gradient_vanished"] > MAX_FALLBACK_RATE:
+        found.append(
+            f"the loss has no gradient at {summary['gradient_vanished']:.0%} of the images: attacks that follow "
+            "gradients may fail for that reason alone"
+        )
+    if summary.get("completeness_error", 0) > 0.1:
+        found.append(
+            f"integrated gradients miss the change of the logit by {summary['completeness_error']:.0%} "
+            "(median): more ig_steps are needed, or the network standardises each image, where completeness fails"
+        )
+    return found
+
+
+def statistics(values: np.ndarray) -> dict:
+    """Return mean, median, standard deviation and the bootstrap interval of the mean of values [N]."""
+    return {
+        "mean": float(np.mean(values)),
+        "median": float(np.median(values)),
+        "std": float(np.std(values)),
+        "ci95": list(metrics.bootstrap_interval(values)),
+    }

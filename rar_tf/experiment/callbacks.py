@@ -1,0 +1,166 @@
+"""Keras callbacks of a run: they count in steps of training, whatever Keras calls an epoch."""
+
+import csv
+import math
+import pathlib
+import signal
+import time
+
+import keras
+import tensorflow as tf
+from absl import logging
+
+from rar_tf.errors import UsageError
+from rar_tf.experiment.checkpoints import Checkpoints
+from rar_tf.files import atomic_write
+
+
+class TrainingDiverged(UsageError):
+    """A loss is no number any more."""
+
+
+class StepCallback(keras.callbacks.Callback):
+    """A callback that knows the number of steps made, the earlier sessions of a resumed run included."""
+
+    def __init__(self, start_step: int):
+        super().__init__()
+        self.start_step = start_step
+        self.step = start_step
+
+    def on_train_batch_end(self, batch, logs=None):
+        # With several steps an execution Keras counts the last one as if it were full.
+        previous, self.step = self.step, self.start_step + min(batch + 1, self.params["steps"])
+        self.on_step(previous, self.step, logs or {})
+
+    def on_step(self, previous: int, step: int, logs: dict) -> None:
+        """Called after steps previous + 1 … step were made (more than one with steps_per_execution)."""
+
+
+def passed(every: int, previous: int, step: int) -> bool:
+    """Return whether a multiple of `every` lies in previous + 1 … step; never for every = 0."""
+    return bool(every) and step // every > previous // every
+
+
+class StepTable:
+    """A CSV file that grows by a row at a step of training, the step first."""
+
+    def __init__(self, path: pathlib.Path):
+        self.path = path
+
+    def cut(self, step: int) -> None:
+        """Drop the rows beyond a step, which a resumed run makes again, and what is left of a torn one."""
+        if not self.path.exists():
+            return
+        with open(self.path, newline="") as file:
+            header, *rows = list(csv.reader(file)) or [[]]
+        rows = [row for row in rows if len(row) == len(header) and int(row[0]) <= step]
+        with atomic_write(self.path) as temporary, open(temporary, "w", newline="") as file:
+            csv.writer(file).writerows([header, *rows] if header else [])
+
+    def append(self, row: dict) -> None:
+        """Write one row, and before the first the header of its names."""
+        with open(self.path, "a", newline="") as file:
+            writer = csv.DictWriter(file, row)
+            if file.tell() == 0:
+                writer.writeheader()
+            writer.writerow(row)
+
+
+class StepLog(StepCallback):
+    """Write the mean of each term since the last row to history.csv and TensorBoard; stop where one is no number.
+
+    Args:
+      folder: the model directory.
+      every: steps between two rows.
+      batch_size: examples a step, for the examples a second.
+      writer: of TensorBoard events; None on a worker that is not to write, but to stop with the others.
+    """
+
+    def __init__(self, folder, every: int, batch_size: int, start_step: int, writer: tf.summary.SummaryWriter | None):
+        super().__init__(start_step)
+        self.table = StepTable(pathlib.Path(folder) / "history.csv")
+        self.every, self.batch_size, self.writer = every, batch_size, writer
+
+    def on_train_begin(self, logs=None):
+        self.clock, self.clock_step = time.monotonic(), self.start_step
+        if self.writer is not None:
+            self.table.cut(self.start_step)
+
+    def on_step(self, previous, step, logs):
+        if passed(self.every, previous, step) or step == self.params["steps"] + self.start_step:
+            self.write({name: float(value) for name, value in logs.items()})
+            self.model.reset_metrics()
+
+    def write(self, means: dict[str, float]) -> None:
+        """Append one row. Raises: TrainingDiverged where a mean is not finite."""
+        for name, value in means.items():
+            if not math.isfinite(value):
+                raise TrainingDiverged(
+                    f"training diverged: {name} is {value} at step {self.step}; the last good "
+                    "checkpoint is kept (try a smaller learning rate)"
+                )
+        if self.writer is None:
+            return
+        now = time.monotonic()
+        speed = (self.step - self.clock_step) * self.batch_size / max(now - self.clock, 1e-9)
+        self.clock, self.clock_step = now, self.step
+        row = {
+            "step": self.step,
+            **means,
+            "learning_rate": float(tf.convert_to_tensor(self.model.optimizer.learning_rate)),
+        }
+        self.table.append(row)
+        with self.writer.as_default(step=self.step):
+            for name, value in {**row, "examples_per_second": speed}.items():
+                tf.summary.scalar(f"train/{name}", value)
+
+
+class Checkpointing(StepCallback):
+    """Write checkpoints, and stop after one when the process is asked to end (SIGTERM).
+
+    Args:
+      checkpoints: where to.
+      every: steps between two of them.
+      write: whether this process is the one that writes.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, every: int, start_step: int, write: bool = True):
+        super().__init__(start_step)
+        self.checkpoints, self.every, self.write = checkpoints, every, write
+        self.signalled = False
+        self.stop_agreed: bool | None = None  # what all workers agreed on; None where there is but one
+
+    def on_train_begin(self, logs=None):
+        try:
+            self.former = signal.signal(signal.SIGTERM, self._signal)
+        except ValueError:  # not in the main thread: signals are somebody else's
+            self.former = None
+
+    def on_train_end(self, logs=None):
+        if self.former is not None:
+            signal.signal(signal.SIGTERM, self.former)
+
+    def on_step(self, previous, step, logs):
+        last = step == self.params["steps"] + self.start_step
+        stop = self.signalled if self.stop_agreed is None else self.stop_agreed
+        if not (passed(self.every, previous, step) or last or stop):
+            return
+        if not all(math.isfinite(float(value)) for value in logs.values()):
+            raise TrainingDiverged(
+                f"training diverged: the loss is no number at step {step}; the last good checkpoint "
+                "is kept (try a smaller learning rate)"
+            )
+        if self.write:
+            try:
+                self.checkpoints.save(step)
+            except OSError as error:
+                raise UsageError(
+                    f"cannot write the checkpoint of step {step} to {self.checkpoints.folder}: "
+                    f"{error.strerror or error}; the last good checkpoint is kept"
+                ) from error
+        if stop and not last:
+            logging.warning("stopped at step %d with a checkpoint; the same command goes on from there", step)
+            self.model.stop_training = True
+
+    def _signal(self, *_):
+        self.signalled = True

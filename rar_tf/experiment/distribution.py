@@ -1,0 +1,158 @@
+"""Devices: how many logical CPUs, which strategy, deterministic kernels; and training over several processes."""
+
+import json
+import os
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from rar_tf.config import Settings
+from rar_tf.errors import UsageError
+
+
+def configure(settings: Settings) -> tf.distribute.Strategy:
+    """Set the devices up and return the strategy; to be called before anything runs on a device.
+
+    Raises: UsageError where the batch does not divide among the replicas.
+    """
+    if settings.logical_cpus > 1:
+        cpus = tf.config.list_physical_devices("CPU")
+        tf.config.set_logical_device_configuration(
+            cpus[0], [tf.config.LogicalDeviceConfiguration()] * settings.logical_cpus
+        )
+    if settings.jit_compile and settings.strategy != "one_device":
+        raise UsageError("jit_compile works with --strategy=one_device only: Keras cannot compile distributed steps")
+    if settings.steps_per_execution > 1 and settings.strategy == "multi_worker":
+        raise UsageError(
+            "steps_per_execution works on one machine only: workers agree after every step whether to stop"
+        )
+    if settings.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    strategy = _strategy(settings)
+    if settings.batch_size % strategy.num_replicas_in_sync:
+        raise UsageError(
+            f"batch_size {settings.batch_size} does not divide among {strategy.num_replicas_in_sync} replicas"
+        )
+    return strategy
+
+
+def _strategy(settings):
+    if settings.strategy == "mirrored":
+        devices = None
+        if settings.logical_cpus > 1:
+            devices = [f"CPU:{i}" for i in range(settings.logical_cpus)]
+        return tf.distribute.MirroredStrategy(devices)
+    if settings.strategy == "multi_worker":
+        try:
+            cluster = json.loads(os.environ["TF_CONFIG"])
+            cluster["cluster"]["worker"], cluster["task"]["index"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(
+                '--strategy=multi_worker needs TF_CONFIG in the environment, as JSON: {"cluster": '
+                '{"worker": ["host:port", …]}, "task": {"type": "worker", "index": 0}}'
+            ) from error
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    return tf.distribute.get_strategy()
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Return whether this process writes the run's files: the only one, or worker 0."""
+    return not _several_workers(strategy) or strategy.cluster_resolver.task_id == 0
+
+
+def _several_workers(strategy):
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def fit(
+    model: keras.Model,
+    strategy: tf.distribute.Strategy,
+    make_batches: Callable,
+    start_step: int,
+    steps: int,
+    callbacks: list,
+    verbose: int | str = 0,
+) -> None:
+    """Train for so many steps: by `keras.Model.fit`, which cannot run over several workers, or by the same loop over them.
+
+    Args:
+      make_batches: (index, count) -> data set of the index-th of count equal, contiguous parts of each global batch.
+      callbacks: Keras callbacks; one that has `signalled` and `stop_agreed` learns whether any worker was signalled.
+
+    Raises: UsageError where a worker is lost, or the workers start from different steps.
+    """
+    if not _several_workers(strategy):
+        batches, gpus = make_batches(0, 1), tf.config.list_logical_devices("GPU")
+        if gpus and strategy.num_replicas_in_sync == 1:  # distributed data sets are prefetched to their devices anyway
+            batches = batches.apply(tf.data.experimental.prefetch_to_device(gpus[0].name))
+        model.fit(batches, epochs=1, steps_per_epoch=steps, verbose=verbose, shuffle=False, callbacks=callbacks)
+        return
+    try:
+        _fit_over_workers(model, strategy, make_batches, start_step, steps, callbacks, verbose)
+    except (
+        tf.errors.UnavailableError,
+        tf.errors.AbortedError,
+        tf.errors.InternalError,
+        tf.errors.CancelledError,
+        tf.errors.DeadlineExceededError,
+    ) as error:
+        raise UsageError(
+            "a worker was lost; start all workers again with the same commands, and they go on from the last "
+            f"checkpoint ({type(error).__name__})"
+        ) from error
+
+
+def _fit_over_workers(model, strategy, make_batches, start_step, steps, callbacks, verbose):
+    local = strategy.extended._num_devices_per_worker
+
+    def part(context):
+        batches = make_batches(context.input_pipeline_id, context.num_input_pipelines)
+        return (
+            batches
+            if local == 1
+            else batches.unbatch().batch(
+                context.get_per_replica_batch_size(batches.element_spec[0].shape[0] * context.num_input_pipelines),
+                drop_remainder=True,
+            )
+        )
+
+    data = iter(strategy.distribute_datasets_from_function(part))
+    watchers = [callback for callback in callbacks if hasattr(callback, "stop_agreed")]
+
+    @tf.function
+    def mean(value):  # over all replicas of all workers
+        return strategy.reduce("MEAN", strategy.run(lambda: tf.identity(value)), axis=None)
+
+    @tf.function
+    def step(iterator):
+        logs = strategy.run(model.train_step, args=(next(iterator),))
+        return {name: strategy.reduce("MEAN", value, axis=None) for name, value in logs.items()}
+
+    if float(mean(tf.constant(float(start_step)))) != start_step:
+        raise UsageError(
+            "the workers found different checkpoints; all need the same --model_dir on a shared file system"
+        )
+    hooks = keras.callbacks.CallbackList(
+        callbacks, add_progbar=verbose == 1, model=model, verbose=verbose, epochs=1, steps=steps
+    )
+    model.stop_training = False
+    hooks.on_train_begin()
+    hooks.on_epoch_begin(0)
+    for index in range(steps):
+        hooks.on_train_batch_begin(index)
+        logs = {name: float(value) for name, value in step(data).items()}
+        signalled = any(watcher.signalled for watcher in watchers)
+        for watcher in watchers:
+            watcher.stop_agreed = float(mean(tf.constant(float(signalled)))) > 0
+        hooks.on_train_batch_end(index, logs)
+        if model.stop_training:
+            break
+    hooks.on_epoch_end(0, logs)
+    hooks.on_train_end()
+
+
+def wait_for_all(strategy: tf.distribute.Strategy) -> None:
+    """Return once every worker has come here: one that left early would look lost to the others."""
+    if _several_workers(strategy):
+        tf.function(lambda: strategy.reduce("SUM", strategy.run(lambda: tf.constant(1.0)), axis=None))()

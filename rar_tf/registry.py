@@ -1,0 +1,37 @@
+"""Names that users choose from, and what each stands for, imported on first use.
+
+A registry knows its names without TensorFlow, so that flags and their help can be made of it at once.
+"""
+
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rar_tf import checks
+
+
+class Registry(Mapping[str, Any]):
+    """A mapping from names to objects that lie elsewhere.
+
+    Args:
+      what: what the names name, as messages say it: "method", "attribution", …
+      places: name -> "module:attribute".
+    """
+
+    def __init__(self, what: str, places: dict[str, str]):
+        self.what, self._places = what, dict(places)
+
+    def __getitem__(self, name: str) -> Any:
+        """Return what a name stands for. Raises: UsageError for an unknown name."""
+        checks.one_of(self._places, **{self.what: name})
+        module, _, attribute = self._places[name].partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places

@@ -1,0 +1,177 @@
+"""Settings: each one defined once, as a field of a record beside the code that it steers.
+
+A record is a frozen dataclass whose fields come from `setting`: type, default, help, choices, check and flag stand
+together, and flags, constructors, flag files and summaries are all made from them. A setting may be left open (None)
+and then be derived from others of its record.
+"""
+
+import dataclasses
+import functools
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from rar_tf import checks
+from rar_tf.errors import UsageError
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    flag: str | None = "",
+    choices: Iterable[str] = (),
+    check: Callable[..., None] | None = None,
+    derive: Callable[[Any], Any] | None = None,
+    otherwise: str | None = None,
+    defines: bool = False,
+) -> Any:
+    """Return a field of a record.
+
+    Args:
+      default: the value where none is given; None leaves it open.
+      help: one phrase for `--help`.
+      flag: the flag's name; by default the field's own, None for a setting that has no flag.
+      choices: the names to choose from, of each item where the setting is a tuple: a registry, or a tuple.
+      check: a function of `rar_tf.checks`, not asked about None.
+      derive: (record) -> value of a setting that was left open, from the record's other settings.
+      otherwise: the flag whose value counts where this one's is not given.
+      defines: whether it decides the trained weights: a model directory belongs to one set of such settings.
+    """
+    metadata = {"help": help, "flag": flag, "choices": choices, "check": check, "derive": derive}
+    return dataclasses.field(default=default, metadata={**metadata, "otherwise": otherwise, "defines": defines})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Record:
+    """What records of settings have in common; a subclass is a frozen, keyword-only dataclass of `setting` fields.
+
+    Raises: UsageError for a value that fails its setting's check or is none of its choices.
+    """
+
+    def __post_init__(self):
+        for item in items(type(self)):
+            value = getattr(self, item.name)
+            if value is not None and item.is_tuple:
+                value = (value,) if isinstance(value, (str, int, float)) else tuple(value)
+                object.__setattr__(self, item.name, value)
+            item.check(value)
+
+    @classmethod
+    def make(cls, values: Mapping[str, Any]):
+        """Return a record of values by field name. Raises: UsageError for a name that is no setting of the record."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise UsageError(f"unknown setting {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+        return cls(**values)
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], **values: Any):
+        """Return the record that flags give, by flag name, and `values` for fields that have none."""
+        for item in items(cls):
+            for flag in filter(None, (item.flag, item.otherwise)):
+                if item.name not in values and flag in given:
+                    values[item.name] = given[flag]
+        return cls(**values)
+
+    def resolved(self):
+        """Return the record with every setting that was left open derived from the others."""
+        record = self
+        for item in items(type(self)):
+            if item.derive is not None and getattr(record, item.name) is None:
+                record = dataclasses.replace(record, **{item.name: item.derive(record)})
+        return record
+
+    def replace(self, **changes: Any):
+        """Return a copy with some settings changed."""
+        return dataclasses.replace(self, **changes)
+
+    def flags(self) -> dict[str, Any]:
+        """Return the resolved values by flag name, those that stay open left out."""
+        record = self.resolved()
+        values = {item.flag: getattr(record, item.name) for item in items(type(self)) if item.flag}
+        return {flag: value for flag, value in values.items() if value is not None}
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """A setting of a record as flags need it. kind: bool, int, float or str, of each item where `is_tuple`."""
+
+    name: str
+    kind: type
+    is_tuple: bool
+    default: Any
+    help: str
+    flag: str | None
+    choices: tuple[str, ...]
+    check_value: Callable[..., None] | None
+    derive: Callable[[Any], Any] | None
+    otherwise: str | None
+    defines: bool
+
+    def check(self, value: Any) -> None:
+        """Raise UsageError for a value that cannot be; the message names the setting and, where it differs, the flag."""
+        if value is None:
+            return
+        name = self.name if self.flag in (None, self.name) else f"{self.name} (--{self.flag})"
+        if self.choices and not callable(value):
+            for each in value if self.is_tuple else (value,):
+                checks.one_of(self.choices, **{name: each})
+        if self.check_value is not None:
+            self.check_value(**{name: value})
+
+
+@functools.cache
+def items(record: type[Record]) -> tuple[Item, ...]:
+    """Return the settings of a record, in order."""
+    types, found = typing.get_type_hints(record), []
+    for field in dataclasses.fields(record):
+        if "help" not in field.metadata:
+            raise TypeError(f"{record.__name__}.{field.name} is no setting")
+        meta, hint = field.metadata, types[field.name]
+        options = [option for option in typing.get_args(hint) or (hint,) if option is not type(None)]
+        kind = hint if typing.get_origin(hint) is tuple else options[0]
+        is_tuple = typing.get_origin(kind) is tuple
+        found.append(
+            Item(
+                name=field.name,
+                kind=typing.get_args(kind)[0] if is_tuple else kind,
+                is_tuple=is_tuple,
+                default=field.default,
+                help=meta["help"],
+                flag=field.name if meta["flag"] == "" else meta["flag"],
+                choices=tuple(meta["choices"]),
+                check_value=meta["check"],
+                derive=meta["derive"],
+                otherwise=meta["otherwise"],
+                defines=meta["defines"],
+            )
+        )
+    return tuple(found)
+
+
+def explicit(given: Mapping[str, Any], resolve: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the given values without those that would be the same had they not been given.
+
+    A flag file of a finished run holds every value, the derived ones too. Where other flags are laid over it, a
+    derived value must follow its source: `--epsilon=0.1` over a file with epsilon 0.3 and, derived from it, an attack's
+    budget of 0.3 is to attack with 0.1.
+
+    Args:
+      given: values by flag name.
+      resolve: (values given) -> all values by flag name.
+    """
+    kept = {}
+    for flag, value in given.items():
+        others = {name: each for name, each in given.items() if name != flag}
+        if resolve(others).get(flag) != value:
+            kept[flag] = value
+    return kept
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Seeded(Record):
+    """Records whose code draws random numbers."""
+
+    seed: int = setting(0, "every random number derives from the seed and the step", defines=True)

@@ -1,0 +1,95 @@
+"""scripts/certify.py as a user meets it, and its flag files."""
+
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from rar_tf import cli
+from rar_tf.certification.methods import METHODS, _budget
+
+from conftest import ROOT
+
+if "dataset" not in cli.FLAGS:
+    cli.define_flags()
+
+FILES = sorted((ROOT / "flags" / "certify").glob("*.cfg"))
+
+
+def certify(*arguments):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "certify.py"), *map(str, arguments)],
+        text=True,
+        capture_output=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+def test_there_are_flag_files_of_every_method():
+    assert {cli.read_settings(path).method for path in FILES} == set(METHODS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_flag_file_says_its_command_and_makes_sense(path):
+    head = [line for line in path.read_text().splitlines() if line.startswith("#")]
+    assert f"python scripts/certify.py --flagfile=flags/certify/{path.name} " in head[-1]
+    assert "Costs" in " ".join(head)
+    settings = cli.read_settings(path)
+    assert path.stem.startswith(settings.dataset) and settings.formula == "sound"
+    assert all(0 < threshold < 1 for threshold in settings.threshold)
+    assert all(_budget(budget)[1] > 0 for budget in settings.budgets)
+
+
+def test_certifies_a_keras_file_and_says_what_it_guarantees(tmp_path):
+    network = keras.Sequential(
+        [
+            layers.Input((28, 28, 1)),
+            layers.AveragePooling2D(7),
+            layers.Flatten(),
+            layers.Dense(6, activation="relu"),
+            layers.Dense(10),
+        ]
+    )
+    network.save(tmp_path / "network.keras")
+    rng = np.random.default_rng(0)
+    for name in ("train", "test"):
+        images = rng.integers(0, 256, size=(240, 28, 28, 1), dtype=np.uint8)
+        labels = np.arange(240) % 10 if name == "train" else network(images / np.float32(255)).numpy().argmax(1)
+        (tmp_path / "mnist").mkdir(exist_ok=True)
+        np.savez(tmp_path / "mnist" / f"{name}.npz", images=images, labels=labels)
+    done = certify(
+        "--method=uniform_smoothing",
+        "--dataset=mnist",
+        f"--data_dir={tmp_path}",
+        f"--keras_model={tmp_path}/network.keras",
+        f"--output_dir={tmp_path}/out",
+        "--attribution=saliency",
+        "--num_samples=200",
+        "--num_examples=3",
+        "--radius=1,3.5",
+        "--threshold=0.8",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "3 of 3 images classified correctly" in done.stdout and "exact smoothed" in done.stdout
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["formula"] == "sound" and [entry["radius"] for entry in summary["results"]] == [1.0, 3.5]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--method=natural"], "give --method=upper_bound|uniform_smoothing|center_smoothing"),
+        (["--method=upper_bound"], "give --output_dir"),
+    ],
+)
+def test_mistake_ends_with_one_line_and_status_2(arguments, message):
+    done = certify(*arguments, "--keras_model=absent.keras")
+    assert done.returncode == 2
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and message in errors[0] and "Traceback" not in done.stderr

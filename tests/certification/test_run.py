@@ -1,0 +1,301 @@
+"""Certifications as files: rows, summaries, going on after a stop, parts, and mistakes."""
+
+import csv
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import rar_tf
+from rar_tf.certification import methods, run
+from rar_tf.certification.lipschitz import gradient_bound
+from rar_tf.config import Settings
+from rar_tf.errors import UsageError
+
+COUNT = 4
+
+
+@pytest.fixture(scope="module")
+def network():
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [
+            layers.Input((6, 6, 1)),
+            layers.Conv2D(4, 3, activation="relu"),
+            layers.AveragePooling2D(2),
+            layers.Flatten(),
+            layers.Dense(8, activation="relu"),
+            layers.Dense(3),
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def data(network):
+    images = np.random.default_rng(0).random((COUNT, 6, 6, 1)).astype(np.float32)
+    labels = network(images).numpy().argmax(1)
+    labels[2] = (labels[2] + 1) % 3  # one image that the network gets wrong
+    return images, labels
+
+
+def settings(method, **changes):
+    return Settings(
+        method=method,
+        num_samples=400,
+        sample_batch=100,
+        certify_ig_steps=3,
+        epsilon=0.02,
+        threshold=[0.8, 0.9],
+        radius=[0.5, 1.0],
+        certificate_attack_restarts=3,
+        ifia_metric_k=5,
+        budgets=["l2:0.1", "linf:0.01"],
+        num_examples=COUNT,
+        **changes,
+    )
+
+
+def certify(network, images, labels, settings, folder, **given):
+    return run.certify_into(folder, network, images, labels, settings, bounds=(0, 1), **given)
+
+
+def rows_of(folder):
+    with open(folder / "examples.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def without_time(rows):
+    return [{name: value for name, value in row.items() if "seconds" not in name} for row in rows]
+
+
+@pytest.mark.parametrize("attribution", ["saliency", "integrated_gradients"])
+def test_uniform_smoothing_leaves_rows_a_summary_and_plots(network, data, tmp_path, attribution):
+    summary = certify(
+        network,
+        *data,
+        settings(
+            "uniform_smoothing",
+            attribution=attribution,
+            certificate_attack=1,
+            largest_radius=4.0,
+            interval="concentration",
+        ),
+        tmp_path,
+    )
+    rows = rows_of(tmp_path)
+    assert len(rows) == 2 * COUNT
+    assert [row["certified_cosine"] for row in rows if row["index"] == "2"] == ["", ""]
+    assert summary == json.loads((tmp_path / "summary.json").read_text())
+    assert summary["formula"] == "sound" and "probability 0.99" in summary["guarantee"]
+    assert (summary["num_examples"], summary["num_certifiable"]) == (COUNT, COUNT - 1)
+    for entry, radius in zip(summary["results"], (0.5, 1.0)):
+        assert entry["radius"] == radius
+        assert entry["largest_epsilon_0.9"]["mean"] < entry["largest_epsilon_0.8"]["mean"]
+        assert entry["violation"] == {"count": 0, "of": 1, "share": 0.0}
+    assert summary["results"][0]["smallest_radius_0.8"]["count"] > 0
+    for name in ("certified_cosine.png", "largest_epsilon.png", "attack.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_upper_bound_leaves_rows_a_summary_and_plots(network, data, tmp_path):
+    summary = certify(network, *data, settings("upper_bound", certificate_attack=2), tmp_path)
+    rows = [row for row in rows_of(tmp_path) if row["bound"]]
+    assert len(rows) == 2 * (COUNT - 1)
+    for row in rows:
+        if row["constrained_estimate"]:  # none where the softplus network's label is another one
+            assert 0 < float(row["constrained_estimate"]) <= float(row["bound"]) * (1 + 1e-5)
+        if row["linf"] == "0":
+            assert float(row["bound"]) == pytest.approx(0.1 * float(row["xi"]))
+            assert float(row["corrected_bound"]) >= float(row["bound"])
+        else:
+            assert float(row["bound"]) <= 0.01 * 6 * float(row["xi"]) * (1 + 1e-9)
+    assert any(row["constrained_estimate"] for row in rows)
+    assert sum(bool(row["observed"]) for row in rows) == 4
+    assert summary["results"][0]["exceeded"]["of"] == 2
+    assert "linear model" in summary["guarantee"] and "Max-pooling is left" not in summary["guarantee"]
+    assert all(0.5 < float(row["network_cosine"]) < 1 for row in rows)
+    smooth = keras.Sequential(
+        [layers.Input((6, 6, 1)), layers.Flatten(), layers.Dense(4, activation="tanh"), layers.Dense(3)]
+    )
+    assert "of the network. Where" in methods.make(smooth, settings("upper_bound"), (0, 1)).describe()
+    for name in ("observed.png", "differences.png", "jacobian.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_bounds_hold_to_first_order_where_max_pooling_is_made_smooth(tmp_path):
+    keras.utils.set_random_seed(1)
+    network = keras.Sequential(
+        [
+            layers.Input((6, 6, 1)),
+            layers.Conv2D(8, 3, activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Flatten(),
+            layers.Dense(8, activation="relu"),
+            layers.Dense(3),
+        ]
+    )
+    images = np.random.default_rng(0).random((6, 6, 6, 1)).astype(np.float32)
+    labels = network(images).numpy().argmax(1)
+    excess = {}
+    for smooth in (False, True):
+        chosen = settings("upper_bound", certificate_attack=6, certify_smooth_pooling=smooth).replace(
+            budgets=["l2:0.1", "l2:0.01"]
+        )
+        summary = certify(network, images, labels, chosen, tmp_path / str(smooth))
+        assert ("Max-pooling is left" in summary["guarantee"]) != smooth
+        assert ("a smooth maximum for max-pooling" in summary["guarantee"]) == smooth
+        rows = rows_of(tmp_path / str(smooth))
+        excess[smooth] = [
+            max(float(row["observed"]) / float(row["bound"]) for row in part) for part in (rows[::2], rows[1::2])
+        ]
+    # A smooth network departs from its linear model by less and less; one that jumps does not.
+    assert excess[True][0] < 1.1 and excess[True][1] < 1.005
+    assert min(excess[False]) > 2
+
+
+def test_center_smoothing_leaves_rows(network, data, tmp_path):
+    changed = settings("center_smoothing").replace(num_samples=2000)
+    summary = certify(network, *data, changed, tmp_path)
+    assert summary["results"][0]["abstained"]["of"] == COUNT - 1
+    assert (tmp_path / "bounds.png").is_file()
+
+
+def test_stopped_run_goes_on_and_ends_with_the_same_rows(network, data, tmp_path):
+    chosen = settings("uniform_smoothing", certificate_attack=2)
+    certify(network, *data, chosen, tmp_path / "whole")
+
+    class Stop(Exception):
+        pass
+
+    def stop_after_three(done, seen=[]):
+        seen.append(done)
+        if len(seen) == 3:
+            raise Stop
+
+    with pytest.raises(Stop):
+        certify(network, *data, chosen, tmp_path / "stopped", progress=stop_after_three)
+    assert not (tmp_path / "stopped" / "summary.json").exists()
+    # The last row is torn, as a kill in the middle of a write leaves it.
+    path = tmp_path / "stopped" / "examples.csv"
+    path.write_text(path.read_text() + "3,1,")
+    again = []
+    certify(network, *data, chosen, tmp_path / "stopped", progress=again.append)
+    assert again == [3, 1]
+    assert without_time(rows_of(tmp_path / "stopped")) == without_time(rows_of(tmp_path / "whole"))
+
+
+def test_parts_make_the_whole(network, data, tmp_path):
+    chosen = settings("uniform_smoothing")
+    whole = certify(network, *data, chosen, tmp_path / "whole")
+    for shard in ("1/2", "0/2"):
+        parts = certify(network, *data, chosen.replace(shard=shard), tmp_path / "parts")
+    assert without_time(rows_of(tmp_path / "parts")) == without_time(rows_of(tmp_path / "whole"))
+    assert parts["results"][0]["certified_cosine"] == whole["results"][0]["certified_cosine"]
+
+
+def test_folder_of_other_settings_is_refused(network, data, tmp_path):
+    certify(network, *data, settings("center_smoothing"), tmp_path)
+    with pytest.raises(UsageError, match="epsilon was 0.02, now 0.5"):
+        certify(network, *data, settings("center_smoothing").replace(epsilon=0.5), tmp_path)
+
+
+def test_paper_formula_is_named_as_no_guarantee(network, data, tmp_path):
+    summary = certify(network, *data, settings("uniform_smoothing", formula="paper"), tmp_path)
+    assert summary["formula"] == "paper" and summary["guarantee"].startswith("No guarantee")
+
+
+def test_certifying_in_memory_gives_the_rows_of_the_files(network, data, tmp_path):
+    chosen = settings("uniform_smoothing")
+    certify(network, *data, chosen, tmp_path)
+    found = rar_tf.certify(
+        network,
+        *data,
+        method="uniform_smoothing",
+        bounds=(0, 1),
+        radius=[0.5, 1.0],
+        threshold=[0.8, 0.9],
+        epsilon=0.02,
+        num_samples=400,
+        sample_batch=100,
+        certify_ig_steps=3,
+    )
+    assert without_time([{name: str(value) for name, value in row.items()} for row in found.rows]) == [
+        {name: value for name, value in row.items() if value} for row in without_time(rows_of(tmp_path))
+    ]
+    assert found.summary()["num_certifiable"] == COUNT - 1
+    alone = rar_tf.certify(network, *data, method="upper_bound", bounds=(0, 1), budgets="l2:0.1", threshold=0.9)
+    assert [row["correct"] for row in alone.rows] == [1, 1, 0, 1] and "largest_epsilon_0.9" in alone.rows[0]
+    with pytest.raises(UsageError, match="unknown certification setting: radii"):
+        rar_tf.certify(network, *data, method="uniform_smoothing", bounds=(0, 1), radii=1.0)
+    with pytest.raises(UsageError, match="unknown certification setting: shard"):  # of scripts alone
+        rar_tf.certify(network, *data, method="uniform_smoothing", bounds=(0, 1), shard="0/2")
+    with pytest.raises(UsageError, match="pixel range"):
+        rar_tf.certify(network, 255 * data[0], data[1], method="uniform_smoothing", bounds=(0, 1))
+
+
+def test_other_images_are_not_mixed_in(network, data, tmp_path):
+    certify(network, *data, settings("center_smoothing"), tmp_path)
+    with pytest.raises(UsageError, match="images_digest was"):
+        certify(network, data[0] / 2, data[1], settings("center_smoothing"), tmp_path)
+
+
+def test_network_that_is_always_wrong_gives_a_summary_without_results(network, data, tmp_path):
+    images, labels = data
+    wrong = (network(images).numpy().argmax(1) + 1) % 3
+    summary = certify(network, images, wrong, settings("uniform_smoothing"), tmp_path)
+    assert summary["num_certifiable"] == 0 and summary["results"] == []
+
+
+def test_constant_network_is_not_certified(data, tmp_path):
+    constant = keras.Sequential(
+        [layers.Input((6, 6, 1)), layers.Flatten(), layers.Dense(2, kernel_initializer="zeros")]
+    )
+    summary = certify(constant, data[0], np.zeros(COUNT, int), settings("uniform_smoothing"), tmp_path)
+    for entry in summary["results"]:
+        assert entry["certified"]["count"] == 0 and entry["largest_epsilon_0.8"]["max"] == 0
+
+
+@pytest.mark.parametrize(
+    "method, changes, message",
+    [
+        ("natural", {}, "--method=natural is no certificate"),
+        ("uniform_smoothing", {"threshold": [1.0]}, "threshold must be between 0 and 1"),
+        ("uniform_smoothing", {"radius": [0.5, -1.0]}, "radius must be positive"),
+        ("uniform_smoothing", {"epsilon": 0.0}, "epsilon must be positive"),
+        ("uniform_smoothing", {"confidence": 1.0}, "confidence must be between 0 and 1"),
+        ("uniform_smoothing", {"num_samples": 0}, "num_samples must be at least 1"),
+        ("uniform_smoothing", {"normalization": "units"}, "unknown normalization 'units'"),
+        ("uniform_smoothing", {"interval": "exact"}, "unknown interval 'exact'"),
+        ("uniform_smoothing", {"formula": "printed"}, "unknown formula 'printed'"),
+        ("uniform_smoothing", {"normalization": "lipschitz"}, "no finite bound M"),
+        ("uniform_smoothing", {"normalization": "clip", "attribution_bound": 0.0}, "must be positive"),
+        ("center_smoothing", {"confidence": 0.0}, "confidence must be between 0 and 1"),
+        ("upper_bound", {"budgets": ["l1:0.1"]}, "budgets are l2:EPSILON"),
+        ("upper_bound", {"budgets": ["l2:"]}, "budgets are l2:EPSILON"),
+        ("upper_bound", {"certify_softplus_beta": 0.0}, "softplus_beta must be positive"),
+    ],
+)
+def test_mistakes_are_one_clear_line(network, data, tmp_path, method, changes, message):
+    with pytest.raises(UsageError, match=message) as raised:
+        certify(network, *data, settings(method).replace(**changes), tmp_path / "out")
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_lipschitz_bound_is_never_exceeded_by_a_gradient(network, data, tmp_path):
+    bound = gradient_bound(network)
+    field = methods.attribution_field(network, "saliency")
+    for label in range(3):
+        maps = field(
+            10 * np.random.default_rng(1).normal(size=(500, 6, 6, 1)).astype(np.float32) - 1, np.full(500, label)
+        ).numpy()
+        assert 0 < np.linalg.norm(maps.reshape(500, -1), axis=1).max() <= bound
+    summary = certify(
+        network, *data, settings("uniform_smoothing", attribution="saliency", normalization="lipschitz"), tmp_path
+    )
+    assert summary["settings"]["bound"] == pytest.approx(bound)
+    tangled = keras.Model(network.inputs, network.outputs)
+    with pytest.raises(UsageError, match="no finite bound M"):
+        gradient_bound(tangled)

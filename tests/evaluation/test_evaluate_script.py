@@ -1,0 +1,113 @@
+"""scripts/evaluate.py and scripts/report.py from the command line: kill -9, foreign networks, a user's mistakes."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import toys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """Own images (real 8×8 digits) and a network as a .keras file."""
+    folder = tmp_path_factory.mktemp("scripts")
+    images, labels = toys.digits(200)
+    (folder / "digits8").mkdir()
+    for name in ("train", "test"):
+        np.savez(folder / "digits8" / f"{name}.npz", images=images, labels=labels)
+    toys.network().save(folder / "network.keras")
+    return folder
+
+
+def command(script, *arguments):
+    return [sys.executable, str(ROOT / "scripts" / f"{script}.py"), *map(str, arguments)]
+
+
+def evaluate(workplace, *arguments):
+    return command(
+        "evaluate",
+        f"--dataset={workplace / 'digits8'}",
+        "--pixel_range=0,1",
+        "--num_examples=20",
+        "--eval_batch_size=2",
+        "--eval_pgd_steps=2",
+        "--ifia_steps=20",
+        "--ifia_step_size=0.02",
+        "--ifia_ig_steps=4",
+        "--ifia_k=10",
+        "--ifia_metric_k=8",
+        *arguments,
+    )
+
+
+def run(arguments):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    return subprocess.run(arguments, capture_output=True, text=True, env=environment, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def evaluated(workplace):
+    done = run(
+        evaluate(workplace, f"--keras_model={workplace / 'network.keras'}", f"--output_dir={workplace / 'whole'}")
+    )
+    assert done.returncode == 0, done.stderr
+    return workplace / "whole", done.stdout
+
+
+def test_summary_and_table(evaluated):
+    folder, output = evaluated
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["ifia_steps"] == 20 and summary["eval_pgd_steps"] == 2 and summary["num_examples"] == 20
+    assert f"{summary['kendall']['mean']:.4f}" in output and "summary.json" in output
+
+
+def test_kill_9_and_the_same_command_again(workplace, evaluated):
+    arguments = evaluate(
+        workplace, f"--keras_model={workplace / 'network.keras'}", f"--output_dir={workplace / 'killed'}"
+    )
+    csv = workplace / "killed" / "examples.csv"
+    process = subprocess.Popen(
+        arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    try:
+        while process.poll() is None and not (csv.exists() and csv.stat().st_size > 0):
+            time.sleep(0.005)
+    finally:
+        process.kill()
+        process.wait()
+    assert 1 < len(csv.read_text().split("\n")) < 22, "it ended before it could be killed"
+    assert not (csv.parent / "summary.json").exists()
+    assert run(arguments).returncode == 0
+    assert csv.read_bytes() == (evaluated[0] / "examples.csv").read_bytes()
+
+
+def test_report(workplace, evaluated):
+    done = run(command("report", f"--model_dirs={evaluated[0]}", f"--output_dir={workplace / 'report'}"))
+    assert done.returncode == 0, done.stderr
+    assert "data:image/png" in (workplace / "report" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--ifia_steps=21", "--output_dir=whole"], "another model or other settings"),
+        (["--ifia_k=65", "--output_dir=new"], "1 … 64"),
+        (["--shard=0/100", "--output_dir=new"], "empty"),
+        ([], "output_dir"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_status_2(workplace, evaluated, arguments, words):
+    arguments = [a.replace("_dir=", f"_dir={workplace}/") for a in arguments]
+    done = run(evaluate(workplace, f"--keras_model={workplace / 'network.keras'}", *arguments))
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    line = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert len(line) == 1 and words in line[0]
+    assert not (workplace / "new").exists()

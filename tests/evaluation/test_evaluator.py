@@ -1,0 +1,256 @@
+"""Evaluations: what a row and a summary hold, and that files can be continued, refused, repaired and merged."""
+
+import functools
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rar_tf import metrics, results
+from rar_tf.errors import UsageError
+from rar_tf.evaluation import evaluator as evaluation
+from rar_tf.evaluation import summary
+from rar_tf.evaluation.evaluator import EvaluationSettings, Evaluator
+from rar_tf.models.surrogate import softplus_surrogate
+
+import toys
+
+SETTINGS = {
+    "bounds": (0.0, 1.0),
+    "epsilon": 0.2,
+    "steps": 3,
+    "step_size": 0.1,
+    "ig_steps": 3,
+    "k": 10,
+    "metric_k": 8,
+    "pgd_steps": 2,
+}
+CONTRACT = ("topk_intersection", "kendall", "spearman", "cosine", "kendall_support")
+
+
+@pytest.fixture(scope="module")
+def data():
+    images, labels = toys.digits(13)
+    labels = labels.copy()
+    labels[4] = (labels[4] + 1) % 10  # one that is not classified correctly
+    return images, labels
+
+
+@pytest.fixture(scope="module")
+def evaluator():
+    return Evaluator(toys.network(), EvaluationSettings(prediction_attacks=("pgd", "fgsm", "cw"), **SETTINGS))
+
+
+@pytest.fixture(scope="module")
+def evaluated(evaluator, data):
+    return evaluation.run(evaluator, *data, batch_size=5)
+
+
+def test_summary_holds_what_the_contract_says(evaluated, data):
+    summary = json.loads(json.dumps(evaluated.summary()))
+    correct = np.argmax(toys.network()(data[0]), 1) == data[1]
+    assert summary["natural_accuracy"] == pytest.approx(correct.mean())
+    assert summary["num_examples"] == 13 and summary["num_attacked"] == correct.sum()
+    assert 0 <= summary["adversarial_accuracy_cw"] <= summary["natural_accuracy"]
+    assert summary["adversarial_accuracy"] <= summary["natural_accuracy"]
+    for name in CONTRACT:
+        low, high = summary[name]["ci95"]
+        assert low <= summary[name]["mean"] <= high and {"median", "std"} <= set(summary[name])
+    assert 0 <= summary["fallback_rate"] <= 1 and summary["epsilon"] == 0.2 and summary["seed"] == 0
+    assert 0 < summary["activation_consistency"] <= 1
+
+
+def test_rows_are_in_file_order_and_only_correct_images_are_attacked(evaluated, data):
+    assert [row["index"] for row in evaluated.rows] == list(range(13))
+    assert not evaluated.rows[4]["correct"] and "kendall" not in evaluated.rows[4]
+    assert evaluated.rows[4]["adversarial_correct"] == 0
+    assert all("kendall" in row for row in evaluated.rows if row["correct"])
+
+
+def test_fallbacks_score_one():
+    images, labels = toys.digits(4)
+    constant = tf.constant(0.0)
+
+    def network(x, training=False):  # logits that do not depend on the image: maps are zero and nothing moves
+        return tf.one_hot(tf.constant(labels)[: tf.shape(x)[0]], 10) + constant * tf.reduce_sum(x)
+
+    summary = evaluation.evaluate(network, images[:1], labels[:1], **SETTINGS).summary()
+    # Zero maps agree on no order (Kendall 0), so the attack is said to have succeeded; the warning says why not to trust it.
+    assert summary["gradient_vanished"] == 1
+    assert any("no gradient" in warning for warning in summary["warnings"])
+
+
+def test_probabilities_are_warned_about():
+    images, labels = toys.digits(3)
+    found = evaluation.evaluate(lambda x, training=False: tf.nn.softmax(toys.network()(x)), images, labels, **SETTINGS)
+    assert any("probabilities" in warning for warning in found.warnings)
+    assert any("network itself" in warning for warning in found.warnings)  # it cannot be cloned
+
+
+def test_a_surrogate_can_be_given(data):
+    few = (data[0][:3], data[1][:3])
+    given = evaluation.evaluate(toys.network(), *few, surrogate=softplus_surrogate(toys.network(), 1.0), **SETTINGS)
+    assert given.warnings == [] and len(given.rows) == 3
+
+
+def test_a_network_agrees_with_its_own_maps(data):
+    found = evaluation.evaluate(toys.network(), *data, reference_network=toys.network(), **SETTINGS)
+    assert found.summary()["reference_spearman"]["mean"] == pytest.approx(1, abs=1e-6)
+
+
+def test_nothing_correct_gives_nulls_or_is_refused(evaluator, data):
+    images, labels = data
+    wrong = (np.argmax(toys.network()(images), 1) + 1) % 10
+    summary = evaluation.run(evaluator, images, wrong, batch_size=5).summary()
+    assert summary["natural_accuracy"] == 0 and summary["kendall"]["mean"] is None and summary["warnings"]
+    json.dumps(summary)
+    with pytest.raises(UsageError, match="classified correctly"):
+        evaluation.run(evaluator, images, wrong, strict=True)
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"k": 65}, "1 … 64"),
+        ({"metric_k": 0}, "1 … 64"),
+        ({"attack": "x"}, "unknown attack"),
+        ({"epsilon": 0}, "epsilon"),
+        ({"steps": 0}, "steps"),
+        ({"attribution": "x"}, "unknown attribution"),
+        ({"nonsense": 1}, "nonsense"),
+        ({"prediction_attacks": ("x",)}, "unknown prediction attack"),
+        ({"bounds": (0.0, 0.5)}, "pixel range"),
+    ],
+)
+def test_settings_that_cannot_be(data, changes, words):
+    with pytest.raises(UsageError, match=words):
+        evaluation.evaluate(toys.network(), *data, **{**SETTINGS, **changes})
+
+
+def test_images_that_do_not_fit_the_network():
+    with pytest.raises(UsageError, match="does not take images"):
+        evaluation.evaluate(toys.network(), np.zeros((2, 9, 9, 1), np.float32), np.zeros(2, np.int64), **SETTINGS)
+
+
+# Files.
+
+
+@functools.cache
+def compiled(**changes):
+    return Evaluator(toys.network(), EvaluationSettings(**{**SETTINGS, **changes}))
+
+
+def into(folder, data, **changes):
+    return results.evaluate_into(folder, compiled(**changes), *data, batch_size=5)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("whole") / "evaluation"
+    into(folder, data)
+    return folder
+
+
+def test_files(whole):
+    assert {p.name for p in whole.iterdir()} == {
+        "settings.json",
+        "examples.csv",
+        "summary.json",
+        "maps.npz",
+        "maps.png",
+    }
+    rows, complete = results.read_rows(whole / "examples.csv")
+    assert complete and len(rows) == 13
+    summary = results.read_json(whole / "summary.json")
+    assert summary["kendall"]["mean"] == pytest.approx(np.mean([row["kendall"] for row in rows if row["correct"]]))
+
+
+@pytest.mark.parametrize("kept_bytes", [0.3, 0.72, 0.995])
+def test_an_interrupted_evaluation_ends_as_an_uninterrupted_one(whole, data, tmp_path, kept_bytes):
+    for name in ("settings.json", "maps.npz"):
+        (tmp_path / name).write_bytes((whole / name).read_bytes())
+    text = (whole / "examples.csv").read_bytes()
+    (tmp_path / "examples.csv").write_bytes(text[: int(kept_bytes * len(text))])  # mostly in the middle of a row
+    into(tmp_path, data)
+    assert (tmp_path / "examples.csv").read_bytes() == text
+    old, new = (results.read_json(folder / "summary.json") for folder in (whole, tmp_path))
+    assert {**old, "seconds": 0} == {**new, "seconds": 0}
+
+
+def test_a_finished_evaluation_is_not_made_again(whole, data, monkeypatch):
+    monkeypatch.setattr(Evaluator, "evaluate_group", lambda *_: pytest.fail("made again"))
+    into(whole, data)
+
+
+def test_other_settings_images_or_weights_are_refused(whole, data):
+    before = (whole / "examples.csv").read_bytes()
+    with pytest.raises(UsageError, match="steps was 3, now 4"):
+        into(whole, data, steps=4)
+    with pytest.raises(UsageError, match="images_digest"):
+        into(whole, (data[0][:12], data[1][:12]))
+    assert (whole / "examples.csv").read_bytes() == before
+
+
+def test_a_damaged_row_in_the_middle_is_an_error(whole, data, tmp_path):
+    (tmp_path / "settings.json").write_bytes((whole / "settings.json").read_bytes())
+    lines = (whole / "examples.csv").read_text().split("\n")
+    (tmp_path / "examples.csv").write_text("\n".join([*lines[:3], "1,2,3", *lines[4:]]))
+    with pytest.raises(UsageError, match=":4: a row of 3"):
+        into(tmp_path, data)
+
+
+def test_shards_merge_into_the_whole(whole, data, tmp_path):
+    images, labels = data
+    for number in range(2):
+        part = results.shard_slice(f"{number}/2", 13)
+        evaluator = compiled()
+        results.evaluate_into(
+            results.shard_folder(tmp_path, f"{number}/2"),
+            evaluator,
+            images[part],
+            labels[part],
+            index=np.arange(13)[part],
+            batch_size=5,
+            record={**evaluator.settings.record(), "shard": f"{number}/2"},
+        )
+        if number == 0:
+            with pytest.raises(UsageError, match="not 0 … 1 of 2"):
+                results.merge(tmp_path)
+    merged = results.merge(tmp_path)
+    rows = [results.read_rows(folder / "examples.csv")[0] for folder in (tmp_path, whole)]
+    assert [row["index"] for row in rows[0]] == list(range(13))
+    for a, b in zip(*rows):  # other batches round otherwise
+        assert a["correct"] == b["correct"] and a.get("kendall", 0) == pytest.approx(b.get("kendall", 0), abs=0.1)
+    assert merged["num_examples"] == 13
+
+
+@pytest.mark.parametrize("shard", ["2/2", "-1/2", "a/b", "1"])
+def test_shards_that_cannot_be(shard):
+    with pytest.raises(UsageError, match="shard"):
+        results.shard_slice(shard, 10)
+
+
+def test_empty_shard():
+    with pytest.raises(UsageError, match="empty"):
+        results.shard_slice("0/20", 10)
+
+
+def test_the_compiled_attack_follows_the_weights(data):
+    """A monitor keeps one evaluator while the network trains."""
+    import keras
+
+    network = keras.models.clone_model(toys.network())
+    network.set_weights(toys.network().get_weights())
+    evaluator = Evaluator(network, EvaluationSettings(**SETTINGS))
+    before = evaluation.run(evaluator, *data).rows[0]
+    network.set_weights([w + 0.05 * np.sin(np.arange(w.size)).reshape(w.shape) for w in network.get_weights()])
+    fresh = evaluation.run(Evaluator(network, EvaluationSettings(**SETTINGS)), *data).rows[0]
+    after = evaluation.run(evaluator, *data).rows[0]
+    assert after["kendall"] == pytest.approx(fresh["kendall"], abs=1e-3) and after["kendall"] != before["kendall"]
+
+
+def test_statistics():
+    found = summary.statistics(np.array([0.0, 0.5, 1.0, 0.9]))
+    assert found["mean"] == 0.6 and found["median"] == 0.7
+    assert found["ci95"] == list(metrics.bootstrap_interval(np.array([0.0, 0.5, 1.0, 0.9])))

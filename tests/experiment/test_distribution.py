@@ -1,0 +1,42 @@
+"""Several replicas equal one, in processes of their own: logical CPUs must exist before TensorFlow does anything."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from rar_tf import objectives
+
+from conftest import ROOT
+
+
+def replicas(*arguments):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "replicas.py"), *arguments],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_one_step_on_two_replicas_equals_one():
+    for name, gap in replicas("2", "one_step", "natural", "madry", "ig_norm", "ig_sum_norm").items():
+        assert gap < 1e-5, name
+
+
+def test_twenty_steps_on_two_replicas_equal_one():
+    # Sign steps of the adversary may flip within rounding, hence a bound on the weights' change and none on a weight.
+    for name, gap in replicas("2", "fit", "madry", "ig_sum_norm").items():
+        assert gap < 1e-3, name
+
+
+@pytest.mark.slow
+def test_one_step_of_every_method_on_four_replicas_equals_one():
+    for name, gap in replicas("4", "one_step", *objectives.METHODS).items():
+        assert gap < 1e-5, name

@@ -1,0 +1,344 @@
+"""RobustModel inside Keras, and runs: what they write, how they resume, how they fail."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import rar_tf
+from rar_tf import objectives
+from rar_tf.config import Settings
+from rar_tf.data import pipeline
+from rar_tf.errors import UsageError
+from rar_tf.experiment import optimizers
+from rar_tf.experiment import run as experiment
+from rar_tf.experiment.callbacks import StepTable, TrainingDiverged
+from rar_tf.experiment.checkpoints import Checkpoints
+from rar_tf.training import RobustModel
+
+from conftest import ROOT
+from gradcheck import smooth_network
+
+RANDOM = np.random.RandomState(0)
+IMAGES, LABELS = RANDOM.uniform(0, 1, [32, 4, 4, 1]).astype("float32"), RANDOM.randint(0, 3, 32)
+QUICK = {
+    "dataset": "digits",
+    "model": "tiny_cnn",
+    "method": "ig_sum_norm",
+    "batch_size": 8,
+    "epsilon": 0.1,
+    "attack_steps": 1,
+    "ig_steps": 2,
+    "attack_ig_steps": 1,
+    "eval_examples": 2,
+    "ifia_steps": 1,
+    "ifia_ig_steps": 2,
+    "eval_pgd_steps": 1,
+    "learning_rate": [1e-3],
+    "log_every": 2,
+    "checkpoint_every": 2,
+}
+
+
+class TestInKeras:
+    def test_fit_and_evaluate_on_arrays_of_ones_own(self):
+        model = rar_tf.IGSumNorm(smooth_network(), epsilon=0.05, steps=2, ig_steps=4, attack_ig_steps=2)
+        model.compile("adam", metrics=["accuracy"])
+        history = model.fit(
+            IMAGES, LABELS[:, None], batch_size=8, epochs=2, verbose=0, validation_data=(IMAGES, LABELS)
+        )
+        assert {
+            "loss",
+            "cross_entropy",
+            "attribution",
+            "accuracy",
+            "val_loss",
+            "val_natural_accuracy",
+            "val_adversarial_accuracy",
+        } <= set(history.history)
+        assert not model.jit_compile
+        results = model.evaluate(IMAGES, LABELS, verbose=0, return_dict=True)
+        logits = model.predict(IMAGES, verbose=0)
+        assert results["natural_accuracy"] == pytest.approx(np.mean(logits.argmax(1) == LABELS))
+        assert results["adversarial_accuracy"] <= results["natural_accuracy"]
+
+    def test_training_lowers_the_loss_and_terms_add_up(self):
+        model = rar_tf.IGNorm(smooth_network(), epsilon=0.05, steps=2, ig_steps=4, attack_ig_steps=2, weight_decay=1e-3)
+        model.compile(keras.optimizers.Adam(0.01))
+        history = model.fit(IMAGES, LABELS, batch_size=8, epochs=15, verbose=0).history
+        assert history["loss"][-1] < history["loss"][0]
+        for i in range(15):
+            assert history["loss"][i] == pytest.approx(
+                history["cross_entropy"][i] + history["attribution"][i] + history["weight_decay"][i], rel=1e-5
+            )
+
+    def test_sum_and_mean_differ_by_the_batch(self):
+        losses = {}
+        for reduction in ("sum", "mean"):
+            model = rar_tf.Madry(smooth_network(), epsilon=0.1, reduction=reduction)
+            model.compile(keras.optimizers.SGD(0.0))
+            losses[reduction] = float(model.minimise(IMAGES, IMAGES, LABELS)["loss"])
+        assert losses["sum"] == pytest.approx(32 * losses["mean"], rel=1e-5)
+
+    def test_batch_norm_and_dropout_rest_during_attacks(self):
+        network = keras.Sequential(
+            [
+                keras.layers.Input((4, 4, 1)),
+                keras.layers.BatchNormalization(),
+                keras.layers.Flatten(),
+                keras.layers.Dropout(0.5),
+                keras.layers.Dense(3),
+            ]
+        )
+        model = rar_tf.IGSumNorm(network, epsilon=0.1, steps=3, ig_steps=4, attack_ig_steps=2)
+        before = [v.numpy() for v in network.variables]
+        images = tf.constant(IMAGES)
+        first = model.perturb(images, LABELS, images + 0.01)
+        np.testing.assert_array_equal(first, model.perturb(images, LABELS, images + 0.01))
+        for old, variable in zip(before, network.variables):
+            np.testing.assert_array_equal(old, variable.numpy())
+
+    def test_the_start_is_a_function_of_seed_and_step(self):
+        model = rar_tf.Madry(smooth_network(), epsilon=0.1, seed=3)
+        starts = [model.start(tf.constant(IMAGES), tf.constant(step, tf.int64)).numpy() for step in (4, 4, 5)]
+        np.testing.assert_array_equal(starts[0], starts[1])
+        assert np.abs(starts[0] - starts[2]).max() > 0.05
+        assert np.abs(starts[0] - IMAGES).max() <= 0.1 + 1e-6
+
+    def test_sample_weights_are_refused(self):
+        model = rar_tf.Natural(smooth_network())
+        model.compile("adam")
+        with pytest.raises(UsageError, match="pairs"):
+            model.fit(IMAGES, LABELS, sample_weight=np.ones(32), verbose=0)
+
+    def test_momentum_is_the_rule_of_tensorflow_1(self):
+        # a ← 0.9a + g, w ← w − ηa with g = 1 and a rate that changes after the first step.
+        variable = keras.Variable([0.0])
+        optimizer = optimizers.build("momentum", [0.1, 1.0], [0])
+        optimizer.build([variable])
+        for expected in (-0.1, -0.1 - 1.9, -0.1 - 1.9 - 2.71):
+            optimizer.apply([tf.constant([1.0])], [variable])
+            assert float(variable[0]) == pytest.approx(expected)
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [("adamm", [0.1], []), ("adam", [0.1, 0.2], []), ("adam", [-0.1], []), ("adam", [0.1, 0.2, 0.3], [5, 5])],
+    )
+    def test_bad_optimizers(self, arguments):
+        with pytest.raises(UsageError):
+            optimizers.build(*arguments)
+
+
+def weights_of(run):
+    return [v.numpy() for v in run.network.variables]
+
+
+def assert_same(first, second):
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of six steps, never interrupted."""
+    folder = tmp_path_factory.mktemp("uninterrupted") / "run"
+    return experiment.train(Settings(**QUICK, steps=6, model_dir=str(folder)))
+
+
+class TestRuns:
+    def test_what_a_run_leaves_behind(self, finished):
+        names = {path.name for path in finished.folder.iterdir()}
+        assert names == {
+            "flags.cfg",
+            "history.csv",
+            "monitor.csv",
+            "tensorboard",
+            "checkpoints",
+            "model.keras",
+            "saved_model",
+            "train.json",
+        }
+        rows = list(csv.DictReader((finished.folder / "history.csv").open()))
+        assert [row["step"] for row in rows] == ["2", "4", "6"]
+        summary = json.loads((finished.folder / "train.json").read_text())
+        assert summary["steps"] == 6 and summary["seed"] == 0 and summary["final"]["loss"] == float(rows[-1]["loss"])
+        assert [path.name for path in sorted((finished.folder / "checkpoints").iterdir())] == [
+            f"step_{step:09d}.npz" for step in (2, 4, 6)
+        ]
+        tags = set()
+        for path in (finished.folder / "tensorboard").iterdir():
+            for record in tf.data.TFRecordDataset(str(path)):
+                tags |= {value.tag for value in tf.compat.v1.Event.FromString(record.numpy()).summary.value}
+        assert {
+            "train/loss",
+            "train/attribution",
+            "train/cross_entropy",
+            "train/learning_rate",
+            "train/examples_per_second",
+            "monitor/natural_accuracy",
+            "monitor/adversarial_accuracy",
+        } <= tags
+
+    def test_resumed_equals_uninterrupted(self, finished, tmp_path):
+        settings = Settings(**QUICK, steps=3, model_dir=str(tmp_path))
+        experiment.train(settings)
+        resumed = experiment.train(settings.replace(steps=6))
+        assert_same(weights_of(resumed), weights_of(finished))
+        assert_same(
+            [v.numpy() for v in resumed.model.optimizer.variables],
+            [v.numpy() for v in finished.model.optimizer.variables],
+        )
+
+    def test_a_damaged_checkpoint_falls_back(self, finished, tmp_path, caplog):
+        settings = Settings(**QUICK, steps=4, model_dir=str(tmp_path))
+        experiment.train(settings)
+        newest = tmp_path / "checkpoints" / "step_000000004.npz"
+        newest.write_bytes(newest.read_bytes()[:-2000])
+        (tmp_path / "checkpoints" / ".partial-1-step_000000005.npz").write_bytes(b"half")
+        resumed = experiment.train(settings.replace(steps=6))
+        assert_same(weights_of(resumed), weights_of(finished))
+        assert not list((tmp_path / "checkpoints").glob(".partial*"))
+
+    def test_a_flipped_byte_is_noticed(self, tmp_path):
+        variable = keras.Variable(np.arange(1000.0))
+        checkpoints = Checkpoints(tmp_path, [variable])
+        checkpoints.save(1)
+        variable.assign(-variable)
+        checkpoints.save(2)
+        content = bytearray(checkpoints.path(2).read_bytes())
+        content[2000] ^= 1
+        checkpoints.path(2).write_bytes(content)
+        assert checkpoints.restore() == 1
+        np.testing.assert_array_equal(variable, np.arange(1000.0))
+
+    def test_old_checkpoints_are_pruned(self, tmp_path):
+        checkpoints = Checkpoints(tmp_path, [keras.Variable(0.0)], keep=2)
+        for step in range(1, 6):
+            checkpoints.save(step)
+        assert checkpoints.steps() == [4, 5]
+
+    def test_a_loss_that_is_no_number_ends_the_run(self, tmp_path):
+        settings = Settings(
+            **{**QUICK, "learning_rate": [1e-3, 1e30], "learning_rate_boundaries": [2], "optimizer": "sgd"},
+            steps=10,
+            model_dir=str(tmp_path),
+        )
+        with pytest.raises(TrainingDiverged, match="the last good checkpoint is kept"):
+            experiment.train(settings)
+        with np.load(tmp_path / "checkpoints" / "step_000000002.npz") as file:
+            assert all(np.isfinite(file[name]).all() for name in file.files)
+        assert Checkpoints(tmp_path / "checkpoints", []).steps()[-1] <= 4
+
+    def test_more_steps_than_asked_for(self, finished):
+        with pytest.raises(UsageError, match="trained for 6 steps already"):
+            experiment.train(finished.settings.replace(steps=5))
+
+    @pytest.mark.parametrize(
+        "change,message",
+        [
+            ({"steps": 0}, "steps must be at least 1"),
+            ({"model": "vgg"}, "unknown model"),
+            ({"method": "igg"}, "unknown method"),
+            ({"epsilon": 0.0}, "epsilon must be positive"),
+            ({"init_from": "nowhere.keras"}, "no such file"),
+            ({"dataset": "svhn"}, "unknown data set"),
+            ({"ig_steps": 3, "attack_ig_steps": 2}, "must divide"),
+            ({"model_dir": None}, "model_dir"),
+        ],
+    )
+    def test_bad_settings_write_nothing(self, tmp_path, change, message):
+        settings = Settings(**{**QUICK, "steps": 2, "model_dir": str(tmp_path / "run"), **change})
+        with pytest.raises(UsageError, match=message):
+            experiment.train(settings)
+        assert not (tmp_path / "run").exists()
+
+
+def command(folder, *more):
+    flags = [
+        f"--{name}={','.join(map(str, value)) if isinstance(value, list) else value}" for name, value in QUICK.items()
+    ]
+    return [sys.executable, str(ROOT / "scripts" / "train.py"), *flags, f"--model_dir={folder}", *more]
+
+
+def test_several_steps_an_execution_give_the_same_bits(finished, tmp_path):
+    run = experiment.train(Settings(**QUICK, steps=6, model_dir=str(tmp_path), steps_per_execution=4))
+    assert_same(weights_of(run), weights_of(finished))
+    assert run.checkpoints.steps()[-1] == 6  # the second execution ends with the data
+
+
+@pytest.mark.parametrize("steps_per_execution", [1, 2])
+def test_a_run_compiles_its_step_once(tmp_path, monkeypatch, steps_per_execution):
+    traces, train_step = [], RobustModel.train_step
+
+    def counted(self, data):
+        traces.append(data)
+        return train_step(self, data)
+
+    monkeypatch.setattr(RobustModel, "train_step", counted)
+    experiment.train(Settings(**QUICK, steps=6, model_dir=str(tmp_path), steps_per_execution=steps_per_execution))
+    assert len(traces) == 1
+
+
+@pytest.mark.parametrize("method", ["ig_sum_norm", "advaat", "cacr_wacr"])
+def test_a_step_never_returns_to_the_host(method):
+    run = experiment.build(Settings(**{**QUICK, "method": method}, steps=1, model_dir="unused"))
+    batch = next(iter(pipeline.batches(run.record, run.splits.train, 8, seed=0)))
+    graph = tf.function(run.model.train_step).get_concrete_function(batch).graph.as_graph_def()
+    kinds = {
+        node.op for each in (graph.node, *(function.node_def for function in graph.library.function)) for node in each
+    }
+    assert {"StatelessWhile", "While"} & kinds and not {"PyFunc", "PyFuncStateless", "EagerPyFunc"} & kinds
+
+
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM])
+def test_killed_and_resumed_equals_uninterrupted(finished, tmp_path, sign):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        command(tmp_path, "--steps=100000"),
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 300
+    while not list(tmp_path.glob("checkpoints/step_*.npz")):
+        assert time.monotonic() < deadline and process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+    process.send_signal(sign)
+    _, errors = process.communicate(timeout=120)
+    if sign == signal.SIGTERM:
+        assert process.returncode == 0 and "the same command goes on from there" in errors
+    reached = Checkpoints(tmp_path / "checkpoints", []).steps()[-1]
+    steps = max(reached + 1, 6)
+    resumed = experiment.train(Settings(**QUICK, steps=steps, model_dir=str(tmp_path)))
+    if steps == 6:
+        expected = weights_of(finished)
+    else:
+        expected = weights_of(experiment.train(Settings(**QUICK, steps=steps, model_dir=str(tmp_path / "whole"))))
+    assert_same(weights_of(resumed), expected)
+
+
+def test_rows_beyond_the_checkpoint_and_torn_ones_are_dropped(tmp_path):
+    table = StepTable(tmp_path / "history.csv")
+    table.cut(0)  # of a file that is not there
+    for step in (10, 20, 30):
+        table.append({"step": step, "loss": 1 / step})
+    with open(table.path, "a") as file:
+        file.write("4")
+    table.cut(20)
+    table.append({"step": 30, "loss": 0.5})
+    assert table.path.read_text().split() == ["step,loss", "10,0.1", "20,0.05", "30,0.5"]
+
+
+def test_options_are_settings():
+    known = set(Settings.__dataclass_fields__) | {"bounds"}
+    for name, method in objectives.METHODS.items():
+        assert set(method.options()) <= known, name

@@ -1,0 +1,106 @@
+"""Softplus surrogates of any Keras network."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rar_tf import models
+from rar_tf.errors import UsageError
+from rar_tf.models.surrogate import smooth_rectifier, softplus_surrogate
+
+IMAGES = tf.random.stateless_uniform([2, 8, 8, 3], [1, 2])
+
+
+def dense_network(*activations):
+    layers = [keras.layers.Input((8, 8, 3)), keras.layers.Flatten()]
+    for activation in activations:
+        layers += (
+            [keras.layers.Dense(5), activation]
+            if isinstance(activation, keras.layers.Layer)
+            else [keras.layers.Dense(5, activation=activation)]
+        )
+    return keras.Sequential([*layers, keras.layers.Dense(3)])
+
+
+@pytest.mark.parametrize(
+    "activation,slope",
+    [
+        ("relu", 0),
+        (keras.layers.ReLU(), 0),
+        (keras.layers.LeakyReLU(0.1), 0.1),
+        (keras.layers.Activation("relu"), 0),
+        ("leaky_relu", 0.2),
+    ],
+)
+def test_every_kind_of_rectifier_becomes_softplus(activation, slope):
+    network = dense_network(activation)
+    first, last = [layer for layer in network.layers if isinstance(layer, keras.layers.Dense)]
+    before = tf.reshape(IMAGES, [2, -1]) @ first.kernel + first.bias
+    smooth = slope * before + (1 - slope) * tf.math.softplus(2 * before) / 2
+    np.testing.assert_allclose(softplus_surrogate(network, 2.0)(IMAGES), smooth @ last.kernel + last.bias, rtol=1e-5)
+
+
+def test_it_nears_the_network_as_beta_grows():
+    network = dense_network("relu", keras.layers.ReLU(max_value=6.0), "relu6")
+    gaps = [np.abs(softplus_surrogate(network, beta)(IMAGES) - network(IMAGES)).max() for beta in (1, 10, 1000)]
+    assert gaps[0] > gaps[1] > gaps[2] and gaps[2] < 1e-2
+
+
+def test_weights_are_shared_for_good():
+    network = models.build("tiny_cnn", (28, 28, 1), 10)
+    images = tf.random.stateless_uniform([2, 28, 28, 1], [1, 2])
+    surrogate = softplus_surrogate(network)
+    before = surrogate(images)
+    network.get_layer("logits").bias.assign_add(tf.ones(10))
+    np.testing.assert_allclose(surrogate(images), before + 1, rtol=1e-5)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(surrogate(images) ** 2)
+    assert all(gradient is not None for gradient in tape.gradient(loss, network.trainable_variables))
+
+
+def test_nested_networks_and_batch_norm():
+    inner = dense_network("relu")
+    outer = keras.Sequential([keras.layers.Input((8, 8, 3)), keras.layers.BatchNormalization(), inner])
+    outer.layers[0].moving_mean.assign([0.3, 0.2, 0.1])
+    gap = np.abs(softplus_surrogate(outer, 1000.0)(IMAGES) - outer(IMAGES)).max()
+    assert gap < 1e-2
+
+
+def test_smooth_pooling_on_demand():
+    network = keras.Sequential(
+        [
+            keras.layers.Input((8, 8, 3)),
+            keras.layers.Conv2D(4, 3, activation="relu"),
+            keras.layers.MaxPooling2D(3, 2),
+            keras.layers.GlobalMaxPooling2D(),
+            keras.layers.Dense(3),
+        ]
+    )
+    hard, smooth = (softplus_surrogate(network, 1000.0, smooth_pooling=choice) for choice in (False, True))
+    kinds = [[type(layer).__name__ for layer in each.clone.layers] for each in (hard, smooth)]
+    assert kinds[0] == ["Conv2D", "MaxPooling2D", "GlobalMaxPooling2D", "Dense"]
+    assert kinds[1] == ["Conv2D", "SmoothMaxPooling2D", "SmoothGlobalMaxPooling2D", "Dense"]
+    np.testing.assert_allclose(smooth(IMAGES), network(IMAGES), atol=2e-2)
+    assert np.abs(softplus_surrogate(network, 1.0, smooth_pooling=True)(IMAGES) - network(IMAGES)).max() > 0.1
+
+
+def test_ceiling_of_relu6():
+    activation = smooth_rectifier(50.0, ceiling=6.0)
+    np.testing.assert_allclose(activation(tf.constant([-1.0, 3.0, 9.0])), [0, 3, 6], atol=1e-2)
+
+
+def test_networks_without_a_surrogate():
+    with pytest.raises(UsageError, match="no ReLU or leaky ReLU was found"):
+        softplus_surrogate(dense_network("gelu"))
+    with pytest.raises(UsageError, match="threshold"):
+        softplus_surrogate(dense_network(keras.layers.ReLU(threshold=1.0)))
+    with pytest.raises(UsageError, match="must be positive"):
+        softplus_surrogate(dense_network("relu"), 0.0)
+
+    class Subclassed(keras.Model):
+        def call(self, images):
+            return images
+
+    with pytest.raises(UsageError, match="cannot be cloned"):
+        softplus_surrogate(Subclassed())

@@ -1,0 +1,221 @@
+"""Natural, Madry and the RAR objectives: gradients, special cases of Chen et al. (2019), values by hand."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rar_tf import losses, objectives
+from rar_tf.attributions.targets import Target
+from rar_tf.errors import UsageError
+
+from gradcheck import check_parameter_gradient, smooth_network
+
+IMAGES = np.random.RandomState(0).uniform(0.2, 0.8, [3, 4, 4, 1])
+PERTURBED = IMAGES + np.random.RandomState(1).uniform(-0.1, 0.1, IMAGES.shape)
+LABELS = tf.constant([0, 2, 1])
+BUDGET = {"epsilon": 0.1, "step_size": 0.04, "steps": 5}
+RAR_SETTINGS = [
+    {},
+    {"size": "sum"},
+    {"size": "l1_squared"},
+    {"size": "l2"},
+    {"layer": "hidden"},
+    {"layer": "output"},
+    {"rule": "gauss_legendre"},
+    {"ig_chunk": 2},
+    {"constraint": "wasserstein"},
+]
+
+
+@pytest.mark.parametrize(
+    "method,settings",
+    [
+        ("natural", {}),
+        ("natural", {"weight_decay": 0.1}),
+        ("madry", {}),
+        ("ig_norm", {"attribution_weight": 2.0}),
+        ("ig_sum_norm", {}),
+    ]
+    + [("ig_sum_norm", {"reduction": "sum"})]
+    + [("rar", settings) for settings in RAR_SETTINGS],
+)
+def test_parameter_gradient_against_finite_differences(float64, method, settings):
+    steps = {} if method in ("natural", "madry") else {"ig_steps": 6, "attack_ig_steps": 3}
+    check_parameter_gradient(method, {**BUDGET, **steps, **settings}, IMAGES, PERTURBED, LABELS)
+
+
+@pytest.mark.parametrize("method", ["natural", "madry", "ig_norm", "ig_sum_norm"])
+def test_a_batch_is_the_sum_of_its_samples(float64, method):
+    model = objectives.get(method)(smooth_network(), **BUDGET)
+    batch = model.loss_terms(IMAGES, PERTURBED, LABELS)
+    for i in range(3):
+        single = model.loss_terms(IMAGES[i : i + 1], PERTURBED[i : i + 1], LABELS[i : i + 1])
+        for name in batch:
+            np.testing.assert_allclose(batch[name][i], single[name][0], rtol=1e-10)
+
+
+def linear_network(weights):
+    """Two classes with logits (0, w·x): the cross-entropy of label 1 is the soft-margin loss ln(1 + exp(−w·x))."""
+    network = keras.Sequential([keras.layers.Input((2, 1, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    network.layers[-1].set_weights([np.stack([np.zeros(2), weights], 1), np.zeros(2)])
+    return network
+
+
+def test_two_pixels_by_hand(float64):
+    # IG(x→x') of the soft-margin loss along w = (2, −1): each pixel gets (x'−x)_i · mean_k of −σ(−z_k) w_i.
+    model = objectives.get("ig_sum_norm")(
+        linear_network([2.0, -1.0]), ig_steps=2, attack_ig_steps=1, attribution_weight=0.5
+    )
+    x, perturbed = np.array([0.5, 0.25]), np.array([0.7, 0.15])
+    margins = [(x + k / 2 * (perturbed - x)) @ [2.0, -1.0] for k in (1, 2)]
+    slope = np.mean([1 / (1 + np.exp(z)) for z in margins])
+    terms = model.loss_terms(
+        tf.constant(x.reshape(1, 2, 1, 1)), tf.constant(perturbed.reshape(1, 2, 1, 1)), tf.constant([1])
+    )
+    assert float(terms["cross_entropy"][0]) == pytest.approx(np.log1p(np.exp(-margins[1])))
+    assert float(terms["attribution"][0]) == pytest.approx(0.5 * slope * (0.2 * 2 + 0.1 * 1))
+
+
+class TestSpecialCases:
+    """Propositions 1 to 4 and Theorem 3 of Chen et al. (2019)."""
+
+    def madry_loss(self, network):
+        return losses.cross_entropy(network(PERTURBED), LABELS)
+
+    def total(self, model):
+        return tf.add_n(list(model.loss_terms(tf.constant(IMAGES), tf.constant(PERTURBED), LABELS).values()))
+
+    def test_proposition_1_sum_gives_madry(self, float64):
+        network = smooth_network()
+        exact = objectives.get("rar")(network, size="sum", rule="gauss_legendre", ig_steps=16, attack_ig_steps=16)
+        np.testing.assert_allclose(self.total(exact), self.madry_loss(network), rtol=1e-6)
+
+        def error(steps):
+            model = objectives.get("rar")(network, size="sum", ig_steps=steps, attack_ig_steps=steps)
+            return np.abs(self.total(model) - self.madry_loss(network)).max()
+
+        assert error(20) / error(40) == pytest.approx(2.0, rel=0.05)
+
+    def test_proposition_1_for_a_hidden_layer(self, float64):
+        network = smooth_network()
+        model = objectives.get("rar")(
+            network, size="sum", layer="hidden", rule="gauss_legendre", ig_steps=16, attack_ig_steps=16
+        )
+        np.testing.assert_allclose(self.total(model), self.madry_loss(network), rtol=1e-6)
+
+    def test_proposition_2_one_left_point_gives_the_input_gradient(self, float64):
+        network = smooth_network()
+        model = objectives.get("rar")(network, rule="left", ig_steps=1, attack_ig_steps=1, size="l1_squared")
+        x = tf.Variable(IMAGES)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(Target(network, LABELS, losses.log_loss)(x))
+        expected = (PERTURBED - IMAGES) * tape.gradient(loss, x)
+        np.testing.assert_allclose(
+            model.path_attribution(tf.constant(IMAGES), tf.constant(PERTURBED), LABELS, 1), expected, rtol=1e-9
+        )
+        size = model.loss_terms(tf.constant(IMAGES), tf.constant(PERTURBED), LABELS)["attribution"]
+        np.testing.assert_allclose(size, np.abs(expected).sum((1, 2, 3)) ** 2, rtol=1e-9)
+
+    def test_proposition_3_the_output_layer_gives_the_change_of_the_loss(self, float64):
+        network = smooth_network()
+        model = objectives.get("rar")(network, layer="output", attribution_weight=3.0)
+        change = np.abs(self.madry_loss(network) - losses.cross_entropy(network(IMAGES), LABELS))
+        found = model.loss_terms(tf.constant(IMAGES), tf.constant(PERTURBED), LABELS)["attribution"]
+        np.testing.assert_allclose(found, 3 * change, rtol=1e-9)
+
+    def test_proposition_4_wasserstein_with_sum_climbs_the_penalised_loss(self, float64):
+        # The adversary maximises l(x') − l(x) − γ‖x'−x‖², so its x' beats the image and random neighbours in
+        # l(x') − γ‖x'−x‖², the inner problem of distributionally robust training.
+        network = smooth_network()
+        model = objectives.get("rar")(
+            network,
+            size="sum",
+            constraint="wasserstein",
+            gamma=2.0,
+            epsilon=0.05,
+            steps=15,
+            rule="gauss_legendre",
+            ig_steps=16,
+            attack_ig_steps=16,
+            bounds=(-9.0, 9.0),
+        )
+        images = tf.constant(IMAGES)
+        found = model.perturb(images, LABELS, images)
+
+        def penalised(x):
+            return losses.cross_entropy(network(x), LABELS) - 2.0 * tf.reduce_sum((x - images) ** 2, [1, 2, 3])
+
+        assert (penalised(found) > penalised(images)).numpy().all()
+        for seed in range(20):
+            other = found + 0.05 * tf.random.stateless_normal(found.shape, [seed, 0], dtype=tf.float64)
+            assert (penalised(found) > penalised(other) - 1e-4).numpy().all()
+        np.testing.assert_allclose(
+            tf.add_n(list(model.loss_terms(images, found, LABELS).values())),
+            losses.cross_entropy(network(found), LABELS),
+            rtol=1e-6,
+        )
+
+    def test_theorem_3_on_linear_models_ig_norm_is_madry(self, float64):
+        weights, epsilon = np.array([1.5, -0.7]), 0.2
+        network = linear_network(weights)
+        x = tf.constant(np.random.RandomState(3).uniform(0.3, 0.7, [4, 2, 1, 1]))
+        labels = tf.constant([1, 0, 1, 0])
+        sign = np.where(labels == 1, 1.0, -1.0).reshape(-1, 1, 1, 1)
+        worst = x - sign * epsilon * np.sign(weights).reshape(1, 2, 1, 1)
+        settings = {
+            "ig_steps": 16,
+            "attack_ig_steps": 16,
+            "rule": "gauss_legendre",
+            "epsilon": epsilon,
+            "steps": 40,
+            "step_size": 0.02,
+        }
+        model = objectives.get("ig_norm")(network, **settings)
+        madry = losses.cross_entropy(network(worst), labels)
+        np.testing.assert_allclose(tf.add_n(list(model.loss_terms(x, worst, labels).values())), madry, rtol=1e-6)
+        # No other point of the ball has a larger norm: not its corners, not its inside.
+        norm = model.loss_terms(x, worst, labels)["attribution"]
+        others = [epsilon * np.array([a, b]) for a in (-1, 1) for b in (-1, 1)]
+        others += list(np.random.RandomState(4).uniform(-epsilon, epsilon, [20, 2]))
+        for other in others:
+            size = model.loss_terms(x, x + other.reshape(1, 2, 1, 1), labels)["attribution"]
+            assert (size <= norm + 1e-9).numpy().all()
+        found = model.perturb(x, labels, x - 0.01 * sign * np.sign(weights).reshape(1, 2, 1, 1))
+        np.testing.assert_allclose(found, worst, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "settings,message",
+    [
+        ({"epsilon": 0.0}, "epsilon must be positive"),
+        ({"steps": 0}, "steps must be at least 1"),
+        ({"step_size": -1.0}, "step_size"),
+        ({"ig_steps": 0}, "at least 1"),
+        ({"ig_steps": 50, "attack_ig_steps": 7}, "must divide"),
+        ({"size": "l7"}, "unknown size"),
+        ({"reduction": "max"}, "unknown reduction"),
+        ({"constraint": "l3"}, "unknown constraint"),
+        ({"bounds": (1.0, 0.0)}, "bounds"),
+        ({"weight_decay": -1.0}, "weight_decay"),
+        ({"gamma": 0.0}, "gamma"),
+        ({"attribution_weight": -1.0}, "attribution_weight"),
+        ({"epsilon": float("nan")}, "epsilon must be positive"),
+        ({"random_start": False}, "random_start must be true for IGNorm"),
+    ],
+)
+def test_bad_settings(settings, message):
+    with pytest.raises(UsageError, match=message):
+        objectives.get("ig_norm")(smooth_network(), **settings)
+
+
+def test_adversaries_that_climb_a_loss_may_start_at_the_image():
+    for method, settings in (("ig_sum_norm", {}), ("rar", {"size": "sum"}), ("madry", {})):
+        objectives.get(method)(smooth_network(), random_start=False, **settings)
+
+
+def test_unknown_method_and_mistyped_setting():
+    with pytest.raises(UsageError, match="unknown method 'igg_norm'; known: natural"):
+        objectives.get("igg_norm")
+    with pytest.raises(TypeError, match="epsilonn"):
+        objectives.get("madry")(smooth_network(), epsilonn=0.1)
