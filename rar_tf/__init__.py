@@ -9,28 +9,15 @@ rar_tf.certify(network, test_images, test_labels, method="uniform_smoothing", bo
 
 import importlib
 
+from rar_tf.objectives import METHODS
+
 __version__ = "0.1.0"
 
 # Loaded on first use, so that `--help` and a mistyped flag need not wait for TensorFlow.
 _PUBLIC = {
+    **METHODS.modules(),
     "RobustModel": "rar_tf.training",
-    "Natural": "rar_tf.objectives",
-    "Madry": "rar_tf.objectives",
-    "RAR": "rar_tf.objectives",
-    "IGNorm": "rar_tf.objectives",
-    "IGSumNorm": "rar_tf.objectives",
-    "CacrWacr": "rar_tf.objectives",
-    "TRADES": "rar_tf.objectives",
-    "MART": "rar_tf.objectives",
     "IGR": "rar_tf.objectives.igr",
-    "IGRAT": "rar_tf.objectives",
-    "IGRTRADES": "rar_tf.objectives",
-    "IGRMART": "rar_tf.objectives",
-    "ART": "rar_tf.objectives",
-    "AAT": "rar_tf.objectives",
-    "AdvAAT": "rar_tf.objectives",
-    "SSR": "rar_tf.objectives",
-    "R2ET": "rar_tf.objectives",
     "evaluate": "rar_tf.evaluation.evaluator",
     "certify": "rar_tf.certification.run",
     "integrated_gradients": "rar_tf.attributions.path_integral",

@@ -9,13 +9,13 @@ import numpy as np
 import tensorflow as tf
 
 from rar_tf import models
-from rar_tf.attacks.ifia import Explainer, Ifia
 from rar_tf.attributions.gradients import gradient
 from rar_tf.attributions.targets import is_scale_invariant
-from rar_tf.config import Settings
-from rar_tf.data import records
+from rar_tf.data import datasets
+from rar_tf.evaluation.evaluator import plain_attack
 from rar_tf.experiment import optimizers
-from rar_tf.experiment import run as experiment
+from rar_tf.experiment.run import build_model
+from rar_tf.experiment.settings import Experiment
 from rar_tf.models.pooling import with_exact_pooling
 from rar_tf.models.surrogate import softplus_surrogate
 
@@ -48,7 +48,7 @@ def forward_operations(network: keras.Model) -> int:
     return total
 
 
-def measure_ifia(settings: Settings, repeats: int = 3, batch: int = 10, steps: int = 2) -> dict:
+def measure_ifia(settings: Experiment, repeats: int = 3, batch: int = 10, steps: int = 2) -> dict:
     """Time an iteration of IFIA with the evaluation's settings: the direction and the score.
 
     The share of the peak counts (4m' + 2m)·F an image and iteration, and 4m·F an image for the clean maps of network and
@@ -56,38 +56,31 @@ def measure_ifia(settings: Settings, repeats: int = 3, batch: int = 10, steps: i
 
     Returns: seconds an image and iteration, the process's peak memory in GiB and the settings.
     """
-    record = records.get(settings.dataset, bounds=settings.pixel_range, image_size=settings.image_size)
-    keras.utils.set_random_seed(settings.seed)
-    network = models.build(settings.model, record.image_shape, record.num_classes)
+    record = datasets.record_of(settings.data)
+    keras.utils.set_random_seed(settings.run.seed)
+    network = models.build(settings.network, record.image_shape, record.num_classes)
     surrogate = softplus_surrogate(network)
     images = tf.random.stateless_uniform([batch, *record.image_shape], [1, 2], *record.bounds)
     labels = tf.argmax(network(images), axis=1)
-    directions = settings.ifia_attack_ig_steps or settings.ifia_ig_steps
-    attack = Ifia(
-        epsilon=settings.ifia_epsilon,
-        step_size=settings.ifia_step_size,
-        steps=steps,
-        bounds=record.bounds,
-        k=settings.ifia_k,
-        metric_k=settings.ifia_metric_k,
-        explainer=Explainer(settings.attribution, settings.protocol, settings.ifia_ig_steps, settings.ig_chunk),
-        directions=Explainer(settings.attribution, settings.protocol, directions, settings.ig_chunk),
-    )
+    s = settings.evaluation.replace(bounds=record.bounds, steps=steps).resolved()
+    attack = plain_attack(s)
     took = seconds(tf.function(lambda: attack(network, surrogate, images, labels)), repeats)
     found = {
         "peak_operations_per_second": matrix_product_peak(),
         "forward_operations": forward_operations(network),
         "ifia_iteration_seconds": took / (batch * steps),
     }
-    if settings.attribution == "integrated_gradients" and not is_scale_invariant(network):
-        needed = steps * (4 * directions + 2 * settings.ifia_ig_steps) + 4 * settings.ifia_ig_steps
+    if s.attribution == "integrated_gradients" and not is_scale_invariant(network):
+        needed = steps * (4 * s.attack_ig_steps + 2 * s.ig_steps) + 4 * s.ig_steps
         found["ifia_share"] = needed * batch * found["forward_operations"] / found["peak_operations_per_second"] / took
-    found["peak_memory_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    names = ("dataset", "model", "ifia_ig_steps", "ifia_attack_ig_steps", "ig_chunk")
-    return {**{name: getattr(settings, name) for name in names}, **found}
+    return {
+        **_named(settings, "dataset", "model", "ifia_ig_steps", "ifia_attack_ig_steps", "ig_chunk"),
+        **found,
+        **_memory(),
+    }
 
 
-def measure(settings: Settings, repeats: int = 3) -> dict:
+def measure(settings: Experiment, repeats: int = 3) -> dict:
     """Time one method: its attack gradient, its attack and its training step on given perturbed images.
 
     Shares of the peak are given for IG-NORM and IG-SUM-NORM without a closed form, by the operations that they need at
@@ -95,20 +88,19 @@ def measure(settings: Settings, repeats: int = 3) -> dict:
 
     Returns: seconds of each, examples a second of a whole step, the process's peak memory in GiB and the settings.
     """
-    record = records.get(settings.dataset, bounds=settings.pixel_range, image_size=settings.image_size)
-    keras.utils.set_random_seed(settings.seed)
-    network = models.build(settings.model, record.image_shape, record.num_classes)
-    model = experiment.build_model(
-        with_exact_pooling(network) if settings.jit_compile else network, settings, record.bounds
-    )
-    model.compile(optimizers.build(settings.optimizer, settings.learning_rate[:1], []))
+    run, s = settings.run, settings.method
+    record = datasets.record_of(settings.data)
+    keras.utils.set_random_seed(run.seed)
+    network = models.build(settings.network, record.image_shape, record.num_classes)
+    model = build_model(with_exact_pooling(network) if run.jit_compile else network, settings, record.bounds)
+    model.compile(optimizers.build(run.optimizer, run.learning_rate[:1], []))
     low, high = record.bounds
-    images = tf.random.stateless_uniform([settings.batch_size, *record.image_shape], [1, 2], low, high)
-    labels = tf.random.stateless_uniform([settings.batch_size], [1, 3], 0, record.num_classes, tf.int64)
-    perturbed = tf.clip_by_value(model.ball.start(images, settings.epsilon, [1, 4]), low, high)
+    images = tf.random.stateless_uniform([run.batch_size, *record.image_shape], [1, 2], low, high)
+    labels = tf.random.stateless_uniform([run.batch_size], [1, 3], 0, record.num_classes, tf.int64)
+    perturbed = tf.clip_by_value(model.ball.start(images, s.epsilon, [1, 4]), low, high)
 
     def compiled(function):
-        return tf.function(function, jit_compile=settings.jit_compile)
+        return tf.function(function, jit_compile=run.jit_compile)
 
     found = {"peak_operations_per_second": matrix_product_peak(), "forward_operations": forward_operations(network)}
     if model.adversary(images, labels) is not None:
@@ -116,24 +108,20 @@ def measure(settings: Settings, repeats: int = 3) -> dict:
         found["attack_gradient_seconds"] = seconds(climb, repeats)
         found["attack_seconds"] = seconds(compiled(lambda: model.perturb(images, labels, perturbed)), 1)
     found["step_seconds"] = seconds(compiled(lambda: model.minimise(images, perturbed, labels)), repeats)
-    found["examples_per_second"] = settings.batch_size / (found["step_seconds"] + found.get("attack_seconds", 0.0))
-    if settings.method in ("ig_norm", "ig_sum_norm") and settings.ig_chunk is None:
-        batch = found["forward_operations"] * settings.batch_size / found["peak_operations_per_second"]
-        loss = settings.method == "ig_sum_norm"
-        found["attack_gradient_share"] = (
-            (4 * settings.attack_ig_steps + 2 * loss) * batch / found["attack_gradient_seconds"]
-        )
-        found["step_share"] = (6 * settings.ig_steps + 3) * batch / found["step_seconds"]
-    found["peak_memory_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    names = (
-        "dataset",
-        "model",
-        "method",
-        "batch_size",
-        "ig_steps",
-        "attack_ig_steps",
-        "attack_steps",
-        "ig_chunk",
-        "jit_compile",
-    )
-    return {**{name: getattr(settings, name) for name in names}, **found}
+    found["examples_per_second"] = run.batch_size / (found["step_seconds"] + found.get("attack_seconds", 0.0))
+    if run.method in ("ig_norm", "ig_sum_norm") and s.ig_chunk is None:
+        batch = found["forward_operations"] * run.batch_size / found["peak_operations_per_second"]
+        loss = run.method == "ig_sum_norm"
+        found["attack_gradient_share"] = (4 * s.attack_ig_steps + 2 * loss) * batch / found["attack_gradient_seconds"]
+        found["step_share"] = (6 * s.ig_steps + 3) * batch / found["step_seconds"]
+    names = ("dataset", "model", "method", "batch_size", "ig_steps", "attack_ig_steps", "attack_steps", "ig_chunk")
+    return {**_named(settings, *names, "jit_compile"), **found, **_memory()}
+
+
+def _named(settings, *names):
+    flags = settings.flags()
+    return {name: flags.get(name) for name in names}
+
+
+def _memory():
+    return {"peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}

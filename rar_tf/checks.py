@@ -28,6 +28,13 @@ def between_0_and_1(**values: Any) -> None:
     _each(values, lambda value: (value > 0) & (value < 1), "must be between 0 and 1, both excluded")
 
 
+def rising(**values: Any) -> None:
+    """Raise UsageError where a value is not a pair (low, high) of finite numbers with low < high."""
+    for name, value in values.items():
+        if len(value) != 2 or not np.all(np.isfinite(np.asarray(value, np.float64))) or not value[0] < value[1]:
+            raise UsageError(f"{name} must be (low, high) with low < high, got {tuple(value)}")
+
+
 def one_of(known: Iterable[str], **values: str) -> None:
     """Raise UsageError where a value is not among those known."""
     known = tuple(known)

@@ -27,6 +27,10 @@ class Registry(Mapping[str, Any]):
         module, _, attribute = self._places[name].partition(":")
         return getattr(importlib.import_module(module), attribute)
 
+    def modules(self) -> dict[str, str]:
+        """Return the module of each object, by the object's own name."""
+        return {attribute: module for module, _, attribute in (place.partition(":") for place in self._places.values())}
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
 

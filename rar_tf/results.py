@@ -16,7 +16,7 @@ from absl import logging
 
 from rar_tf import figures
 from rar_tf.errors import UsageError
-from rar_tf.evaluation.evaluator import EvaluationSettings, Evaluator, run
+from rar_tf.evaluation.evaluator import Evaluator, run
 from rar_tf.evaluation.summary import Evaluation, Examples
 from rar_tf.files import atomic_write
 
@@ -153,30 +153,6 @@ def evaluate_into(
     )
     evaluation.settings = {**record, "seconds": evaluation.settings["seconds"]}
     return results.finish(evaluation, evaluator.settings.bounds)
-
-
-# Settings of a run that have a say in an evaluation's numbers, and their names in the library.
-_ATTACK_FIELDS = ("attack", "attribution", "protocol", "seed", "ig_chunk", "prediction_attacks")
-_RECORDED = ("dataset", "method", "num_examples", "shard", "equalize")
-
-
-def evaluation_settings(settings, bounds: tuple[float, float]) -> EvaluationSettings:
-    """Return what a run's `rar_tf.config.Settings` say about its evaluation."""
-    values = {name: getattr(settings, name) for name in _ATTACK_FIELDS}
-    values.update({name.removeprefix("ifia_"): getattr(settings, name) for name in _flags_of("ifia_", settings)})
-    values.update({name.removeprefix("eval_"): getattr(settings, name) for name in _flags_of("eval_pgd_", settings)})
-    values["prediction_attacks"] = tuple(values["prediction_attacks"])
-    return EvaluationSettings(bounds=tuple(bounds), **values)
-
-
-def settings_record(settings) -> dict:
-    """Return the settings of a run that decide its evaluation's numbers, under their flags' names."""
-    names = (*_RECORDED, *_ATTACK_FIELDS, *_flags_of("ifia_", settings), *_flags_of("eval_pgd_", settings))
-    return {name: getattr(settings, name) for name in names}
-
-
-def _flags_of(prefix, settings):
-    return [field.name for field in dataclasses.fields(settings) if field.name.startswith(prefix)]
 
 
 def read_rows(path, columns: list[str] | None = None) -> tuple[list[dict], bool]:

@@ -42,6 +42,12 @@ def setting(
     return dataclasses.field(default=default, metadata={**metadata, "otherwise": otherwise, "defines": defines})
 
 
+def same(record: type["Record"], name: str, *default: Any) -> Any:
+    """Return a setting of another record, with its default or with another one."""
+    known = record.__dataclass_fields__[name]
+    return dataclasses.field(default=default[0] if default else known.default, metadata=known.metadata)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Record:
     """What records of settings have in common; a subclass is a frozen, keyword-only dataclass of `setting` fields.
@@ -111,7 +117,7 @@ class Item:
     defines: bool
 
     def check(self, value: Any) -> None:
-        """Raise UsageError for a value that cannot be; the message names the setting and, where it differs, the flag."""
+        """Raise UsageError for a value that cannot be, naming the setting and, where it has another name, its flag."""
         if value is None:
             return
         name = self.name if self.flag in (None, self.name) else f"{self.name} (--{self.flag})"

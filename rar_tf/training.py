@@ -4,18 +4,19 @@ One train_step serves every method: perturb the batch, then minimise a sum of te
 `rar_tf.objectives` that says what its adversary maximises and which terms the network minimises.
 """
 
-import inspect
 import re
 
 import keras
 import tensorflow as tf
 
-from rar_tf import checks, losses, randomness
-from rar_tf.attacks import balls
+from rar_tf import losses, randomness
+from rar_tf.attacks import BALLS
 from rar_tf.attacks.ascent import ascend
+from rar_tf.attacks.balls import FREE
 from rar_tf.attributions.targets import Target
 from rar_tf.errors import UsageError
 from rar_tf.models.pooling import uses_max_pooling
+from rar_tf.objectives.settings import Method
 
 START, EVALUATION = 0, 1  # purposes of random numbers
 
@@ -23,73 +24,28 @@ START, EVALUATION = 0, 1  # purposes of random numbers
 class RobustModel(keras.Model):
     """A network and how it is trained; `compile` and `fit` are Keras's own.
 
-    Subclasses override `adversary` and `loss_terms`, and name their terms in `terms`.
+    Subclasses override `adversary` and `loss_terms`, name their terms in `terms` and their settings in `Settings`.
 
     Args:
       network: a Keras model that maps images [B, H, W, C] to logits [B, K]; save and export this one.
-      epsilon: the training adversary's budget, in the pixels' unit.
-      step_size: its step; 2.5·epsilon/steps where it is None.
-      steps: its number of steps.
-      random_start: whether it starts from a random point of the ball instead of the image.
-      constraint: "linf", "l2", or "wasserstein": no ball, but a penalty gamma·‖x'−x‖² inside the objective and steps
-        of 1/(2·gamma·sqrt(t)) (Sinha et al. 2018); epsilon then is the radius of the random start only.
-      gamma: the penalty's weight.
-      bounds: pixel range (low, high) of the images.
-      reduction: "sum" or "mean" of the samples' losses over the global batch.
-      weight_decay: weight of Σ ½‖w‖² over all kernels (weights of rank 2 and more), a term of the loss.
-      seed: every random number derives from it and the optimizer's step.
+      settings: the fields of the class's `Settings`, those of `rar_tf.objectives.settings.Method` and the method's own.
 
-    Raises: UsageError for settings that make no sense.
+    Raises: UsageError for settings that are unknown or make no sense.
     """
 
+    Settings: type[Method] = Method
     terms: tuple[str, ...] = ("cross_entropy",)
 
-    def __init__(
-        self,
-        network: keras.Model,
-        *,
-        epsilon: float = 0.3,
-        step_size: float | None = None,
-        steps: int = 10,
-        random_start: bool = True,
-        constraint: str = "linf",
-        gamma: float = 1.0,
-        bounds: tuple[float, float] = (0.0, 1.0),
-        reduction: str = "mean",
-        weight_decay: float = 0.0,
-        seed: int = 0,
-    ):
+    def __init__(self, network: keras.Model, **settings):
         super().__init__(name=_snake_case(type(self).__name__))
-        checks.at_least_one(steps=steps)
-        checks.positive(epsilon=epsilon, gamma=gamma)
-        if step_size is not None:
-            checks.positive(step_size=step_size)
-        checks.one_of(("sum", "mean"), reduction=reduction)
-        checks.not_negative(weight_decay=weight_decay)
-        if not bounds[0] < bounds[1]:
-            raise UsageError(f"bounds must be (low, high) with low < high, got {bounds}")
+        self.settings = self.Settings.make(settings).resolved()
         self.network = network
-        self.epsilon, self.steps, self.random_start = epsilon, steps, random_start
-        self.step_size = 2.5 * epsilon / steps if step_size is None else step_size
-        self.constraint, self.ball, self.gamma = constraint, balls.get(constraint), gamma
-        self.bounds, self.reduction, self.weight_decay, self.seed = tuple(bounds), reduction, weight_decay, seed
-        names = ("loss", *self.terms, *(["weight_decay"] if weight_decay else []))
+        self.ball = FREE if self.settings.constraint == "wasserstein" else BALLS[self.settings.constraint]
+        names = ("loss", *self.terms, *(["weight_decay"] if self.settings.weight_decay else []))
         self._trackers = {name: keras.metrics.Mean(name) for name in names}
         self._accuracies = {
             name: keras.metrics.SparseCategoricalAccuracy(name) for name in ("natural_accuracy", "adversarial_accuracy")
         }
-
-    @classmethod
-    def options(cls) -> list[str]:
-        """Return the names of the settings that the constructor takes besides the network."""
-        names = [
-            name
-            for each in cls.__mro__
-            if issubclass(each, RobustModel) and "__init__" in vars(each)
-            for name, parameter in inspect.signature(each.__init__).parameters.items()
-            if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-        ]
-        return sorted(set(names))
 
     # What a method overrides.
 
@@ -99,7 +55,7 @@ class RobustModel(keras.Model):
 
     def start(self, images: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         """Return where the adversary starts at a step of training; the start is not clipped to the pixel range."""
-        if not self.random_start:
+        if not self.settings.random_start:
             return images
         return self._random_start(images, step, START)
 
@@ -127,17 +83,17 @@ class RobustModel(keras.Model):
         The optimizer adds gradients up over replicas, so a mean over the global batch is divided by their number.
         """
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        share = 1.0 / replicas if self.reduction == "mean" else 1.0
-        reduce = tf.reduce_mean if self.reduction == "mean" else tf.reduce_sum
+        share = 1.0 / replicas if self.settings.reduction == "mean" else 1.0
+        reduce = tf.reduce_mean if self.settings.reduction == "mean" else tf.reduce_sum
         with tf.GradientTape() as tape:
             terms = {
                 name: share * reduce(term)
                 for name, term in self.loss_terms(images, tf.stop_gradient(perturbed), labels).items()
             }
-            if self.weight_decay:
+            if self.settings.weight_decay:
                 kernels = [v for v in self.network.trainable_variables if len(v.shape) > 1]
                 squares = tf.add_n([tf.nn.l2_loss(tf.convert_to_tensor(kernel)) for kernel in kernels])
-                terms["weight_decay"] = self.weight_decay / replicas * squares
+                terms["weight_decay"] = self.settings.weight_decay / replicas * squares
             loss = tf.add_n(list(terms.values()))
         variables = self.network.trainable_variables
         self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
@@ -145,7 +101,7 @@ class RobustModel(keras.Model):
 
     def needs_random_start(self) -> None:
         """Raise UsageError for an adversary that would never leave the image: its objective has no gradient there."""
-        if not self.random_start:
+        if not self.settings.random_start:
             raise UsageError(
                 f"random_start must be true for {type(self).__name__}: what its adversary maximises has no "
                 "gradient at the image itself"
@@ -204,23 +160,25 @@ class RobustModel(keras.Model):
         return tf.cast(images, self.compute_dtype), tf.cast(labels, tf.int64)
 
     def _random_start(self, images, step, purpose):
-        seed = randomness.step_seed(self.seed, step, purpose)
-        return randomness.for_replica(lambda zeros: self.ball.start(zeros, self.epsilon, seed), images) + images
+        seed = randomness.step_seed(self.settings.seed, step, purpose)
+        return (
+            randomness.for_replica(lambda zeros: self.ball.start(zeros, self.settings.epsilon, seed), images) + images
+        )
 
     def _ascend(self, objective, images, start):
-        step_size = self.step_size
-        if self.constraint == "wasserstein":
+        s, step_size = self.settings, self.settings.step_size
+        if s.constraint == "wasserstein":
             climb = objective
-            objective = lambda x: climb(x) - self.gamma * tf.reduce_sum(tf.square(losses.flatten(x - images)), axis=1)
-            step_size = lambda step: tf.math.rsqrt(tf.cast(step + 1, images.dtype)) / (2 * self.gamma)
+            objective = lambda x: climb(x) - s.gamma * tf.reduce_sum(tf.square(losses.flatten(x - images)), axis=1)
+            step_size = lambda step: tf.math.rsqrt(tf.cast(step + 1, images.dtype)) / (2 * s.gamma)
         return ascend(
             objective,
             images,
             start,
-            epsilon=self.epsilon,
+            epsilon=s.epsilon,
             step_size=step_size,
-            steps=self.steps,
-            bounds=self.bounds,
+            steps=s.steps,
+            bounds=s.bounds,
             ball=self.ball,
         )[0]
 

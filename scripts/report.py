@@ -1,26 +1,6 @@
-"""One page about several evaluations: python scripts/report.py --model_dirs=runs/digits_natural,runs/digits_ig_sum_norm
-
-Takes model directories or evaluation folders; writes report.md with its pictures, and report.html, which holds everything
-in one file. It only reads what scripts/evaluate.py wrote.
-"""
-
-from absl import flags
+"""`rar_tf report` as a script: python scripts/report.py --help"""
 
 from rar_tf import cli
 
-flags.DEFINE_list("model_dirs", [], "model directories or evaluation folders, separated by commas")
-flags.DEFINE_string("output_dir", "report", "where report.md, report_figures/ and report.html are written")
-
-
-def main():
-    from rar_tf.errors import UsageError
-    from rar_tf.evaluation import report
-
-    if not flags.FLAGS.model_dirs:
-        raise UsageError("give --model_dirs, the model directories or evaluation folders to report on")
-    for path in report.write(report.read(flags.FLAGS.model_dirs), flags.FLAGS.output_dir):
-        print(f"wrote {path}")
-
-
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run("report")

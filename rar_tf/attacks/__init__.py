@@ -1,0 +1,22 @@
+"""Attacks on predictions and on attributions: objectives, balls, and the one ascent loop."""
+
+from rar_tf.registry import Registry
+
+BALLS = Registry("constraint", {"linf": "rar_tf.attacks.balls:LINF", "l2": "rar_tf.attacks.balls:L2"})
+PREDICTION_ATTACKS = Registry(
+    "prediction attack",
+    {name: f"rar_tf.attacks.pgd:{name.upper()}" for name in ("pgd", "pgd_l2", "cw", "fgsm", "pgd20", "pgd40")},
+)
+OBJECTIVES = Registry(
+    "objective",
+    {
+        "topk": "rar_tf.attacks.ifia:top_k",
+        "mass_center": "rar_tf.attacks.ifia:mass_center",
+        "target": "rar_tf.attacks.ifia:target_region",
+        "random": "rar_tf.attacks.ifia:random_direction",
+        "kendall": "rar_tf.attacks.ifia:kendall",
+        "cosine": "rar_tf.attacks.ifia:cosine",
+    },
+)
+MEASURES = ("kendall", "intersection", "spearman", "mass_center")
+ATTRIBUTION_ATTACKS = ("ifia", "auto")

@@ -5,8 +5,6 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from rar_tf import checks
-
 _ALGORITHM = "philox"  # named, because what is chosen automatically differs between devices; XLA's draws still differ
 
 
@@ -53,11 +51,3 @@ L2 = Ball(_l2_start, lambda gradient: gradient / _per_image_norm(gradient), _l2_
 # No constraint but the pixel range: a penalty inside the objective holds the adversary back. The start is random all
 # the same, since the size of an attribution has no gradient at the image itself.
 FREE = Ball(_linf_start, lambda gradient: gradient, lambda x, images, epsilon: x)
-
-BALLS = {"linf": LINF, "l2": L2, "wasserstein": FREE}
-
-
-def get(name: str) -> Ball:
-    """Return the ball of that name. Raises: UsageError for a name that is not in `BALLS`."""
-    checks.one_of(BALLS, constraint=name)
-    return BALLS[name]

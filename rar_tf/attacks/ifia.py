@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from rar_tf import checks, losses, metrics
+from rar_tf.attacks import MEASURES, OBJECTIVES
 from rar_tf.attacks.ascent import ascend
 from rar_tf.attacks.balls import LINF, Ball
 from rar_tf.attributions import maps
@@ -36,12 +37,12 @@ class Clean(NamedTuple):
 # Objectives: (attack, clean) -> function (perturbed images, their maps [B, D]) -> [B], to be made large.
 
 
-def _top_k(attack, clean):
+def top_k(attack, clean):
     mask = maps.top_k_mask(clean.maps, attack.k)
     return lambda perturbed, values: -tf.reduce_sum(mask * values, axis=1)
 
 
-def _mass_center(attack, clean):
+def mass_center(attack, clean):
     height, width, channels = clean.images.shape[1:]
 
     def center(values):
@@ -55,7 +56,7 @@ def _mass_center(attack, clean):
     return lambda perturbed, values: tf.reduce_sum(tf.square(center(values) - origin), axis=1)
 
 
-def _target(attack, clean):
+def target_region(attack, clean):
     height, width, channels = clean.images.shape[1:]
     if attack.region is None:  # the lower right quarter
         region = np.zeros((height, width), np.float32)
@@ -69,13 +70,13 @@ def _target(attack, clean):
     return lambda perturbed, values: tf.reduce_sum(mask * values, axis=1)
 
 
-def _random(attack, clean):
+def random_direction(attack, clean):
     # Without a gradient of maps the graph computes none: the attack goes to a random corner of the ball.
     signs = tf.random.stateless_uniform(clean.images.shape[1:], [attack.seed, 1], -1.0, 1.0)
     return lambda perturbed, values: tf.reduce_sum(signs * perturbed, axis=[1, 2, 3])
 
 
-def _kendall(attack, clean):
+def kendall(attack, clean):
     """Σ over seeded pairs of −sign(s₀ᵢ − s₀ⱼ)·tanh(κ(sᵢ − sⱼ)), a smooth stand-in for Kendall's rank correlation."""
     features = clean.maps.shape[1]
     rng = np.random.default_rng((attack.seed, features))
@@ -92,18 +93,8 @@ def _kendall(attack, clean):
     return objective
 
 
-def _cosine(attack, clean):
+def cosine(attack, clean):
     return lambda perturbed, values: 1.0 - losses.cosine_similarity(values, clean.maps)
-
-
-OBJECTIVES = {
-    "topk": _top_k,
-    "mass_center": _mass_center,
-    "target": _target,
-    "random": _random,
-    "kendall": _kendall,
-    "cosine": _cosine,
-}
 
 
 def _scorers(attack, shape):
@@ -117,9 +108,6 @@ def _scorers(attack, shape):
         "topk_intersection": lambda a, b: metrics.topk_intersection(a, b, attack.metric_k),
         "mass_center": lambda a, b: -metrics.mass_center_distance(a, b, shape, truncate=attack.reference),
     }
-
-
-MEASURES = ("kendall", "intersection", "spearman", "mass_center")
 
 
 class Kept(NamedTuple):

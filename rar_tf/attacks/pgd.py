@@ -4,6 +4,7 @@ All are the one ascent loop on a loss of the logits.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -64,12 +65,30 @@ def random_starts(images: tf.Tensor, indices: tf.Tensor, *, epsilon: float, ball
     return tf.map_fn(one, (images, tf.cast(indices, tf.int64)), fn_output_signature=images.dtype)
 
 
-# name -> (loss, ball, what differs from the evaluation's steps and step size)
-PREDICTION_ATTACKS = {
-    "pgd": {},
-    "pgd_l2": {"ball": "l2"},
-    "cw": {"loss": losses.margin},
-    "fgsm": {"steps": 1, "step_size": None, "random_start": False},
-    "pgd20": {"steps": 20},
-    "pgd40": {"steps": 40},
-}
+class PredictionAttack(NamedTuple):
+    """A named prediction attack: what it has of its own, and takes from an evaluation's settings otherwise.
+
+    loss: what it climbs. ball: a name of `attacks.BALLS`. steps: its number of steps. step: its step size in parts of
+    epsilon, for attacks with a number of steps of their own; 2.5/steps by default. random_start: whether it starts from a
+    random point of the ball.
+    """
+
+    loss: Callable = losses.cross_entropy
+    ball: str = "linf"
+    steps: int | None = None
+    step: float | None = None
+    random_start: bool = True
+
+    def schedule(self, epsilon: float, steps: int, step_size: float) -> tuple[int, float]:
+        """Return (steps, step size in pixel units), its own or the evaluation's."""
+        if self.steps is None:
+            return steps, step_size
+        return self.steps, epsilon * (2.5 / self.steps if self.step is None else self.step)
+
+
+PGD = PredictionAttack()
+PGD_L2 = PredictionAttack(ball="l2")
+CW = PredictionAttack(loss=losses.margin)
+FGSM = PredictionAttack(steps=1, step=1.0, random_start=False)
+PGD20 = PredictionAttack(steps=20)
+PGD40 = PredictionAttack(steps=40)

@@ -15,9 +15,9 @@ import tensorflow as tf
 from absl import logging
 
 from rar_tf import metrics
-from rar_tf.attacks import balls, ensemble
+from rar_tf.attacks import BALLS, PREDICTION_ATTACKS, ensemble
 from rar_tf.attacks.ifia import Explainer, Ifia
-from rar_tf.attacks.pgd import PREDICTION_ATTACKS, pgd, random_starts
+from rar_tf.attacks.pgd import pgd, random_starts
 from rar_tf.attributions.gradients import gradient
 from rar_tf.errors import UsageError
 from rar_tf.evaluation.activity import ActivityCounter
@@ -48,7 +48,7 @@ class Evaluator:
 
     def __init__(self, network, settings: EvaluationSettings, *, surrogate=None, reference_network=None):
         self.network = network
-        self.settings = settings
+        self.settings = settings.resolved()
         self.reference_network = reference_network
         self.warnings: list[str] = []
         self._surrogates: dict = {1.0: surrogate} if surrogate is not None else {}
@@ -60,26 +60,9 @@ class Evaluator:
 
     def _plan(self) -> list[tuple[str, Ifia, float]]:
         """The attacks on attributions as (name, attack, the surrogate's inverse temperature)."""
-        s = self.settings
-        scoring = Explainer(s.attribution, s.protocol, s.ig_steps, s.ig_chunk)
-        directions = Explainer(s.attribution, s.protocol, s.attack_ig_steps or s.ig_steps, s.ig_chunk)
-        plain = Ifia(
-            epsilon=s.epsilon,
-            step_size=s.step_size or 2.5 * s.epsilon / s.steps,
-            steps=s.steps,
-            bounds=s.bounds,
-            k=s.k,
-            metric_k=s.metric_k,
-            objective=s.objective,
-            measure=s.measure,
-            explainer=scoring,
-            directions=directions,
-            ball=balls.get(s.ball),
-            reference=s.reference,
-            seed=s.seed,
-        )
+        plain = plain_attack(self.settings)
         runs = [("plain", plain, 1.0)]
-        if s.attack == "auto":
+        if self.settings.attack == "auto":
             plain = dataclasses.replace(plain, track=ensemble.TRACKED)
             runs = [("plain", plain, 1.0)] + [
                 (member.name, ensemble.member_attack(plain, member), member.beta) for member in ensemble.MEMBERS
@@ -237,32 +220,31 @@ class Evaluator:
         return columns, examples
 
     def _predictions_survive(self, name, index, images, labels):
-        s, options = self.settings, PREDICTION_ATTACKS[name]
-        epsilon, steps = s.pgd_epsilon or s.epsilon, options.get("steps", s.pgd_steps)
-        step_size = {"fgsm": epsilon}.get(name) or ("steps" not in options and s.pgd_step_size) or 2.5 * epsilon / steps
-        ball = balls.get(options.get("ball", "linf"))
+        s, attack = self.settings, PREDICTION_ATTACKS[name]
+        steps, step_size = attack.schedule(s.pgd_epsilon, s.pgd_steps, s.pgd_step_size)
+        ball = BALLS[attack.ball]
 
         def survive(images, labels, index, seed):
-            start = random_starts(images, index, epsilon=epsilon, ball=ball, seed=seed)
+            start = random_starts(images, index, epsilon=s.pgd_epsilon, ball=ball, seed=seed)
             perturbed = pgd(
                 self.network,
                 images,
                 labels,
-                epsilon=epsilon,
+                epsilon=s.pgd_epsilon,
                 step_size=step_size,
                 steps=steps,
                 bounds=s.bounds,
-                loss=options.get("loss", cross_entropy),
+                loss=attack.loss,
                 ball=ball,
-                start=start if options.get("random_start", True) else None,
+                start=start if attack.random_start else None,
             )
             return tf.argmax(self.network(perturbed, training=False), axis=1) == labels
 
-        attack = self._function(f"predictions {name}", survive)
+        survives = self._function(f"predictions {name}", survive)
         return np.all(
             [
-                attack(images, labels, index, np.int64(self.settings.seed * 1009 + 500 + restart))
-                for restart in range(s.pgd_restarts if options.get("random_start", True) else 1)
+                survives(images, labels, index, np.int64(self.settings.seed * 1009 + 500 + restart))
+                for restart in range(s.pgd_restarts if attack.random_start else 1)
             ],
             axis=0,
         )
@@ -325,6 +307,26 @@ class Evaluator:
         )
 
 
+def plain_attack(settings: EvaluationSettings) -> Ifia:
+    """Return the attack on attributions that resolved settings describe, the ensemble's first member."""
+    s = settings
+    return Ifia(
+        epsilon=s.epsilon,
+        step_size=s.step_size,
+        steps=s.steps,
+        bounds=s.bounds,
+        k=s.k,
+        metric_k=s.metric_k,
+        objective=s.objective,
+        measure=s.measure,
+        explainer=Explainer(s.attribution, s.protocol, s.ig_steps, s.ig_chunk),
+        directions=Explainer(s.attribution, s.protocol, s.attack_ig_steps, s.ig_chunk),
+        ball=BALLS[s.ball],
+        reference=s.reference,
+        seed=s.seed,
+    )
+
+
 def evaluate(
     network,
     images: np.ndarray,
@@ -352,10 +354,7 @@ def evaluate(
 
     Raises: UsageError for settings that cannot be, and for k larger than a map.
     """
-    try:
-        chosen = EvaluationSettings(bounds=tuple(bounds), epsilon=epsilon, **settings)
-    except TypeError as error:
-        raise UsageError(f"unknown evaluation setting: {error}") from error
+    chosen = EvaluationSettings.make({"bounds": bounds, "epsilon": epsilon, **settings})
     return run(
         Evaluator(network, chosen, surrogate=surrogate, reference_network=reference_network),
         images,

@@ -4,82 +4,102 @@ import dataclasses
 from collections.abc import Callable
 
 from rar_tf import checks
-from rar_tf.attacks import balls
-from rar_tf.attacks.pgd import PREDICTION_ATTACKS
-from rar_tf.attributions import ATTRIBUTIONS, PROTOCOLS
-from rar_tf.errors import UsageError
+from rar_tf.attacks import ATTRIBUTION_ATTACKS, BALLS, MEASURES, OBJECTIVES, PREDICTION_ATTACKS
+from rar_tf.attacks.settings import Bounded, Budgeted
+from rar_tf.attributions import PROTOCOLS
+from rar_tf.attributions.settings import Attributed, Chunked
+from rar_tf.settings import Seeded, same, setting
 
-ATTACKS = ("ifia", "auto")
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationSettings(Seeded, Bounded, Chunked, Attributed):
+    """The attacks of an evaluation.
 
-@dataclasses.dataclass(frozen=True)
-class EvaluationSettings:
-    """Everything that decides an evaluation's numbers, beside network and images.
-
-    Args:
-      bounds: pixel range. epsilon, step_size, pgd_epsilon, pgd_step_size: in pixel units; None for pgd_epsilon takes
-        epsilon, None for a step size takes 2.5·ε/steps.
-      attack: `ifia`, or `auto`, the ensemble of `rar_tf.attacks.ensemble`.
-      attribution, protocol, ig_steps: how maps are made; attack_ig_steps: path points of the maps that directions come
-        from, None for as many.
-      k, metric_k: features that the attack attacks and that the top-k intersection counts.
-      objective, measure, restarts, ball, reference: of `rar_tf.attacks.ifia.Ifia`.
-      prediction_attacks: names of `rar_tf.attacks.pgd.PREDICTION_ATTACKS`; `pgd` gives the adversarial accuracy.
-      ig_chunk: path points held in memory at once; None chooses by the size of the batch.
+    `attribution` may also be a function (target, images [B, H, W, C]) -> attributions [B, H, W, C].
     """
 
-    bounds: tuple[float, float]
-    epsilon: float
-    attack: str = "ifia"
-    attribution: str | Callable = "integrated_gradients"
-    protocol: str = "rar"
-    steps: int = 100
-    step_size: float | None = None
-    k: int = 100
-    metric_k: int = 100
-    ig_steps: int = 100
-    attack_ig_steps: int | None = None
-    objective: str = "topk"
-    measure: str = "kendall"
-    restarts: int = 1
-    reference: bool = False
-    ball: str = "linf"
-    pgd_epsilon: float | None = None
-    pgd_steps: int = 40
-    pgd_step_size: float | None = None
-    pgd_restarts: int = 1
-    prediction_attacks: tuple[str, ...] = ("pgd",)
-    ig_chunk: int | None = None
-    seed: int = 0
-
-    def __post_init__(self):
-        low, high = self.bounds
-        if not low < high:
-            raise UsageError(f"bounds must be a rising pair, got {self.bounds}")
-        checks.one_of(ATTACKS, attack=self.attack)
-        checks.one_of(PROTOCOLS, protocol=self.protocol)
-        checks.one_of(balls.BALLS, ball=self.ball)
-        if not callable(self.attribution):
-            checks.one_of(ATTRIBUTIONS, attribution=self.attribution)
-        checks.positive(epsilon=self.epsilon, **self._given("step_size", "pgd_epsilon", "pgd_step_size"))
-        checks.at_least_one(
-            steps=self.steps,
-            ig_steps=self.ig_steps,
-            restarts=self.restarts,
-            pgd_steps=self.pgd_steps,
-            pgd_restarts=self.pgd_restarts,
-            **self._given("attack_ig_steps", "ig_chunk"),
-        )
-        for name in self.prediction_attacks:
-            checks.one_of(PREDICTION_ATTACKS, **{"prediction attack": name})
-
-    def _given(self, *names):
-        """Those of the optional settings that are not left open."""
-        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+    attribution: str | Callable = same(Attributed, "attribution")
+    attack: str = setting("ifia", "attribution attack: ifia, or auto, the ensemble", choices=ATTRIBUTION_ATTACKS)
+    protocol: str = setting(
+        "rar",
+        "how attributions become maps: rar (sum of absolute values over channels, normalised) or wk (signed, per "
+        "channel)",
+        choices=PROTOCOLS,
+    )
+    epsilon: float = setting(
+        Budgeted().epsilon,
+        "budget of the attribution attack; by default --epsilon",
+        flag="ifia_epsilon",
+        check=checks.positive,
+        otherwise="epsilon",
+    )
+    steps: int = setting(100, "its iterations P", flag="ifia_steps", check=checks.at_least_one)
+    step_size: float | None = setting(
+        None,
+        "its step size α; by default 2.5·ifia_epsilon/ifia_steps",
+        flag="ifia_step_size",
+        check=checks.positive,
+        derive=lambda s: 2.5 * s.epsilon / s.steps,
+    )
+    k: int = setting(100, "features in its top-k objective", flag="ifia_k", check=checks.at_least_one)
+    metric_k: int = setting(
+        100, "features in the reported top-k intersection", flag="ifia_metric_k", check=checks.at_least_one
+    )
+    ig_steps: int = setting(
+        100, "path points of the attributions that are scored", flag="ifia_ig_steps", check=checks.at_least_one
+    )
+    attack_ig_steps: int | None = setting(
+        None,
+        "path points of the attributions that its directions come from; by default as many",
+        flag="ifia_attack_ig_steps",
+        check=checks.at_least_one,
+        derive=lambda s: s.ig_steps,
+    )
+    objective: str = setting("topk", "what it maximises", flag="ifia_objective", choices=OBJECTIVES)
+    measure: str = setting("kendall", "what chooses the iterate that is kept", flag="ifia_measure", choices=MEASURES)
+    restarts: int = setting(
+        1,
+        "its random starts; with --ifia_reference it starts at the images",
+        flag="ifia_restarts",
+        check=checks.at_least_one,
+    )
+    ball: str = setting("linf", "its ball", flag="ifia_ball", choices=BALLS)
+    reference: bool = setting(
+        False,
+        "the 2019 reference's details: iterates truncated to integers in a pixel range of 255",
+        flag="ifia_reference",
+    )
+    prediction_attacks: tuple[str, ...] = setting(
+        ("pgd",), "attacks on predictions; pgd gives the adversarial accuracy", choices=PREDICTION_ATTACKS
+    )
+    pgd_epsilon: float | None = setting(
+        None,
+        "budget of the prediction attacks; by default --epsilon",
+        flag="eval_pgd_epsilon",
+        check=checks.positive,
+        derive=lambda s: s.epsilon,
+        otherwise="epsilon",
+    )
+    pgd_steps: int = setting(
+        40,
+        "steps of the prediction attacks that have no number of their own",
+        flag="eval_pgd_steps",
+        check=checks.at_least_one,
+    )
+    pgd_step_size: float | None = setting(
+        None,
+        "their step size; by default 2.5·eval_pgd_epsilon/eval_pgd_steps",
+        flag="eval_pgd_step_size",
+        check=checks.positive,
+        derive=lambda s: 2.5 * s.pgd_epsilon / s.pgd_steps,
+    )
+    pgd_restarts: int = setting(
+        1, "random starts of the prediction attacks", flag="eval_pgd_restarts", check=checks.at_least_one
+    )
 
     def record(self) -> dict:
-        """Return the settings as JSON holds them."""
+        """Return the settings as JSON holds them, by field name."""
         values = dataclasses.asdict(self)
         if callable(self.attribution):
             values["attribution"] = getattr(self.attribution, "__name__", "custom")
-        return {**values, "bounds": list(self.bounds), "prediction_attacks": list(self.prediction_attacks)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

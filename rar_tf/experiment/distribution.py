@@ -7,11 +7,11 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from rar_tf.config import Settings
 from rar_tf.errors import UsageError
+from rar_tf.experiment.settings import RunSettings
 
 
-def configure(settings: Settings) -> tf.distribute.Strategy:
+def configure(settings: RunSettings) -> tf.distribute.Strategy:
     """Set the devices up and return the strategy; to be called before anything runs on a device.
 
     Raises: UsageError where the batch does not divide among the replicas.

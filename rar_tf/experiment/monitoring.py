@@ -1,6 +1,5 @@
 """Evaluation while a network trains: how accurate and how robust it is on held-out images, every so many steps."""
 
-import dataclasses
 import io
 import json
 import math
@@ -10,7 +9,9 @@ import tensorflow as tf
 from absl import logging
 
 from rar_tf import figures
-from rar_tf.evaluation import evaluator as evaluation
+from rar_tf.evaluation import evaluator
+from rar_tf.evaluation.evaluator import Evaluator
+from rar_tf.evaluation.settings import EvaluationSettings
 from rar_tf.experiment.callbacks import StepCallback, StepTable, passed
 
 COLUMNS = (
@@ -22,19 +23,19 @@ COLUMNS = (
     "cosine",
     "fallback_rate",
 )
-_STEPS = 20  # the monitoring attack's iterations at the most: a trend, not a result
+# At the most, of the monitoring attack: it shows a trend, not a result.
+_STEPS, _PATH_POINTS = 20, 10
 
 
 class Monitor(StepCallback):
     """Attack a few held-out images; write monitor.csv, TensorBoard scalars and a panel of images and maps.
 
-    The attack is the run's own, shortened: at most 20 iterations, directions from few path points. Its scores flatter
+    The attack is the run's own, shortened: at most 20 iterations, directions from at most 10 path points. Its scores flatter
     the network; `scripts/evaluate.py` gives those that may be quoted.
 
     Args:
       network: the network that is trained.
       settings: the run's evaluation settings.
-      attack_ig_steps: path points of the maps that directions come from.
       images, labels: held-out images [N, H, W, C] in the pixel range, and labels [N].
     """
 
@@ -42,8 +43,7 @@ class Monitor(StepCallback):
         self,
         folder,
         network,
-        settings: evaluation.EvaluationSettings,
-        attack_ig_steps: int,
+        settings: EvaluationSettings,
         images,
         labels,
         every: int,
@@ -51,13 +51,12 @@ class Monitor(StepCallback):
         writer: tf.summary.SummaryWriter,
     ):
         super().__init__(start_step)
-        shorter = dataclasses.replace(
-            settings,
+        shorter = settings.replace(
             steps=min(settings.steps, _STEPS),
             pgd_steps=min(settings.pgd_steps, _STEPS),
-            attack_ig_steps=attack_ig_steps,
+            attack_ig_steps=min(settings.attack_ig_steps or settings.ig_steps, _PATH_POINTS),
         )
-        self.evaluator = evaluation.Evaluator(network, shorter)
+        self.evaluator = Evaluator(network, shorter)
         self.table = StepTable(pathlib.Path(folder) / "monitor.csv")
         self.images, self.labels, self.every, self.writer = images, labels, every, writer
 
@@ -70,7 +69,7 @@ class Monitor(StepCallback):
 
     def evaluate(self, step: int) -> dict:
         """Evaluate now; return the summary. Where no image is classified correctly the scores are null, with a warning."""
-        result = evaluation.run(self.evaluator, self.images, self.labels)
+        result = evaluator.run(self.evaluator, self.images, self.labels)
         summary = result.summary()
         values = {name: summary[name]["mean"] if isinstance(summary[name], dict) else summary[name] for name in COLUMNS}
         if values["kendall"] is None:

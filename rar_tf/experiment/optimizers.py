@@ -1,9 +1,12 @@
 """The papers' optimisers; where Keras's update rule is another one, TensorFlow 1's."""
 
+import functools
+from collections.abc import Sequence
+
 import keras
 
-from rar_tf import checks
 from rar_tf.errors import UsageError
+from rar_tf.experiment import OPTIMIZERS
 
 
 @keras.saving.register_keras_serializable("rar_tf")
@@ -20,15 +23,13 @@ class Momentum(keras.optimizers.SGD):
         self.assign_sub(variable, keras.ops.cast(learning_rate, variable.dtype) * accumulator)
 
 
-OPTIMIZERS = {
-    "adam": lambda rate: keras.optimizers.Adam(rate, epsilon=1e-8),
-    "momentum": lambda rate: Momentum(rate, momentum=0.9),
-    "nesterov": lambda rate: keras.optimizers.SGD(rate, momentum=0.9, nesterov=True),
-    "sgd": lambda rate: keras.optimizers.SGD(rate),
-}
+adam = functools.partial(keras.optimizers.Adam, epsilon=1e-8)  # TensorFlow 1's epsilon
+momentum = functools.partial(Momentum, momentum=0.9)
+nesterov = functools.partial(keras.optimizers.SGD, momentum=0.9, nesterov=True)
+sgd = keras.optimizers.SGD
 
 
-def build(name: str, rates: list[float], boundaries: list[int]) -> keras.optimizers.Optimizer:
+def build(name: str, rates: Sequence[float], boundaries: Sequence[int]) -> keras.optimizers.Optimizer:
     """Return an optimiser with a piecewise constant learning rate.
 
     Args:
@@ -38,12 +39,13 @@ def build(name: str, rates: list[float], boundaries: list[int]) -> keras.optimiz
 
     Raises: UsageError for an unknown name or a schedule that does not fit.
     """
-    checks.one_of(OPTIMIZERS, optimizer=name)
+    optimizer = OPTIMIZERS[name]
     if len(rates) != len(boundaries) + 1:
         raise UsageError(
             f"learning_rate needs one value more than learning_rate_boundaries, got {len(rates)} and {len(boundaries)}"
         )
     if min(rates) <= 0 or any(low >= high for low, high in zip(boundaries, boundaries[1:])):
         raise UsageError(f"learning rates must be positive and their boundaries increase, got {rates} and {boundaries}")
-    rate = rates[0] if len(rates) == 1 else keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
-    return OPTIMIZERS[name](rate)
+    if len(rates) == 1:
+        return optimizer(rates[0])
+    return optimizer(keras.optimizers.schedules.PiecewiseConstantDecay(list(boundaries), list(rates)))

@@ -7,6 +7,8 @@ import pathlib
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,17 +16,21 @@ import tensorflow as tf
 from absl import logging
 
 import rar_tf
-from rar_tf import checks, config, export, models, objectives, results
-from rar_tf.config import Settings
-from rar_tf.data import loading, pipeline, records
+from rar_tf import export, flagfile, models
+from rar_tf.data import pipeline, records
+from rar_tf.data.datasets import load_data
+from rar_tf.data.records import Record
+from rar_tf.data.splits import Splits
 from rar_tf.errors import UsageError
 from rar_tf.experiment import distribution, optimizers
 from rar_tf.experiment.callbacks import Checkpointing, StepLog
 from rar_tf.experiment.checkpoints import Checkpoints
 from rar_tf.experiment.monitoring import Monitor
+from rar_tf.experiment.settings import Experiment, RunSettings
 from rar_tf.files import atomic_write
 from rar_tf.models.pooling import with_exact_pooling
 from rar_tf.models.precision import set_compute_dtype
+from rar_tf.objectives import METHODS
 from rar_tf.training import RobustModel
 
 
@@ -32,16 +38,16 @@ from rar_tf.training import RobustModel
 class Run:
     """What a run is made of: its settings, data, model and state."""
 
-    settings: Settings
-    record: records.Record
-    splits: loading.Splits
+    settings: Experiment
+    record: Record
+    splits: Splits
     model: RobustModel
     strategy: tf.distribute.Strategy
     checkpoints: Checkpoints
 
     @property
     def folder(self) -> pathlib.Path:
-        return pathlib.Path(self.settings.model_dir)
+        return pathlib.Path(self.settings.run.model_dir)
 
     @property
     def writes(self) -> bool:
@@ -53,102 +59,91 @@ class Run:
         return self.model.network
 
 
-def train(settings: Settings, *, command: str = "", read_settings=None, verbose: int | str = 0) -> Run:
+def train(given: Mapping[str, Any], *, command: str = "", verbose: int | str = 0) -> Run:
     """Train a network as the settings say, or go on with what the model directory holds; return the finished run.
 
-    The directory gets: flags.cfg (reproduces the run), history.csv, monitor.csv, tensorboard/, checkpoints/, model.keras,
-    saved_model/ and train.json. A run that was stopped ends without the last three.
+    The directory gets: flags.cfg (reproduces the run), history.csv, monitor.csv, tensorboard/, checkpoints/,
+    model.keras, saved_model/ and train.json. A run that was stopped ends without the last three.
 
     Args:
+      given: the settings by flag name; what is not given is the method's, network's or data set's own.
       command: the command line, for train.json.
-      read_settings: reads a flag file back into settings, to compare them with those of an existing directory.
       verbose: as in `keras.Model.fit`: 0 silent, 1 a progress bar, 2 a line at the end.
 
-    Raises: UsageError for settings or data that make no sense; TrainingDiverged for a loss that is no number.
+    Raises: UsageError for settings or data that make no sense; TrainingDiverged for a loss that is NaN or infinite.
     """
     began = time.monotonic()
+    settings = Experiment.of(given)
     check(settings)
-    folder = pathlib.Path(settings.model_dir)
-    if (folder / "flags.cfg").exists() and read_settings is not None:
-        config.check_same_run(read_settings(folder / "flags.cfg"), settings, str(folder))
+    folder, steps = pathlib.Path(settings.run.model_dir), settings.run.steps
+    if (folder / "flags.cfg").exists():
+        _check_same_run(Experiment.of(flagfile.read(folder / "flags.cfg")), settings, folder)
     run = build(settings)
     start_step = run.checkpoints.restore()
     if run.writes:
-        _claim(folder, settings)
-    if start_step < settings.steps:
+        _claim(folder, {**given, **settings.flags()})
+    if start_step < steps:
         if not _fit(run, start_step, verbose):
             return run
-    elif start_step > settings.steps:
-        raise UsageError(
-            f"{folder} has been trained for {start_step} steps already, more than --steps={settings.steps}"
-        )
+    elif start_step > steps:
+        raise UsageError(f"{folder} has been trained for {start_step} steps already, more than --steps={steps}")
     if run.writes:
         finish(run, start_step, time.monotonic() - began, command)
     distribution.wait_for_all(run.strategy)
     return run
 
 
-def check(settings: Settings) -> None:
-    """Raise UsageError for settings that make no sense, before anything is loaded or written."""
-    if settings.model_dir is None:
+def check(settings: Experiment) -> None:
+    """Raise UsageError for settings that make no sense together, before anything is loaded or written."""
+    if settings.run.model_dir is None:
         raise UsageError("give --model_dir, the directory that the run is written to")
-    checks.at_least_one(
-        **{
-            name: getattr(settings, name)
-            for name in (
-                "steps",
-                "batch_size",
-                "checkpoint_every",
-                "keep",
-                "log_every",
-                "eval_examples",
-                "num_examples",
-                "steps_per_execution",
-            )
-        }
-    )
-    if settings.init_from is not None and not pathlib.Path(settings.init_from).is_file():
-        raise UsageError(f"--init_from={settings.init_from}: no such file")
-    checks.one_of(objectives.METHODS, method=settings.method)
-    checks.one_of(models.BUILDERS, model=settings.model)
+    if settings.run.init_from is not None and not pathlib.Path(settings.run.init_from).is_file():
+        raise UsageError(f"--init_from={settings.run.init_from}: no such file")
 
 
-def load_data(settings: Settings) -> tuple[records.Record, loading.Splits]:
-    """Return the data set's record and its splits."""
-    record = records.get(
-        settings.dataset, equalize=settings.equalize, bounds=settings.pixel_range, image_size=settings.image_size
-    )
-    return record, loading.load(record, settings.data_dir, seed=settings.seed)
+def _check_same_run(old: Experiment, new: Experiment, folder: pathlib.Path) -> None:
+    """Raise UsageError where two runs would train different weights, naming what differs."""
+    old_values, new_values = old.defining(), new.defining()
+    differing = [
+        f"--{name} was {flagfile.text(old_values.get(name))}, now {flagfile.text(new_values.get(name))}"
+        for name in dict.fromkeys([*old_values, *new_values])
+        if old_values.get(name) != new_values.get(name)
+    ]
+    if differing:
+        raise UsageError(f"{folder} belongs to other flags ({'; '.join(differing)}); give another --model_dir")
 
 
-def build(settings: Settings) -> Run:
+def build(settings: Experiment) -> Run:
     """Return the data, the compiled model and the checkpoints of a run, with fresh weights."""
-    strategy = distribution.configure(settings)
-    record, splits = load_data(settings)
-    keras.utils.set_random_seed(settings.seed)
+    run = settings.run
+    strategy = distribution.configure(run)
+    record, splits = load_data(settings.data)
+    keras.utils.set_random_seed(run.seed)
     with strategy.scope():
-        network = models.build(settings.model, record.image_shape, record.num_classes)
-        if settings.init_from is not None:
-            _initialise(network, settings.init_from)
-        if settings.jit_compile:
+        network = models.build(settings.network, record.image_shape, record.num_classes)
+        if run.init_from is not None:
+            _initialise(network, run.init_from)
+        if run.jit_compile:
             network = with_exact_pooling(network)
-        set_compute_dtype(network, settings.compute_dtype)
+        set_compute_dtype(network, run.compute_dtype)
         model = build_model(network, settings, record.bounds)
-        optimizer = optimizers.build(settings.optimizer, settings.learning_rate, settings.learning_rate_boundaries)
-        model.compile(optimizer, jit_compile=settings.jit_compile, steps_per_execution=settings.steps_per_execution)
+        optimizer = optimizers.build(run.optimizer, run.learning_rate, run.learning_rate_boundaries)
+        model.compile(optimizer, jit_compile=run.jit_compile, steps_per_execution=run.steps_per_execution)
         optimizer.build(network.trainable_variables)
     state = [*network.variables, *optimizer.variables]
-    if settings.strategy != "multi_worker":  # to read a metric there, all workers would have to
+    if run.strategy != "multi_worker":  # to read a metric there, all workers would have to
         state += [variable for metric in model.metrics for variable in metric.variables]
-    checkpoints = Checkpoints(pathlib.Path(settings.model_dir) / "checkpoints", state, settings.keep)
-    return Run(settings, record, splits, model, strategy, checkpoints)
+    return Run(settings, record, splits, model, strategy, Checkpoints(_checkpoints(run), state, run.keep))
 
 
-def build_model(network: keras.Model, settings: Settings, bounds: tuple[float, float]) -> RobustModel:
-    """Return the training method that the settings name around a network, with the settings that it takes."""
-    method = objectives.get(settings.method)
-    known = {**dataclasses.asdict(settings), "steps": settings.attack_steps, "bounds": bounds}
-    return method(network, **{name: known[name] for name in method.options()})
+def _checkpoints(run: RunSettings) -> pathlib.Path:
+    return pathlib.Path(run.model_dir or ".") / "checkpoints"
+
+
+def build_model(network: keras.Model, settings: Experiment, bounds: tuple[float, float]) -> RobustModel:
+    """Return the training method that the settings name around a network."""
+    method = METHODS[settings.run.method]
+    return method(network, **{**vars(settings.method), "bounds": bounds})
 
 
 def _initialise(network, path):
@@ -163,13 +158,13 @@ def _initialise(network, path):
         ) from error
 
 
-def _claim(folder, settings):
+def _claim(folder, flags):
     """Make the directory this run's own."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_write(folder / "flags.cfg") as temporary:
             temporary.write_text(
-                "# python scripts/train.py --flagfile=flags.cfg reproduces this run\n" + config.to_flagfile(settings)
+                "# rar_tf train --flagfile=flags.cfg reproduces this run\n" + flagfile.to_flagfile(flags)
             )
     except OSError as error:
         raise UsageError(f"cannot write to --model_dir={folder}: {error.strerror}") from error
@@ -177,15 +172,15 @@ def _claim(folder, settings):
 
 def _fit(run: Run, start_step: int, verbose) -> bool:
     """Train from a step to the end; return False where the run was asked to stop on the way."""
-    settings, steps = run.settings, run.settings.steps - start_step
-    augment = run.record.augment if settings.augment == "auto" else settings.augment
+    s, steps = run.settings.run, run.settings.run.steps - start_step
+    augment = run.record.augment if run.settings.data.augment == "auto" else run.settings.data.augment
 
     def make_batches(index, count):
         return pipeline.batches(
             run.record,
             run.splits.train,
-            settings.batch_size,
-            seed=settings.seed,
+            s.batch_size,
+            seed=s.seed,
             steps=steps,
             start_step=start_step,
             augment=None if augment == "none" else augment,
@@ -193,14 +188,14 @@ def _fit(run: Run, start_step: int, verbose) -> bool:
         )
 
     writer = tf.summary.create_file_writer(str(run.folder / "tensorboard")) if run.writes else None
-    checkpointing = Checkpointing(run.checkpoints, settings.checkpoint_every, start_step, run.writes)
-    callbacks = [StepLog(run.folder, settings.log_every, settings.batch_size, start_step, writer), checkpointing]
+    checkpointing = Checkpointing(run.checkpoints, s.checkpoint_every, start_step, run.writes)
+    callbacks = [StepLog(run.folder, s.log_every, s.batch_size, start_step, writer), checkpointing]
     if run.writes:
         callbacks.append(_monitor(run, start_step, writer))
     distribution.fit(run.model, run.strategy, make_batches, start_step, steps, callbacks, verbose)
     if writer is not None:
         writer.close()
-    return checkpointing.step == settings.steps
+    return checkpointing.step == s.steps
 
 
 def _monitor(run: Run, start_step: int, writer) -> Monitor:
@@ -209,15 +204,14 @@ def _monitor(run: Run, start_step: int, writer) -> Monitor:
     if not held_out.count:
         logging.warning("%s has no validation images: the monitored ones are training images", run.record.name)
         held_out = run.splits.train
-    count = run.settings.eval_examples
+    count = run.settings.run.eval_examples
     return Monitor(
         run.folder,
         run.network,
-        results.evaluation_settings(run.settings, run.record.bounds),
-        run.settings.attack_ig_steps,
+        run.settings.evaluation.replace(bounds=run.record.bounds),
         records.to_pixels(run.record, held_out.images[:count]),
         held_out.labels[:count],
-        run.settings.eval_every,
+        run.settings.run.eval_every,
         start_step,
         writer,
     )
@@ -241,8 +235,8 @@ def finish(run: Run, start_step: int, seconds: float, command: str = "") -> None
         },
         "git_revision": _git_revision(),
         "command": command,
-        "seed": run.settings.seed,
-        "steps": run.settings.steps,
+        "seed": run.settings.run.seed,
+        "steps": run.settings.run.steps,
         "resumed_at_step": start_step,
         "wall_time_seconds": round(seconds, 1),
         "final": {name: float(value) for name, value in rows[-1].items() if name != "step"} if rows else {},

@@ -62,3 +62,8 @@ def p2_cnn(input_shape: tuple[int, int, int] = (28, 28, 1), num_classes: int = 1
         ],
         name="p2_cnn",
     )
+
+
+def tiny_cnn(shape, classes):
+    """Stub."""
+    return small_cnn(shape, classes, width=8)

@@ -72,3 +72,13 @@ def _unit(x, channels, stride, name, activate_first):
         shortcut = layers.AveragePooling2D(stride, name=f"{name}_shortcut")(shortcut)
         shortcut = keras.ops.pad(shortcut, [[0, 0], [0, 0], [0, 0], [missing // 2, missing - missing // 2]])
     return layers.Add(name=f"{name}_add")([x, shortcut])
+
+
+def resnet_1(shape, classes):
+    """Stub."""
+    return resnet(shape, classes, units=1)
+
+
+def resnet_2(shape, classes):
+    """Stub."""
+    return resnet(shape, classes, units=2)

@@ -23,7 +23,7 @@ class AAT(AttributionMatching):
         return 0.5 * (1.0 - losses.pearson_correlation(clean, changed))
 
     def adversary(self, images: tf.Tensor, labels: tf.Tensor):
-        return self.attribution_change(images, labels, self.attack_ig_steps)
+        return self.attribution_change(images, labels, self.settings.attack_ig_steps)
 
 
 class AdvAAT(AAT, Madry):

@@ -2,10 +2,11 @@
 
 import tensorflow as tf
 
-from rar_tf import checks, losses
+from rar_tf import losses
 from rar_tf.attributions.gradients import saliency_map
 from rar_tf.attributions.targets import Target
 from rar_tf.models.surrogate import softplus_surrogate
+from rar_tf.objectives import settings
 from rar_tf.objectives.madry import Madry
 
 
@@ -15,19 +16,17 @@ class ART(Madry):
     g^i is the gradient of logit i at x' of the network's softplus surrogate, d = 1 − cosine, i* the strongest wrong
     class at x'. So the true class's saliency map shall look like the clean image, more than the rival's does. (The
     print has g(x), which the adversary could not change.)
-
-    Args:
-      attribution_weight: λ.
-      softplus_beta: the surrogate's inverse temperature; 0 takes the gradients of the network itself.
+    λ is `attribution_weight`, the surrogate's inverse temperature `softplus_beta`.
     """
+
+    Settings = settings.ART
 
     terms = ("cross_entropy", "attribution")
 
-    def __init__(self, network, *, attribution_weight: float = 0.5, softplus_beta: float = 50.0, **settings):
+    def __init__(self, network, **settings):
         super().__init__(network, **settings)
-        checks.not_negative(attribution_weight=attribution_weight, softplus_beta=softplus_beta)
-        self.attribution_weight = attribution_weight
-        self.smooth = softplus_surrogate(network, softplus_beta) if softplus_beta else network
+        beta = self.settings.softplus_beta
+        self.smooth = softplus_surrogate(network, beta) if beta else network
 
     def misalignment(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """Return λ·softplus(cos(g^{i*}(x'), x) − cos(g^y(x'), x)), one value a sample [B]."""
@@ -36,7 +35,7 @@ class ART(Madry):
             losses.cosine_similarity(saliency_map(Target(self.smooth, classes), perturbed), images)
             for classes in (labels, rivals)
         )
-        return self.attribution_weight * tf.math.softplus(rival - own)
+        return self.settings.attribution_weight * tf.math.softplus(rival - own)
 
     def adversary(self, images: tf.Tensor, labels: tf.Tensor):
         return lambda perturbed: self.misalignment(images, perturbed, labels)

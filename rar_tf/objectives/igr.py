@@ -2,7 +2,8 @@
 
 import tensorflow as tf
 
-from rar_tf import checks, losses
+from rar_tf import losses
+from rar_tf.objectives import settings
 from rar_tf.objectives.madry import Madry
 from rar_tf.objectives.mart import MART
 from rar_tf.objectives.matching import AttributionMatching
@@ -12,25 +13,24 @@ from rar_tf.objectives.trades import TRADES
 class IGR(AttributionMatching):
     """Adds λ(1 − cos(IG(x), IG(x'))) to a base method: `class Mine(IGR, Base)` with one more name in `terms`.
 
-    Args:
-      adversary: "base" takes the base method's own perturbation over (the paper's experiments); "igr" maximises the
-        regulariser instead (Eq. (5)).
+    With adversary="base" the base method's own perturbation is taken over (the paper's experiments); "igr" maximises
+    the regulariser instead (Eq. (5)).
     """
 
-    def __init__(self, network, *, adversary: str = "base", **settings):
+    Settings = settings.IGR
+
+    def __init__(self, network, **settings):
         super().__init__(network, **settings)
-        checks.one_of(("base", "igr"), adversary=adversary)
-        self.climbs = adversary
-        if adversary == "igr":
+        if self.settings.adversary == "igr":
             self.needs_random_start()
 
     def dissimilarity(self, clean: tf.Tensor, changed: tf.Tensor) -> tf.Tensor:
         return 1.0 - losses.cosine_similarity(clean, changed)
 
     def adversary(self, images: tf.Tensor, labels: tf.Tensor):
-        if self.climbs == "base":
+        if self.settings.adversary == "base":
             return super().adversary(images, labels)
-        return self.attribution_change(images, labels, self.attack_ig_steps)
+        return self.attribution_change(images, labels, self.settings.attack_ig_steps)
 
 
 class IGRAT(IGR, Madry):
@@ -42,10 +42,12 @@ class IGRAT(IGR, Madry):
 class IGRTRADES(IGR, TRADES):
     """TRADES with the regulariser (TRADES+IGR)."""
 
+    Settings = settings.IGRTRADES
     terms = (*TRADES.terms, "attribution")
 
 
 class IGRMART(IGR, MART):
     """MART with the regulariser (MART+IGR)."""
 
+    Settings = settings.IGRMART
     terms = (*MART.terms, "attribution")

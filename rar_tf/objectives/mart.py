@@ -2,7 +2,8 @@
 
 import tensorflow as tf
 
-from rar_tf import checks, losses
+from rar_tf import losses
+from rar_tf.objectives import settings
 from rar_tf.objectives.madry import Madry
 
 
@@ -10,17 +11,11 @@ class MART(Madry):
     """Minimise BCE(x') + β·KL(p(x)‖p(x'))·(1 − p_y(x)) at the x' that PGD on the cross-entropy finds.
 
     BCE(x') = l_y(x') − log(1.0001 − max_{k≠y} p_k(x')), the boosted cross-entropy.
-
-    Args:
-      beta: β.
     """
 
-    terms = ("boosted_cross_entropy", "kl")
+    Settings = settings.MART
 
-    def __init__(self, network, *, beta: float = 5.0, **settings):
-        super().__init__(network, **settings)
-        checks.positive(beta=beta)
-        self.beta = beta
+    terms = ("boosted_cross_entropy", "kl")
 
     def loss_terms(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         natural, adversarial = self.network(images, training=True), self.network(perturbed, training=True)
@@ -28,5 +23,5 @@ class MART(Madry):
         misclassified = 1.0 - losses.probability(natural, labels)
         return {
             "boosted_cross_entropy": losses.cross_entropy(adversarial, labels) + boost,
-            "kl": self.beta * losses.kl_divergence(natural, adversarial) * misclassified,
+            "kl": self.settings.beta * losses.kl_divergence(natural, adversarial) * misclassified,
         }

@@ -2,10 +2,11 @@
 
 import tensorflow as tf
 
-from rar_tf import checks, losses
+from rar_tf import losses
 from rar_tf.attributions.gradients import saliency_map
 from rar_tf.attributions.targets import Target
 from rar_tf.errors import UsageError
+from rar_tf.objectives import settings
 from rar_tf.training import RobustModel
 
 _STEP = 1e-3  # of the finite difference, in parts of the pixel range
@@ -16,39 +17,33 @@ class R2ET(RobustModel):
 
     With s = Σ_c|∂l_y/∂x| sorted downwards as s₍₀₎ ≥ s₍₁₎ ≥ …, ranks frozen, the gaps are
     Σ_{i<k−1}(s₍k−1₎ − s₍i₎) + Σ_{i=1..k}(s₍k−1+i₎ − s₍k−1₎): both sums fall as the top k move away from the rest.
-
-    Args:
-      attribution_weight: λ₁.
-      curvature_weight: λ₂.
-      top_k: k, at most half of the pixels.
+    λ₁ is `attribution_weight`, λ₂ `curvature_weight`, and k, at most half of the pixels, `top_k`.
     """
+
+    Settings = settings.R2ET
 
     terms = ("cross_entropy", "ranking", "curvature")
 
-    def __init__(
-        self, network, *, attribution_weight: float = 0.1, curvature_weight: float = 0.1, top_k: int = 100, **settings
-    ):
+    def __init__(self, network, **settings):
         super().__init__(network, **settings)
-        checks.not_negative(attribution_weight=attribution_weight, curvature_weight=curvature_weight)
-        checks.positive(top_k=top_k)
+        top_k = self.settings.top_k
         if getattr(network, "inputs", None):
             height, width = network.inputs[0].shape[1:3]
             if 2 * top_k > height * width:
                 raise UsageError(f"top_k must be at most half of the {height * width} pixels, got {top_k}")
-        self.attribution_weight, self.curvature_weight, self.top_k = attribution_weight, curvature_weight, top_k
 
     def loss_terms(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         loss = Target(self.network, labels, losses.cross_entropy)
         slope = saliency_map(loss, images)
-        h = _STEP * (self.bounds[1] - self.bounds[0])
+        h = _STEP * (self.settings.bounds[1] - self.settings.bounds[0])
         ahead = saliency_map(loss, images + h * tf.stop_gradient(tf.sign(slope)))
         squares = tf.reduce_sum(tf.square(losses.flatten(ahead - slope)), axis=1)
         curvature = tf.sqrt(tf.maximum(squares, 1e-24)) / h  # the root has no gradient at 0
         saliency = losses.flatten(tf.reduce_sum(tf.abs(slope), axis=-1))
         return {
             **super().loss_terms(images, perturbed, labels),
-            "ranking": self.attribution_weight * ranking(saliency, self.top_k),
-            "curvature": self.curvature_weight * curvature,
+            "ranking": self.settings.attribution_weight * ranking(saliency, self.settings.top_k),
+            "curvature": self.settings.curvature_weight * curvature,
         }
 
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from rar_tf import checks, losses
+from rar_tf import losses
 from rar_tf.attributions.path_integral import hidden_integrated_gradients, integrated_gradients
 from rar_tf.attributions.targets import HiddenTarget, Target
-from rar_tf.errors import UsageError
+from rar_tf.objectives import settings
 from rar_tf.training import RobustModel
 
 
@@ -38,76 +38,54 @@ class RAR(RobustModel):
     "l1_squared" gives input-gradient regularisation (Proposition 2); layer "output" gives the surrogate loss
     |l(x') − l(x)| (Proposition 3).
 
-    Args:
-      attribution_weight: λ.
-      size: s, one of `SIZES`.
-      layer: h: "input", "output" (the loss itself), or the name of a hidden layer of the network.
-      rule: quadrature rule of the integrated gradients.
-      ig_steps: path points m in the training step.
-      attack_ig_steps: path points m' inside the adversary, a divisor of m.
-      ig_chunk: path points held in memory at once; None for all.
+    λ is `attribution_weight`, s one of `SIZES`, h "input", "output" (the loss itself) or the name of a hidden layer;
+    see `settings.RAR`.
     """
 
+    Settings = settings.RAR
     terms = ("cross_entropy", "attribution")
     climbs_prediction = False  # whether the adversary maximises a loss of predictions besides the size
 
-    def __init__(
-        self,
-        network,
-        *,
-        attribution_weight: float = 1.0,
-        size: str = "l1",
-        layer: str = "input",
-        rule: str = "right",
-        ig_steps: int = 50,
-        attack_ig_steps: int = 10,
-        ig_chunk: int | None = None,
-        **settings,
-    ):
+    def __init__(self, network, **settings):
         super().__init__(network, **settings)
-        check_ig_steps(ig_steps, attack_ig_steps)
-        checks.not_negative(attribution_weight=attribution_weight)
-        checks.one_of(SIZES, size=size)
-        self.attribution_weight, self.size, self.layer, self.rule = attribution_weight, SIZES[size], layer, rule
-        self.ig_steps, self.attack_ig_steps, self.ig_chunk = ig_steps, attack_ig_steps, ig_chunk
-        if size != "sum" and not self.climbs_prediction:
+        if self.settings.size != "sum" and not self.climbs_prediction:
             self.needs_random_start()
 
     def path_attribution(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor, steps: int) -> tf.Tensor:
         """Return IG_h(x→x'; l_y) of the chosen layer, [B, …]."""
-        if self.layer == "output":
+        if self.settings.layer == "output":
             loss = Target(self.network, labels, losses.log_loss)
             return (loss(perturbed) - loss(images))[:, None]
-        if self.layer == "input":
+        if self.settings.layer == "input":
             return integrated_gradients(
                 Target(self.network, labels, losses.log_loss),
                 perturbed,
                 images,
                 steps=steps,
-                rule=self.rule,
-                chunk=self.ig_chunk,
+                rule=self.settings.rule,
+                chunk=self.settings.ig_chunk,
             )
         return hidden_integrated_gradients(
-            HiddenTarget(self.network, self.layer, labels, losses.log_loss),
+            HiddenTarget(self.network, self.settings.layer, labels, losses.log_loss),
             perturbed,
             images,
             steps=steps,
-            rule=self.rule,
+            rule=self.settings.rule,
         )
 
     def regulariser(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor, steps: int) -> tf.Tensor:
         """Return weight · s(IG_h(x→x'; l_y)), one value a sample [B]."""
-        return self.attribution_weight * self.size(
+        return self.settings.attribution_weight * SIZES[self.settings.size](
             losses.flatten(self.path_attribution(images, perturbed, labels, steps))
         )
 
     def adversary(self, images: tf.Tensor, labels: tf.Tensor):
-        return lambda perturbed: self.regulariser(images, perturbed, labels, self.attack_ig_steps)
+        return lambda perturbed: self.regulariser(images, perturbed, labels, self.settings.attack_ig_steps)
 
     def loss_terms(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         return {
             "cross_entropy": self.cross_entropy(images, labels),
-            "attribution": self.regulariser(images, perturbed, labels, self.ig_steps),
+            "attribution": self.regulariser(images, perturbed, labels, self.settings.ig_steps),
         }
 
 
@@ -130,15 +108,5 @@ class IGSumNorm(RAR):
     def loss_terms(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         return {
             "cross_entropy": self.cross_entropy(perturbed, labels),
-            "attribution": self.regulariser(images, perturbed, labels, self.ig_steps),
+            "attribution": self.regulariser(images, perturbed, labels, self.settings.ig_steps),
         }
-
-
-def check_ig_steps(ig_steps: int, attack_ig_steps: int) -> None:
-    """Raise UsageError unless both numbers of path points are positive and the second divides the first."""
-    checks.at_least_one(ig_steps=ig_steps, attack_ig_steps=attack_ig_steps)
-    if ig_steps % attack_ig_steps:
-        raise UsageError(
-            f"attack_ig_steps must divide ig_steps (the reference's approx_factor is their ratio), got "
-            f"{attack_ig_steps} and {ig_steps}"
-        )

@@ -6,30 +6,26 @@ network. With A = diag(√p) − p√pᵀ, AAᵀ = diag(p) − ppᵀ, so the K×
 
 import tensorflow as tf
 
-from rar_tf import checks, losses
+from rar_tf import losses
 from rar_tf.attributions.gradients import saliency_map
 from rar_tf.attributions.targets import Target
+from rar_tf.objectives import settings
 from rar_tf.training import RobustModel
 
 
 class SSR(RobustModel):
     """Minimise l_y(x) + λ·(largest eigenvalue of the cross-entropy's Hessian by the image); there is no adversary.
-
-    Args:
-      attribution_weight: λ, for pixels in [0, 1]: the eigenvalue falls with the square of the pixels' range.
+    λ is `attribution_weight`, for pixels in [0, 1]: the eigenvalue falls with the square of the pixels' range.
     """
 
-    terms = ("cross_entropy", "eigenvalue")
+    Settings = settings.SSR
 
-    def __init__(self, network, *, attribution_weight: float = 0.3, **settings):
-        super().__init__(network, **settings)
-        checks.not_negative(attribution_weight=attribution_weight)
-        self.attribution_weight = attribution_weight
+    terms = ("cross_entropy", "eigenvalue")
 
     def loss_terms(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         return {
             **super().loss_terms(images, perturbed, labels),
-            "eigenvalue": self.attribution_weight * largest_eigenvalue(self.network, images),
+            "eigenvalue": self.settings.attribution_weight * largest_eigenvalue(self.network, images),
         }
 
 

@@ -2,7 +2,8 @@
 
 import tensorflow as tf
 
-from rar_tf import checks, losses, randomness
+from rar_tf import losses, randomness
+from rar_tf.objectives import settings
 from rar_tf.training import START, RobustModel
 
 _NOISE = 1e-3  # standard deviation of the start, in parts of the pixel range
@@ -13,26 +14,24 @@ class TRADES(RobustModel):
 
     The adversary starts from x + 0.001·N(0, 1) (of the pixel range), since the divergence has no gradient at x itself.
 
-    Args:
-      beta: β.
-      clean_term: whether the first term is of the image (Zhang et al. 2019); otherwise it is l_y(x') of the perturbed
-        one, as Wang and Kong (2022) print it in Table 1.
+    The first term is of the image (Zhang et al. 2019), or, with clean_term=False, l_y(x') of the perturbed one, as Wang
+    and Kong (2022) print it in Table 1.
     """
+
+    Settings = settings.TRADES
 
     terms = ("cross_entropy", "kl")
 
-    def __init__(self, network, *, beta: float = 6.0, clean_term: bool = True, **settings):
+    def __init__(self, network, **settings):
         super().__init__(network, **settings)
-        checks.positive(beta=beta)
         self.needs_random_start()
-        self.beta, self.clean_term = beta, clean_term
 
     def start(self, images: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-        seed = randomness.step_seed(self.seed, step, START)
+        seed = randomness.step_seed(self.settings.seed, step, START)
         noise = randomness.for_replica(
             lambda zeros: tf.random.stateless_normal(tf.shape(zeros), seed, dtype=zeros.dtype, alg="philox"), images
         )
-        return images + _NOISE * (self.bounds[1] - self.bounds[0]) * noise
+        return images + _NOISE * (self.settings.bounds[1] - self.settings.bounds[0]) * noise
 
     def adversary(self, images: tf.Tensor, labels: tf.Tensor):
         natural = self.network(images, training=False)
@@ -41,6 +40,6 @@ class TRADES(RobustModel):
     def loss_terms(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         natural, adversarial = self.network(images, training=True), self.network(perturbed, training=True)
         return {
-            "cross_entropy": losses.cross_entropy(natural if self.clean_term else adversarial, labels),
-            "kl": self.beta * losses.kl_divergence(natural, adversarial),
+            "cross_entropy": losses.cross_entropy(natural if self.settings.clean_term else adversarial, labels),
+            "kl": self.settings.beta * losses.kl_divergence(natural, adversarial),
         }

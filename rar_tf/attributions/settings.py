@@ -1,0 +1,25 @@
+"""Settings that more than one wing has of attributions."""
+
+import dataclasses
+
+from rar_tf import checks
+from rar_tf.attributions import ATTRIBUTIONS
+from rar_tf.settings import Record, setting
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Chunked(Record):
+    """Records of code that integrates over paths."""
+
+    ig_chunk: int | None = setting(
+        None, "path points held in memory at once; the values stay the same", check=checks.at_least_one
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Attributed(Record):
+    """Records of code that looks at an attribution of the label's logit."""
+
+    attribution: str = setting(
+        "integrated_gradients", "attribution that is attacked or certified", choices=ATTRIBUTIONS
+    )

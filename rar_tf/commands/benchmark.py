@@ -1,0 +1,140 @@
+"""Time training methods: python scripts/benchmark.py --flagfile=flags/mnist_ig_sum_norm.cfg --over=method=ig_norm,madry
+
+Each measurement runs in a process of its own, so that its peak memory is its own. Without --over the flags' one method is
+measured; --over=NAME=VALUES measures the growth with any setting; --ifia measures the attribution attack. --output_dir gets
+benchmark.json, table.md and a plot; --compare=A.json,B.json shows two such files as ratios.
+"""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+from absl import flags
+
+from rar_tf import flagfile
+
+flagfile.define_flags()
+flags.DEFINE_string("over", None, "NAME=VALUE,VALUE,…: the setting that grows, or method; method=all for every one")
+flags.DEFINE_string("compare", None, "A.json,B.json: show A's times over B's instead of measuring")
+flags.DEFINE_integer("repeats", 3, "timed calls of each function; their median counts", lower_bound=1)
+flags.DEFINE_boolean("ifia", False, "measure an iteration of the attribution attack instead of training")
+flags.DEFINE_boolean("one", False, "measure just this setting and print JSON (used for the processes)")
+
+TIMES = ("attack_gradient_seconds", "attack_seconds", "step_seconds", "ifia_iteration_seconds")
+SHOWN = (*TIMES, "examples_per_second", "peak_memory_gib", "attack_gradient_share", "step_share", "ifia_share")
+
+
+def main():
+    from rar_tf.errors import UsageError
+
+    if flags.FLAGS.compare:
+        paths = flags.FLAGS.compare.split(",")
+        if len(paths) != 2:
+            raise UsageError("give --compare=A.json,B.json")
+        return print(comparison(*map(read, paths)))
+    if flags.FLAGS.one:
+        from rar_tf import benchmark
+        from rar_tf.experiment.settings import Experiment
+
+        measure = benchmark.measure_ifia if flags.FLAGS.ifia else benchmark.measure
+        return print(json.dumps(measure(Experiment.of(flagfile.given()), flags.FLAGS.repeats)))
+    rows = [measured(*case) for case in cases()]
+    table = markdown(rows)
+    print(table)
+    if flags.FLAGS.output_dir is not None:
+        folder = pathlib.Path(flags.FLAGS.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "benchmark.json").write_text(json.dumps(rows, indent=2) + "\n")
+        (folder / "table.md").write_text(table + "\n")
+        plot(rows).savefig(folder / "benchmark.png", dpi=120)
+
+
+def cases():
+    """The flag that each measurement adds, and the label of its row."""
+    from rar_tf.errors import UsageError
+
+    name, _, values = (flags.FLAGS.over or "").partition("=")
+    if not flags.FLAGS.over:
+        return [(None, flags.FLAGS.method)]
+    if name not in flagfile.all_items() or not values:
+        raise UsageError("give --over=NAME=VALUE,VALUE,… with a setting's name")
+    if values == "all" and name == "method":
+        from rar_tf.objectives import METHODS
+
+        values = ",".join(METHODS)
+    return [(f"--{name}={value}", value if name == "method" else f"{name} {value}") for value in values.split(",")]
+
+
+def measured(flag, label):
+    ignored = ("--over", "--output_dir", "--compare")
+    arguments = [argument for argument in sys.argv[1:] if not argument.startswith(ignored)]
+    done = subprocess.run(
+        [sys.executable, "-m", "rar_tf", "benchmark", *arguments, *([flag] if flag else []), "--one"],
+        text=True,
+        stdout=subprocess.PIPE,
+    )
+    if done.returncode:
+        sys.exit(done.returncode)
+    return {"label": label, **json.loads(done.stdout.splitlines()[-1])}
+
+
+def read(path):
+    from rar_tf.errors import UsageError
+
+    try:
+        return {row["label"]: row for row in json.loads(pathlib.Path(path).read_text())}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UsageError(f"{path}: not a benchmark.json ({error})") from error
+
+
+def comparison(first, second):
+    lines = [
+        f"{'':<16}"
+        + "".join(f"{name.removesuffix('_seconds'):>18}" for name in TIMES)
+        + "   (times, first over second)"
+    ]
+    for label in first:
+        if label in second:
+            ratios = [
+                f"{first[label][name] / second[label][name]:18.3f}"
+                if name in first[label] and name in second[label]
+                else f"{'-':>18}"
+                for name in TIMES
+            ]
+            lines.append(f"{label:<16}" + "".join(ratios))
+    return "\n".join(lines)
+
+
+def markdown(rows):
+    lines = ["| | " + " | ".join(name.replace("_", " ") for name in SHOWN) + " |", "| --- " * (len(SHOWN) + 1) + "|"]
+    for row in rows:
+        cells = [
+            f"{row[name]:.1%}" if name.endswith("share") and name in row else f"{row[name]:.3g}" if name in row else "–"
+            for name in SHOWN
+        ]
+        lines.append(f"| {row['label']} | " + " | ".join(cells) + " |")
+    peak = max(row["peak_operations_per_second"] for row in rows)
+    lines.append(
+        f"\nMatrix products reached {peak / 1e9:.0f} GFLOP/s in the same run; shares are of each row's own peak."
+    )
+    return "\n".join(lines)
+
+
+def plot(rows):
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(2 + 0.8 * len(rows), 3.2), layout="constrained")
+    axis = figure.subplots()
+    for offset, name in enumerate(TIMES):
+        axis.bar(
+            [i + 0.2 * (offset - 1.5) for i in range(len(rows))],
+            [row.get(name, 0) for row in rows],
+            0.19,
+            label=name.removesuffix("_seconds").replace("_", " "),
+        )
+    axis.set_xticks(range(len(rows)), [row["label"] for row in rows], rotation=30, ha="right", fontsize=8)
+    axis.set_yscale("log")
+    axis.set_ylabel("seconds")
+    axis.legend(fontsize=8)
+    return figure

@@ -1,0 +1,184 @@
+"""Flags made from the records of settings, and flag files: what a run was told, written and read back."""
+
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from absl import flags
+
+from rar_tf import settings
+from rar_tf.certification.settings import RECORDS as CERTIFICATION
+from rar_tf.data.settings import DataSettings
+from rar_tf.errors import UsageError
+from rar_tf.evaluation.settings import EvaluationSettings
+from rar_tf.experiment.settings import Experiment, RunSettings
+from rar_tf.jobs import JobSettings
+from rar_tf.models.settings import NetworkSettings
+from rar_tf.objectives.settings import RECORDS as METHODS
+from rar_tf.settings import Item, Record, items
+
+FLAGS = flags.FLAGS
+flags.disclaim_key_flags()  # they are the command's, so that its --help shows them
+
+# Every record that has flags; a flag that several of them have is the same setting.
+RECORDS: tuple[type[Record], ...] = (
+    DataSettings,
+    NetworkSettings,
+    RunSettings,
+    *METHODS,
+    EvaluationSettings,
+    *CERTIFICATION,
+    JobSettings,
+)
+
+
+def all_items() -> dict[str, Item]:
+    """Return every setting that has a flag, by the flag's name."""
+    found: dict[str, Item] = {}
+    for record in RECORDS:
+        for item in items(record):
+            if item.flag:
+                found.setdefault(item.flag, item)
+    return found
+
+
+def define_flags(values: flags.FlagValues = FLAGS) -> None:
+    """Define one flag for every setting. None of them has a value unless it is given: defaults are the records'."""
+    for name, item in all_items().items():
+        text = f"{item.help}{_default(name)}"
+        if item.is_tuple:
+            flags.DEFINE(_TupleParser(item.kind), name, None, text, values, _TupleSerializer(","))
+        elif item.kind is bool:
+            flags.DEFINE_boolean(name, None, text, values)
+        elif item.kind is int:
+            flags.DEFINE_integer(name, None, text, flag_values=values)
+        elif item.kind is float:
+            flags.DEFINE_float(name, None, text, flag_values=values)
+        elif item.choices:
+            flags.DEFINE_enum(name, None, item.choices, text, values)
+        else:
+            flags.DEFINE_string(name, None, text, values)
+
+
+def _default(flag: str) -> str:
+    """The default as `--help` shows it: one for all records that have the flag, or each record's own."""
+    found: dict[str, list[str]] = {}
+    for record in RECORDS:
+        for item in items(record):
+            # Settings that a record inherits unchanged are the parent's.
+            own = item.name in vars(record).get("__annotations__", {})
+            if item.flag == flag and own and item.default is not None:
+                found.setdefault(text(item.default), []).append(record.__name__)
+    if not found:
+        return ""
+    if len(found) == 1:
+        return f" (default: {next(iter(found)) or 'none'})"
+    return " (default: " + ", ".join(f"{value} for {'/'.join(names)}" for value, names in found.items()) + ")"
+
+
+def text(value: Any) -> str:
+    """Return a value as a flag file has it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+
+
+class _TupleParser(flags.ArgumentParser):
+    """Comma-separated values."""
+
+    syntactic_help = "comma-separated values"
+
+    def __init__(self, item: type):
+        self.item = item
+
+    def parse(self, argument):
+        if isinstance(argument, (list, tuple)):
+            return tuple(argument)
+        return tuple(self.item(part.strip()) for part in argument.split(",") if part.strip())
+
+    def flag_type(self):
+        return f"tuple of {self.item.__name__}"
+
+
+class _TupleSerializer(flags.ListSerializer):
+    def serialize(self, value):
+        return ",".join(map(str, value))
+
+
+def given() -> dict[str, Any]:
+    """Return the settings that the command line or its flag files gave, by flag name."""
+    return {name: getattr(FLAGS, name) for name in all_items() if FLAGS[name].present}
+
+
+def read(path: str | os.PathLike) -> dict[str, Any]:
+    """Return the settings that a flag file gives, by flag name.
+
+    Raises: UsageError where the file is missing or a line of it is no flag.
+    """
+    values = flags.FlagValues()
+    define_flags(values)
+    try:
+        values(["flagfile", *expand(["--flagfile=" + os.fspath(path)])])
+    except flags.Error as error:
+        raise UsageError(f"{path}: {error}") from error
+    return {name: getattr(values, name) for name in all_items() if values[name].present}
+
+
+def to_flagfile(values: Mapping[str, Any]) -> str:
+    """Return a flag file that gives these values."""
+    return "".join(f"--{name}={text(value)}\n" for name, value in values.items() if value is not None)
+
+
+def of_run(model_dir: str | os.PathLike | None) -> dict[str, Any]:
+    """Return what a run's flags.cfg gives, without the values that follow from others of it; nothing where there is none.
+
+    Other flags can be laid over them: what was derived from a flag that they give is derived again.
+    """
+    path = None if model_dir is None else pathlib.Path(model_dir) / "flags.cfg"
+    if path is None or not path.is_file():
+        return {}
+    return settings.explicit(read(path), lambda values: Experiment.of(values).flags())
+
+
+def expand(arguments: list[str], folder: pathlib.Path | None = None) -> list[str]:
+    """Return the arguments with each --flagfile=FILE replaced by the file's lines, nested ones too.
+
+    A nested file is looked for beside the file that names it, then in the working directory. Comments start with # or
+    // at the beginning of a line.
+
+    Raises: UsageError for a file that is missing or a line that is no flag.
+    """
+    expanded = []
+    arguments = list(arguments)
+    while arguments:
+        argument = arguments.pop(0)
+        name, equals, value = argument.lstrip("-").partition("=")
+        if not argument.startswith("-") or name != "flagfile":
+            expanded.append(argument)
+            continue
+        if not equals:
+            if not arguments:
+                raise UsageError("--flagfile needs a file")
+            value = arguments.pop(0)
+        expanded += _read(value, folder)
+    return expanded
+
+
+def _read(name, folder):
+    candidates = [folder / name] if folder and (folder / name).is_file() else [pathlib.Path(name).expanduser()]
+    path = candidates[0]
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read flag file {name}: {getattr(error, 'strerror', None) or error}") from error
+    kept = []
+    for number, line in enumerate(map(str.strip, lines), 1):
+        if not line or line.startswith(("#", "//")):
+            continue
+        if not line.startswith("-") or any(c.isspace() for c in line.split("=")[0]):
+            raise UsageError(f"{path}:{number}: not a flag (--name=value): {line}")
+        if " #" in line:
+            raise UsageError(f"{path}:{number}: a comment must have a line of its own: {line}")
+        kept.append(line)
+    return expand(kept, path.parent)

@@ -1,0 +1,40 @@
+"""What evaluation and certification share on the command line: whose network, which images, where results go."""
+
+import dataclasses
+import pathlib
+
+from rar_tf import checks
+from rar_tf.errors import UsageError
+from rar_tf.experiment.settings import RunSettings
+from rar_tf.settings import Record, same, setting
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class JobSettings(Record):
+    """A network, a number of test images, and a folder."""
+
+    model_dir: str | None = same(RunSettings, "model_dir")
+    keras_model: str | None = setting(None, "this .keras file instead of a model directory")
+    saved_model: str | None = setting(None, "this SavedModel instead of a model directory")
+    output_dir: str | None = setting(
+        None, "where results are written; by default evaluation/ or certification/ in the model directory"
+    )
+    num_examples: int = setting(1000, "test images, the first ones in file order", check=checks.at_least_one)
+    eval_batch_size: int = setting(50, "images attacked at once", check=checks.at_least_one)
+    shard: str = setting("0/1", "i/n: work on the i-th of n parts of the images, counted from 0")
+    merge: bool = setting(False, "put the results of all shards in the output directory together")
+    reference_model: str | None = setting(
+        None,
+        "a naturally trained model (directory or .keras file) whose maps are compared with this one's",
+    )
+
+    def folder(self, default: str) -> pathlib.Path:
+        """Return where results go: `output_dir`, or `default` inside the model directory.
+
+        Raises: UsageError where there is neither.
+        """
+        if self.output_dir is not None:
+            return pathlib.Path(self.output_dir)
+        if self.model_dir is None:
+            raise UsageError("give --output_dir, the directory that results are written to")
+        return pathlib.Path(self.model_dir) / default
