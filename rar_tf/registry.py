@@ -15,21 +15,29 @@ class Registry(Mapping[str, Any]):
 
     Args:
       what: what the names name, as messages say it: "method", "attribution", …
-      places: name -> "module:attribute".
+      places: name -> "module:attribute", or the object itself.
     """
 
-    def __init__(self, what: str, places: dict[str, str]):
+    def __init__(self, what: str, places: dict[str, Any]):
         self.what, self._places = what, dict(places)
 
     def __getitem__(self, name: str) -> Any:
         """Return what a name stands for. Raises: UsageError for an unknown name."""
         checks.one_of(self._places, **{self.what: name})
-        module, _, attribute = self._places[name].partition(":")
+        place = self._places[name]
+        if not isinstance(place, str):
+            return place
+        module, _, attribute = place.partition(":")
         return getattr(importlib.import_module(module), attribute)
+
+    def add(self, name: str, value: Any) -> None:
+        """Give a name to something of the user's own; flags of this process know it too."""
+        self._places[name] = value
 
     def modules(self) -> dict[str, str]:
         """Return the module of each object, by the object's own name."""
-        return {attribute: module for module, _, attribute in (place.partition(":") for place in self._places.values())}
+        places = [place.partition(":") for place in self._places.values() if isinstance(place, str)]
+        return {attribute: module for module, _, attribute in places}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)

@@ -6,6 +6,7 @@ attacked images) and, at the end, summary.json.
 
 import csv
 import dataclasses
+import hashlib
 import io
 import json
 import os
@@ -16,7 +17,6 @@ from absl import logging
 
 from rar_tf import figures
 from rar_tf.errors import UsageError
-from rar_tf.evaluation.evaluator import Evaluator, run
 from rar_tf.evaluation.summary import Evaluation, Examples
 from rar_tf.files import atomic_write
 
@@ -115,7 +115,7 @@ class Results:
 
 def evaluate_into(
     folder,
-    evaluator: Evaluator,
+    evaluator,
     images: np.ndarray,
     labels: np.ndarray,
     *,
@@ -147,6 +147,8 @@ def evaluate_into(
         "eval_batch_size": batch_size,
         **evaluator.digests(images, labels),
     }
+    from rar_tf.evaluation.evaluator import run
+
     results = Results(folder, record, evaluator.columns)
     evaluation = run(
         evaluator, images, labels, index=index, batch_size=batch_size, progress=progress, results=results, strict=strict
@@ -278,3 +280,33 @@ def merge(folder) -> dict:
     warnings = list(dict.fromkeys(w for s in summaries for w in s["run_warnings"]))
     settings = {**record, "seconds": round(sum(s["seconds"] for s in summaries), 1)}
     return results.finish(Evaluation(rows, settings, examples, warnings), tuple(record["bounds"]))
+
+
+def check_images(images: np.ndarray, labels: np.ndarray, bounds: tuple[float, float]) -> None:
+    """Raise a UsageError where these are not images [N, H, W, C] in the pixel range `bounds` and labels [N]."""
+    if images.ndim != 4 or labels.shape != images.shape[:1]:
+        raise UsageError(f"images must be [N, H, W, C] and labels [N], got {images.shape} and {labels.shape}")
+    if len(images) == 0:
+        raise UsageError("there are no images")
+    low, high = bounds
+    if not np.isfinite(images).all() or images.min() < low or images.max() > high:
+        raise UsageError(
+            f"images must be finite and in the pixel range {low:g} … {high:g}; "
+            f"they are in {images.min():g} … {images.max():g}"
+        )
+
+
+def fingerprint(network) -> str:
+    """Return a digest of a network's variables: equal for equal weights, and of use where it has any."""
+    digest = hashlib.sha256()
+    network = getattr(network, "model", network) if not hasattr(network, "weights") else network
+    variables = getattr(network, "weights", None) or getattr(network, "variables", None) or []
+    for variable in variables:
+        digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def images_digest(images: np.ndarray, labels: np.ndarray) -> str:
+    """Return a digest of images and labels."""
+    content = np.ascontiguousarray(images).tobytes() + np.ascontiguousarray(labels).tobytes()
+    return hashlib.sha256(content).hexdigest()[:16]

@@ -47,6 +47,11 @@ class RobustModel(keras.Model):
             name: keras.metrics.SparseCategoricalAccuracy(name) for name in ("natural_accuracy", "adversarial_accuracy")
         }
 
+    @classmethod
+    def options(cls) -> list[str]:
+        """Return the names of the settings that the constructor takes besides the network."""
+        return sorted(cls.Settings.__dataclass_fields__)
+
     # What a method overrides.
 
     def adversary(self, images: tf.Tensor, labels: tf.Tensor):

@@ -32,7 +32,7 @@ def check_parameter_gradient(method, settings, images, perturbed, labels, networ
     """Assert that the gradient of a step's loss equals central differences along random directions."""
     network = network or smooth_network()
     images, perturbed = tf.constant(images), tf.constant(perturbed)
-    model = objectives.get(method)(network, **settings)
+    model = objectives.METHODS[method](network, **settings)
     recorder = _Recorder()
     # Keras refuses a foreign optimiser in compile; the step only calls apply_gradients.
     object.__setattr__(model, "optimizer", recorder)

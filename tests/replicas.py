@@ -41,7 +41,7 @@ def make(method, reduction):
             keras.layers.Dense(4, name="logits"),
         ]
     )
-    kind = objectives.get(method)
+    kind = objectives.METHODS[method]
     model = kind(
         network, reduction=reduction, **{name: value for name, value in SETTINGS.items() if name in kind.options()}
     )

@@ -1,38 +1,14 @@
 """The scripts as a user meets them: flags, flag files, errors of one line with exit status 2."""
 
-import os
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
-from absl import flags  # noqa: E402
 
-from rar_tf import cli
-from rar_tf.config import Settings, to_flagfile
+from rar_tf import flagfile
+from rar_tf.experiment.settings import Experiment
 
-from conftest import ROOT
-
-if "dataset" not in flags.FLAGS:
-    cli.define_flags()
-
-
-def script(name, *arguments, **environment):
-    return subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / name), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-    )
-
-
-def assert_one_line(done, message):
-    assert done.returncode == 2, done.stderr
-    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1 and message in errors[0], done.stderr
-    assert "Traceback" not in done.stderr
+from runner import assert_one_line, script
 
 
 class TestFlagFiles:
@@ -42,22 +18,24 @@ class TestFlagFiles:
         return str(path)
 
     def test_every_setting_survives_the_way_through_a_flag_file(self, tmp_path):
-        settings = Settings(
+        given = dict(
             dataset="mnist",
-            learning_rate=[1e-3, 1e-2],
-            learning_rate_boundaries=[5],
+            method="ig_norm",
+            learning_rate=(1e-3, 1e-2),
+            learning_rate_boundaries=(5,),
             random_start=False,
             ig_chunk=4,
             epsilon=8.0,
             model_dir=str(tmp_path),
         )
-        assert cli.read_settings(self.write(tmp_path / "a.cfg", to_flagfile(settings))) == settings
+        read = flagfile.read(self.write(tmp_path / "a.cfg", flagfile.to_flagfile(Experiment.of(given).flags())))
+        assert read == Experiment.of(given).flags() and read.items() >= given.items()
+        assert Experiment.of(read).flags() == read
 
     def test_nested_files_lie_beside_and_later_lines_win(self, tmp_path):
         self.write(tmp_path / "shared" / "base.cfg", "# a comment\n--steps=5\n--epsilon=2\n")
         path = self.write(tmp_path / "a.cfg", "--flagfile=shared/base.cfg\n\n--steps=7\n")
-        settings = cli.read_settings(path)
-        assert (settings.steps, settings.epsilon) == (7, 2.0)
+        assert flagfile.read(path) == {"steps": 7, "epsilon": 2.0}
 
     @pytest.mark.parametrize(
         "line,message",
@@ -76,7 +54,7 @@ class TestFlagFiles:
         from rar_tf.errors import UsageError
 
         with pytest.raises(UsageError, match=message):
-            cli.read_settings(self.write(tmp_path / "a.cfg", line + "\n"))
+            flagfile.read(self.write(tmp_path / "a.cfg", line + "\n"))
 
 
 class TestErrors:
@@ -91,12 +69,12 @@ class TestErrors:
         ],
     )
     def test_usage(self, tmp_path, arguments, message):
-        assert_one_line(script("train.py", f"--model_dir={tmp_path / 'run'}", *arguments), message)
+        assert_one_line(script("train", f"--model_dir={tmp_path / 'run'}", *arguments), message)
         assert not (tmp_path / "run").exists()
 
     def test_data_that_is_not_there(self, tmp_path):
         done = script(
-            "train.py",
+            "train",
             "--dataset=gtsrb",
             "--model=resnet_2",
             f"--data_dir={tmp_path}",
@@ -106,18 +84,19 @@ class TestErrors:
         assert not (tmp_path / "run").exists()
 
     def test_a_model_directory_of_other_flags(self, tmp_path):
-        (tmp_path / "flags.cfg").write_text(to_flagfile(Settings(epsilon=0.2)))
-        done = script("train.py", f"--model_dir={tmp_path}", "--epsilon=0.3")
+        flags = flagfile.to_flagfile(Experiment.of({"epsilon": 0.2}).flags())
+        (tmp_path / "flags.cfg").write_text(flags)
+        done = script("train", f"--model_dir={tmp_path}", "--epsilon=0.3")
         assert_one_line(done, "belongs to other flags (--epsilon was 0.2, now 0.3)")
-        assert pathlib.Path(tmp_path / "flags.cfg").read_text() == to_flagfile(Settings(epsilon=0.2))
+        assert pathlib.Path(tmp_path / "flags.cfg").read_text() == flags
 
     def test_exporting_nothing(self, tmp_path):
-        assert_one_line(script("export.py", f"--output_dir={tmp_path / 'out'}"), "exactly one")
+        assert_one_line(script("export", f"--output_dir={tmp_path / 'out'}"), "exactly one")
 
 
 def test_help_names_every_flag():
-    done = script("train.py", "--help")
-    assert all(f"--{name}" in done.stdout or f"--[no]{name}" in done.stdout for name in Settings.__dataclass_fields__)
+    done = script("train", "--help")
+    assert all(f"--{name}" in done.stdout or f"--[no]{name}" in done.stdout for name in flagfile.all_items())
 
 
 def test_damaged_data(tmp_path):
@@ -127,6 +106,6 @@ def test_damaged_data(tmp_path):
     np.savez(folder / "train.npz", images=np.zeros([4, 28, 28, 1], np.uint8), labels=np.arange(4))
     content = (folder / "train.npz").read_bytes()
     (folder / "train.npz").write_bytes(content[: len(content) // 2])
-    done = script("train.py", "--dataset=mnist", f"--data_dir={tmp_path}", f"--model_dir={tmp_path / 'run'}")
+    done = script("train", "--dataset=mnist", f"--data_dir={tmp_path}", f"--model_dir={tmp_path / 'run'}")
     assert_one_line(done, "train.npz")
     assert not (tmp_path / "run").exists()

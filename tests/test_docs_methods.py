@@ -1,13 +1,16 @@
 """docs/methods.md: it names every method, and its own-method example does what it says."""
 
 import re
+import sys
+import types
 
 import numpy as np
 import pytest
 
 import rar_tf
-from rar_tf import config, objectives
+from rar_tf import flagfile, objectives
 from rar_tf.experiment import run as experiment
+from rar_tf.experiment.settings import Experiment
 
 import tiny_networks
 from conftest import ROOT
@@ -20,12 +23,13 @@ TEXT = (ROOT / "docs" / "methods.md").read_text()
 def own_method(monkeypatch):
     """The example of the documentation, literally, under its registry line."""
     code = next(block for block in re.findall(r"```python\n(.*?)```", TEXT, re.S) if "class GradientNorm" in block)
-    registration = re.search(r"^    (METHODS\[.*)$", TEXT, re.M).group(1)
-    assert len(code.splitlines()) + 1 < 40
-    monkeypatch.setattr(objectives, "METHODS", dict(objectives.METHODS))
-    names = {"__name__": "rar_tf.objectives.gradient_norm", "METHODS": objectives.METHODS}
-    exec(compile(code + registration, "docs/methods.md", "exec"), names)
-    return names["GradientNorm"]
+    name, place = re.search(r'^    "(\w+)": "(rar_tf\.objectives\.\w+:\w+)",$', TEXT, re.M).groups()
+    assert len(code.splitlines()) + 1 < 45
+    module = types.ModuleType(place.partition(":")[0])
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(code, "docs/methods.md", "exec"), vars(module))
+    monkeypatch.setitem(objectives.METHODS._places, name, place)
+    return module.GradientNorm
 
 
 def test_every_method_and_every_setting_of_one_is_documented():
@@ -33,7 +37,7 @@ def test_every_method_and_every_setting_of_one_is_documented():
         assert f"`{name}`" in TEXT and f"`{method.__name__}`" in TEXT
         assert getattr(rar_tf, method.__name__) is method
     for name in re.findall(r"`--(\w+)", TEXT):
-        assert name in config.FIELDS or name == "flagfile"
+        assert name in flagfile.all_items() or name == "flagfile"
     for method in objectives.METHODS.values():
         for term in method.terms:
             assert f"`{term}`" in TEXT
@@ -47,11 +51,11 @@ def test_your_own_method_is_one_short_file_and_a_line(own_method, float64):
 
 
 def test_your_own_method_takes_its_settings_from_the_flags_and_trains(own_method):
-    settings = config.Settings(
-        method="gradient_norm", attribution_weight=0.05, epsilon=0.1, attack_steps=3, step_size=0.05
+    settings = Experiment.of(
+        {"method": "gradient_norm", "attribution_weight": 0.05, "epsilon": 0.1, "attack_steps": 3, "step_size": 0.05}
     )
     model = experiment.build_model(tiny_networks.convolutional("relu"), settings, (0.0, 1.0))
-    assert type(model) is own_method and model.attribution_weight == 0.05
+    assert type(model) is own_method and model.settings.attribution_weight == 0.05
     images, _, labels = (value.numpy() for value in tiny_networks.batch(40))
     model.compile("adam")
     history = model.fit(images, labels, batch_size=20, epochs=20, verbose=0).history

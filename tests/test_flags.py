@@ -6,10 +6,11 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from rar_tf import cli, models, objectives
-from rar_tf.data import records  # noqa: E402
+from rar_tf import flagfile, objectives
+from rar_tf.data.datasets import record_of
 from rar_tf.experiment import optimizers
 from rar_tf.experiment import run as experiment  # noqa: E402
+from rar_tf.experiment.settings import Experiment
 
 from conftest import ROOT
 
@@ -54,12 +55,6 @@ PROMISED = (
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def flags_are_defined():
-    if "dataset" not in cli.FLAGS:
-        cli.define_flags()
-
-
 @pytest.fixture(scope="module")
 def tiny_network():
     """A rectified network of 16×16 images for each number of channels and classes."""
@@ -100,31 +95,31 @@ def test_the_head_says_where_from_what_it_costs_and_how_to_run_it(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_method_trains_with_the_files_settings(path, tiny_network):
-    settings = cli.read_settings(path)
-    assert path.stem.startswith(settings.dataset)
-    assert settings.model in models.BUILDERS
-    optimizers.build(settings.optimizer, settings.learning_rate, settings.learning_rate_boundaries)
-    assert len(settings.learning_rate_boundaries) == 0 or settings.learning_rate_boundaries[-1] < settings.steps
-    record = records.get(settings.dataset)
+    settings = Experiment.of({**flagfile.read(path), "attack_steps": 1})
+    run = settings.run
+    assert path.stem.startswith(settings.data.dataset)
+    optimizers.build(run.optimizer, run.learning_rate, run.learning_rate_boundaries)
+    assert len(run.learning_rate_boundaries) == 0 or run.learning_rate_boundaries[-1] < run.steps
+    record = record_of(settings.data)
     network = tiny_network(record)
-    model = experiment.build_model(network, settings.replace(attack_steps=1), record.bounds)
-    assert type(model) is objectives.get(settings.method)
+    model = experiment.build_model(network, settings, record.bounds)
+    assert type(model) is objectives.METHODS[run.method]
     span = record.bounds[1] - record.bounds[0]
-    assert 0 < settings.step_size <= settings.epsilon < span / 2
+    assert 0 < model.settings.step_size <= model.settings.epsilon < span / 2
     images = tf.constant(np.random.default_rng(0).uniform(*record.bounds, (2, *network.input_shape[1:])), tf.float32)
     labels = tf.constant([1, 3], tf.int64)
     perturbed = model.perturb(images, labels, model.start(images, tf.constant(0, tf.int64)))
-    assert float(tf.reduce_max(tf.abs(perturbed - images))) <= settings.epsilon * (1 + 1e-5)
+    assert float(tf.reduce_max(tf.abs(perturbed - images))) <= model.settings.epsilon * (1 + 1e-5)
     terms = model.loss_terms(images, perturbed, labels)
     assert tuple(terms) == model.terms
     assert all(np.all(np.isfinite(value)) for value in terms.values())
 
 
 def test_every_method_has_a_flag_file_on_the_digits():
-    used = {cli.read_settings(path).method for path in FILES if path.stem.startswith("digits_")}
+    used = {flagfile.read(path)["method"] for path in FILES if path.stem.startswith("digits_")}
     assert used == set(objectives.METHODS)
 
 
 def test_a_nested_flag_file_is_found_beside_the_one_that_names_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert cli.read_settings(ROOT / "flags" / "gtsrb_art_wrn.cfg").model == "wrn_28_10"
+    assert flagfile.read(ROOT / "flags" / "gtsrb_art_wrn.cfg")["model"] == "wrn_28_10"

@@ -35,9 +35,9 @@ def setting(values, name):
     return values[f"setting_{name}"].item()
 
 
-def model_of(values, network, key):
+def model_of(values, network, key, **changes):
     """The training method behind a key of the file, with the file's settings."""
-    method = objectives.get(METHODS[key])
+    method = objectives.METHODS[METHODS[key]]
     options = {
         "epsilon": setting(values, "epsilon"),
         "step_size": setting(values, "step_size"),
@@ -48,6 +48,7 @@ def model_of(values, network, key):
         "ig_steps": setting(values, "m"),
         "attack_ig_steps": setting(values, "m_attack"),
         "attribution_weight": setting(values, "beta_adv_ar" if key == "adv_ar" else "lambda_ar"),
+        **changes,
     }
     return method(network, **{name: value for name, value in options.items() if name in method.options()})
 
@@ -106,8 +107,7 @@ def test_objectives_and_their_gradients(case, key):
 def test_pgd(case, key, name):
     values, network = case
     x, y = tf.constant(values["x"]), tf.constant(values["y"])
-    model = model_of(values, network, key)
-    model.steps = setting(values, "pgd_steps")
+    model = model_of(values, network, key, steps=setting(values, "pgd_steps"))
     found = tf.function(model.perturb)(x, y, x + values["pgd_noise"])
     close = np.abs(found - values[f"pgd5_{name}"]) < 1e-5 * setting(values, "pixel_max")
     assert close.mean() >= 0.99

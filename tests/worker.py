@@ -12,12 +12,12 @@ import numpy as np
 import tensorflow as tf
 
 from rar_tf import errors
-from rar_tf.config import Settings
 from rar_tf.data import pipeline
 from rar_tf.experiment import distribution
 from rar_tf.experiment import run as experiment
+from rar_tf.experiment.settings import Experiment
 
-SETTINGS = Settings(
+SETTINGS = dict(
     dataset="digits",
     model="tiny_cnn",
     method="ig_sum_norm",
@@ -38,14 +38,14 @@ SETTINGS = Settings(
 
 
 def run(model_dir, steps):
-    trained = experiment.train(SETTINGS.replace(model_dir=model_dir, steps=int(steps)))
+    trained = experiment.train({**SETTINGS, "model_dir": model_dir, "steps": int(steps)})
     digest = hashlib.sha256(b"".join(weight.tobytes() for weight in trained.network.get_weights())).hexdigest()
     print(f"digest {digest}", flush=True)
 
 
 def one_step(path):
-    built = experiment.build(SETTINGS.replace(optimizer="sgd", learning_rate=[0.01]))
-    index = getattr(built.strategy.cluster_resolver, "task_id", 0) if SETTINGS.strategy == "multi_worker" else 0
+    built = experiment.build(Experiment.of({**SETTINGS, "optimizer": "sgd", "learning_rate": (0.01,)}))
+    index = getattr(built.strategy.cluster_resolver, "task_id", 0) if SETTINGS["strategy"] == "multi_worker" else 0
     count = built.strategy.num_replicas_in_sync
     images, labels = next(iter(pipeline.batches(built.record, built.splits.train, 8, seed=0, shard=(index, count))))
     tf.function(lambda: built.strategy.run(built.model.minimise, args=(images, images + 0.05, labels)))()

@@ -120,7 +120,9 @@ def build(settings: Experiment) -> Run:
     record, splits = load_data(settings.data)
     keras.utils.set_random_seed(run.seed)
     with strategy.scope():
-        network = models.build(settings.network, record.image_shape, record.num_classes)
+        network = models.build(
+            settings.network.model, record.image_shape, record.num_classes, **settings.network.options()
+        )
         if run.init_from is not None:
             _initialise(network, run.init_from)
         if run.jit_compile:

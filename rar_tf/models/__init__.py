@@ -18,6 +18,6 @@ ACTIVATIONS = ("relu", "softplus", "gelu", "silu")
 POOLINGS = ("max", "average")
 
 
-def build(settings, input_shape: tuple[int, int, int], num_classes: int):
-    """Return the network that the settings name, freshly initialised."""
-    return MODELS[settings.model](input_shape, num_classes)
+def build(name: str, input_shape: tuple[int, int, int], num_classes: int, **options):
+    """Return the network of that name, freshly initialised."""
+    return MODELS[name](input_shape, num_classes)

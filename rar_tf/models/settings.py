@@ -1,6 +1,7 @@
 """Which network is trained."""
 
 import dataclasses
+from typing import Any
 
 from rar_tf import checks
 from rar_tf.models import ACTIVATIONS, MODELS, POOLINGS
@@ -19,3 +20,8 @@ class NetworkSettings(Record):
     pooling: str | None = setting(
         None, "pooling of networks that pool; by default as the network's paper has it", choices=POOLINGS, defines=True
     )
+
+    def options(self) -> dict[str, Any]:
+        """Return the keyword arguments of the network's builder."""
+        values = {"activation": self.activation, "activation_beta": self.activation_beta, "pooling": self.pooling}
+        return {name: value for name, value in values.items() if value is not None}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rar_tf.attacks import balls
+from rar_tf.attacks import BALLS, balls
 from rar_tf.attacks.ascent import ascend
 from rar_tf.errors import UsageError
 
@@ -17,7 +17,7 @@ def distance(points, order):
 
 @pytest.mark.parametrize("name,order", [("linf", np.inf), ("l2", 2)])
 def test_start_and_projection_stay_inside(name, order):
-    ball = balls.get(name)
+    ball = BALLS[name]
     start = ball.start(IMAGES, 0.2, tf.constant([1, 2], tf.int64))
     assert (distance(start, order) <= 0.2 + 1e-6).all() and (distance(start, order) > 0.1).all()
     projected = ball.project(IMAGES + 3 * (start - IMAGES), IMAGES, 0.2)
@@ -75,4 +75,4 @@ def test_move_and_observe():
 
 def test_unknown_constraint():
     with pytest.raises(UsageError, match="unknown constraint 'l7'"):
-        balls.get("l7")
+        BALLS["l7"]

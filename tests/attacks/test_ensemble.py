@@ -5,7 +5,9 @@ import pytest
 
 from rar_tf.attacks import ensemble
 from rar_tf.evaluation import evaluator as evaluation
-from rar_tf.evaluation.evaluator import EvaluationSettings, Evaluator
+from rar_tf.evaluation.measurements import AttributionAttack
+from rar_tf.evaluation.settings import EvaluationSettings
+from rar_tf.evaluation.subject import Subject
 
 import toys
 
@@ -47,7 +49,8 @@ def test_members_are_reported(both):
 
 
 def test_members_share_the_plain_attacks_budget_and_never_lose_a_label():
-    runs = Evaluator(toys.network(), EvaluationSettings(attack="auto", **SETTINGS)).runs
+    settings = EvaluationSettings(attack="auto", **SETTINGS).resolved()
+    runs = AttributionAttack(Subject(toys.network()), settings).runs
     plain = runs[0][1]
     for _, member, _ in runs[1:]:
         assert (member.epsilon, member.ball, member.bounds, member.steps) == (

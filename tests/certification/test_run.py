@@ -7,11 +7,11 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from rar_tf.config import Settings
 
 import rar_tf
 from rar_tf.certification import methods, run
 from rar_tf.certification.lipschitz import gradient_bound
-from rar_tf.config import Settings
 from rar_tf.errors import UsageError
 
 COUNT = 4

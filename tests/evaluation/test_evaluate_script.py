@@ -2,17 +2,15 @@
 
 import json
 import os
-import pathlib
 import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 
 import toys
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from conftest import ROOT
+from runner import command, environment
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +23,6 @@ def workplace(tmp_path_factory):
         np.savez(folder / "digits8" / f"{name}.npz", images=images, labels=labels)
     toys.network().save(folder / "network.keras")
     return folder
-
-
-def command(script, *arguments):
-    return [sys.executable, str(ROOT / "scripts" / f"{script}.py"), *map(str, arguments)]
 
 
 def evaluate(workplace, *arguments):
@@ -49,8 +43,7 @@ def evaluate(workplace, *arguments):
 
 
 def run(arguments):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
-    return subprocess.run(arguments, capture_output=True, text=True, env=environment, timeout=300)
+    return subprocess.run(arguments, capture_output=True, text=True, env=environment(), timeout=300)
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ import time
 import numpy as np
 import pytest
 
-from rar_tf.config import Settings
 from rar_tf.errors import UsageError
 from rar_tf.experiment import distribution
 from rar_tf.experiment.checkpoints import Checkpoints
+from rar_tf.experiment.settings import RunSettings
 
 from conftest import ROOT
 
@@ -121,4 +121,4 @@ def test_without_a_cluster(monkeypatch, tmp_path):
         if value is not None:
             monkeypatch.setenv("TF_CONFIG", value)
         with pytest.raises(UsageError, match="needs TF_CONFIG"):
-            distribution.configure(Settings(strategy="multi_worker", model_dir=str(tmp_path)))
+            distribution.configure(RunSettings(strategy="multi_worker", model_dir=str(tmp_path)))

@@ -63,10 +63,10 @@ def test_second_order_gradients_with_and_without_xla(seeded):
 
 
 def test_training_with_xla_is_training(tmp_path):
-    from rar_tf.config import Settings
     from rar_tf.experiment import run as experiment
+    from rar_tf.experiment.settings import Experiment
 
-    settings = Settings(
+    settings = dict(
         model="tiny_cnn",
         method="ig_sum_norm",
         batch_size=8,
@@ -82,7 +82,7 @@ def test_training_with_xla_is_training(tmp_path):
     )
     weights = []
     for jit_compile in (False, True):
-        run = experiment.build(settings.replace(jit_compile=jit_compile))
+        run = experiment.build(Experiment.of({**settings, "jit_compile": jit_compile}))
         batch = next(iter(experiment.pipeline.batches(run.record, run.splits.train, 8, seed=0)))
 
         def step(images, labels):  # from a given start: XLA's random numbers are others

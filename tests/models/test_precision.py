@@ -8,7 +8,6 @@ import tensorflow as tf
 from rar_tf import models, objectives
 from rar_tf.attributions.path_integral import integrated_gradients
 from rar_tf.attributions.targets import Target
-from rar_tf.config import Settings
 from rar_tf.experiment import run as experiment
 from rar_tf.models.precision import set_compute_dtype
 
@@ -48,7 +47,7 @@ def test_attributions_and_weight_gradients_in_bfloat16(seeded, name, shape):
 
 def test_a_run_in_bfloat16_exports_a_float32_network(tmp_path):
     run = experiment.train(
-        Settings(
+        dict(
             model="tiny_cnn",
             method="madry",
             batch_size=8,

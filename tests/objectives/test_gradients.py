@@ -42,7 +42,7 @@ def settings(case, **changes):
 
 
 def build(case, network, **changes):
-    return objectives.get(case.split(",")[0])(network, **settings(case, **changes))
+    return objectives.METHODS[case.split(",")[0]](network, **settings(case, **changes))
 
 
 def total(model, images, perturbed, labels):

@@ -47,7 +47,7 @@ def test_parameter_gradient_against_finite_differences(float64, method, settings
 
 @pytest.mark.parametrize("method", ["natural", "madry", "ig_norm", "ig_sum_norm"])
 def test_a_batch_is_the_sum_of_its_samples(float64, method):
-    model = objectives.get(method)(smooth_network(), **BUDGET)
+    model = objectives.METHODS[method](smooth_network(), **BUDGET)
     batch = model.loss_terms(IMAGES, PERTURBED, LABELS)
     for i in range(3):
         single = model.loss_terms(IMAGES[i : i + 1], PERTURBED[i : i + 1], LABELS[i : i + 1])
@@ -64,7 +64,7 @@ def linear_network(weights):
 
 def test_two_pixels_by_hand(float64):
     # IG(x→x') of the soft-margin loss along w = (2, −1): each pixel gets (x'−x)_i · mean_k of −σ(−z_k) w_i.
-    model = objectives.get("ig_sum_norm")(
+    model = objectives.METHODS["ig_sum_norm"](
         linear_network([2.0, -1.0]), ig_steps=2, attack_ig_steps=1, attribution_weight=0.5
     )
     x, perturbed = np.array([0.5, 0.25]), np.array([0.7, 0.15])
@@ -88,25 +88,25 @@ class TestSpecialCases:
 
     def test_proposition_1_sum_gives_madry(self, float64):
         network = smooth_network()
-        exact = objectives.get("rar")(network, size="sum", rule="gauss_legendre", ig_steps=16, attack_ig_steps=16)
+        exact = objectives.METHODS["rar"](network, size="sum", rule="gauss_legendre", ig_steps=16, attack_ig_steps=16)
         np.testing.assert_allclose(self.total(exact), self.madry_loss(network), rtol=1e-6)
 
         def error(steps):
-            model = objectives.get("rar")(network, size="sum", ig_steps=steps, attack_ig_steps=steps)
+            model = objectives.METHODS["rar"](network, size="sum", ig_steps=steps, attack_ig_steps=steps)
             return np.abs(self.total(model) - self.madry_loss(network)).max()
 
         assert error(20) / error(40) == pytest.approx(2.0, rel=0.05)
 
     def test_proposition_1_for_a_hidden_layer(self, float64):
         network = smooth_network()
-        model = objectives.get("rar")(
+        model = objectives.METHODS["rar"](
             network, size="sum", layer="hidden", rule="gauss_legendre", ig_steps=16, attack_ig_steps=16
         )
         np.testing.assert_allclose(self.total(model), self.madry_loss(network), rtol=1e-6)
 
     def test_proposition_2_one_left_point_gives_the_input_gradient(self, float64):
         network = smooth_network()
-        model = objectives.get("rar")(network, rule="left", ig_steps=1, attack_ig_steps=1, size="l1_squared")
+        model = objectives.METHODS["rar"](network, rule="left", ig_steps=1, attack_ig_steps=1, size="l1_squared")
         x = tf.Variable(IMAGES)
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(Target(network, LABELS, losses.log_loss)(x))
@@ -119,7 +119,7 @@ class TestSpecialCases:
 
     def test_proposition_3_the_output_layer_gives_the_change_of_the_loss(self, float64):
         network = smooth_network()
-        model = objectives.get("rar")(network, layer="output", attribution_weight=3.0)
+        model = objectives.METHODS["rar"](network, layer="output", attribution_weight=3.0)
         change = np.abs(self.madry_loss(network) - losses.cross_entropy(network(IMAGES), LABELS))
         found = model.loss_terms(tf.constant(IMAGES), tf.constant(PERTURBED), LABELS)["attribution"]
         np.testing.assert_allclose(found, 3 * change, rtol=1e-9)
@@ -128,7 +128,7 @@ class TestSpecialCases:
         # The adversary maximises l(x') − l(x) − γ‖x'−x‖², so its x' beats the image and random neighbours in
         # l(x') − γ‖x'−x‖², the inner problem of distributionally robust training.
         network = smooth_network()
-        model = objectives.get("rar")(
+        model = objectives.METHODS["rar"](
             network,
             size="sum",
             constraint="wasserstein",
@@ -171,7 +171,7 @@ class TestSpecialCases:
             "steps": 40,
             "step_size": 0.02,
         }
-        model = objectives.get("ig_norm")(network, **settings)
+        model = objectives.METHODS["ig_norm"](network, **settings)
         madry = losses.cross_entropy(network(worst), labels)
         np.testing.assert_allclose(tf.add_n(list(model.loss_terms(x, worst, labels).values())), madry, rtol=1e-6)
         # No other point of the ball has a larger norm: not its corners, not its inside.
@@ -206,16 +206,16 @@ class TestSpecialCases:
 )
 def test_bad_settings(settings, message):
     with pytest.raises(UsageError, match=message):
-        objectives.get("ig_norm")(smooth_network(), **settings)
+        objectives.METHODS["ig_norm"](smooth_network(), **settings)
 
 
 def test_adversaries_that_climb_a_loss_may_start_at_the_image():
     for method, settings in (("ig_sum_norm", {}), ("rar", {"size": "sum"}), ("madry", {})):
-        objectives.get(method)(smooth_network(), random_start=False, **settings)
+        objectives.METHODS[method](smooth_network(), random_start=False, **settings)
 
 
 def test_unknown_method_and_mistyped_setting():
     with pytest.raises(UsageError, match="unknown method 'igg_norm'; known: natural"):
-        objectives.get("igg_norm")
+        objectives.METHODS["igg_norm"]
     with pytest.raises(TypeError, match="epsilonn"):
-        objectives.get("madry")(smooth_network(), epsilonn=0.1)
+        objectives.METHODS["madry"](smooth_network(), epsilonn=0.1)

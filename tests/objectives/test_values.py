@@ -23,7 +23,7 @@ CLEAN, CHANGED, LABELS = np.array([[0.8, 0.3], [0.0, 0.6]]), np.array([[0.6, 0.5
 
 
 def terms(method, network=None, clean=CLEAN, changed=CHANGED, labels=LABELS, **settings):
-    model = objectives.get(method)(network or linear(W, B), **settings)
+    model = objectives.METHODS[method](network or linear(W, B), **settings)
     found = model.loss_terms(pixels(*clean), pixels(*changed), tf.constant(labels))
     return {name: value.numpy() for name, value in found.items()}
 
@@ -95,7 +95,7 @@ def test_aat_and_advaat_differ_in_the_first_term_and_the_adversary():
         found = terms(method, linear(weights), [clean], [changed], label, attribution_weight=0.7)
         assert found["attribution"][0] == pytest.approx(0.7 * pcl, abs=1e-12)
         assert found["cross_entropy"][0] == pytest.approx(loss, abs=1e-12)
-        model = objectives.get(method)(linear(weights), attribution_weight=0.7)
+        model = objectives.METHODS[method](linear(weights), attribution_weight=0.7)
         climbed = model.adversary(pixels(clean), tf.constant(label))(pixels(changed))
         assert float(climbed[0]) == pytest.approx(0.7 * pcl + (loss if method == "advaat" else 0.0), abs=1e-12)
 
@@ -319,4 +319,4 @@ def test_trades_starts_from_a_little_noise_in_parts_of_the_pixel_range():
 )
 def test_settings_that_make_no_sense_are_refused(method, settings, message):
     with pytest.raises(UsageError, match=message):
-        objectives.get(method)(linear(W), **settings)
+        objectives.METHODS[method](linear(W), **settings)

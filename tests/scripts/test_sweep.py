@@ -1,12 +1,10 @@
 """One command that trains, evaluates and tabulates; and the benchmark's."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
+import runner
 from conftest import ROOT
 
 QUICK = [
@@ -21,24 +19,17 @@ QUICK = [
 
 
 def script(name, *arguments):
-    return subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / name), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+    return runner.script(name, *arguments, timeout=600, cwd=ROOT)
 
 
 @pytest.mark.parametrize(
     "name,arguments,message",
     [
-        ("sweep.py", ["--output_dir=out"], "give --over=NAME"),
-        ("sweep.py", ["--over=stepss=1,2", "--output_dir=out"], "--over"),
-        ("sweep.py", ["--over=steps=1,2"], "give --output_dir"),
-        ("benchmark.py", ["--over=stepss=1"], "--over"),
-        ("benchmark.py", ["--compare=absent.json,absent.json"], "not a benchmark.json"),
+        ("sweep", ["--output_dir=out"], "give --over=NAME"),
+        ("sweep", ["--over=stepss=1,2", "--output_dir=out"], "--over"),
+        ("sweep", ["--over=steps=1,2"], "give --output_dir"),
+        ("benchmark", ["--over=stepss=1"], "--over"),
+        ("benchmark", ["--compare=absent.json,absent.json"], "not a benchmark.json"),
     ],
 )
 def test_bad_usage(name, arguments, message):
@@ -48,7 +39,7 @@ def test_bad_usage(name, arguments, message):
 
 @pytest.mark.slow
 def test_a_sweep_has_a_row_a_value(tmp_path):
-    done = script("sweep.py", *QUICK, "--over=batch_size=20,40", f"--output_dir={tmp_path}")
+    done = script("sweep", *QUICK, "--over=batch_size=20,40", f"--output_dir={tmp_path}")
     assert done.returncode == 0, done.stderr[-2000:]
     table = (tmp_path / "table.md").read_text()
     assert table in done.stdout and [line.split()[1] for line in table.splitlines()[2:]] == ["20", "40"]
@@ -60,7 +51,7 @@ def test_a_sweep_has_a_row_a_value(tmp_path):
 @pytest.mark.slow
 def test_a_benchmark_measures_and_compares(tmp_path):
     done = script(
-        "benchmark.py",
+        "benchmark",
         "--flagfile=flags/digits_ig_sum_norm.cfg",
         "--batch_size=4",
         "--repeats=1",
@@ -69,5 +60,5 @@ def test_a_benchmark_measures_and_compares(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     (row,) = json.loads((tmp_path / "benchmark.json").read_text())
     assert row["label"] == "ig_sum_norm" and row["step_seconds"] > 0 and 0 < row["attack_gradient_share"] < 2
-    again = script("benchmark.py", f"--compare={tmp_path / 'benchmark.json'},{tmp_path / 'benchmark.json'}")
+    again = script("benchmark", f"--compare={tmp_path / 'benchmark.json'},{tmp_path / 'benchmark.json'}")
     assert again.returncode == 0 and "1.000" in again.stdout

@@ -1,0 +1,79 @@
+"""A network under evaluation: its predictions, its surrogates, and its functions compiled once."""
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from rar_tf.errors import UsageError
+from rar_tf.models.surrogate import Surrogate, softplus_surrogate
+
+
+class Subject:
+    """What every measurement of one network needs; it can be measured again as the network's weights change.
+
+    Args:
+      network: a Keras model of logits, a `Surrogate`, or any callable (images, training=False) -> logits.
+      surrogate: where directions come from; None clones the network with softplus, or, where it cannot be cloned,
+        takes the network itself, with a warning.
+    """
+
+    def __init__(self, network, surrogate=None):
+        self.network = network
+        self.warnings: list[str] = []
+        self._surrogates: dict = {1.0: surrogate} if surrogate is not None else {}
+        self._compiled: dict = {}
+
+    def warn(self, message: str) -> None:
+        """Log a warning once, and keep it for the summary."""
+        if message not in self.warnings:
+            self.warnings.append(message)
+            logging.warning("%s", message)
+
+    def surrogate(self, beta: float):
+        """Return the network that directions come from, at an inverse temperature where the network can be cloned."""
+        if beta not in self._surrogates:
+            try:
+                self._surrogates[beta] = (
+                    self.network if isinstance(self.network, Surrogate) else softplus_surrogate(self.network, beta)
+                )
+            except UsageError as error:
+                self.warn(f"attack directions come from the network itself ({str(error).split(' (')[0]})")
+                self._surrogates[beta] = self.network
+        return self._surrogates[beta]
+
+    def compiled(self, name: str, function: Callable) -> Callable:
+        """Return `function` of tensors as one of arrays, compiled once under its name, for any number of images."""
+
+        def call(*arrays):
+            tensors = [tf.convert_to_tensor(array) for array in arrays]
+            if name not in self._compiled:
+                self._compiled[name] = tf.function(
+                    function,
+                    input_signature=[
+                        tf.TensorSpec([None, *t.shape[1:]] if t.shape.rank else [], t.dtype) for t in tensors
+                    ],
+                )
+            return tf.nest.map_structure(lambda t: t.numpy(), self._compiled[name](*tensors))
+
+        return call
+
+    def predict(self, images: np.ndarray, batch_size: int = 100) -> np.ndarray:
+        """Return the predicted labels [N] of images [N, H, W, C].
+
+        Raises: UsageError where the network does not take the images or does not give logits [N, K].
+        """
+        predict = self.compiled("predict", lambda x: self.network(x, training=False))
+        try:
+            logits = np.concatenate([predict(images[i : i + batch_size]) for i in range(0, len(images), batch_size)])
+        except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
+            raise UsageError(
+                f"the network does not take images of shape {images.shape[1:]} "
+                f"({str(error).strip().splitlines()[-1].strip()[:200]})"
+            ) from error
+        if logits.ndim != 2:
+            raise UsageError(f"the network must give one row of logits per image, it gives shape {logits.shape}")
+        if np.all(logits >= 0) and np.allclose(logits.sum(axis=1), 1, atol=1e-3):
+            self.warn("the network seems to return probabilities; attributions and attacks expect logits")
+        return np.argmax(logits, axis=1)

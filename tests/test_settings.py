@@ -1,0 +1,131 @@
+"""Records of settings: one definition each, the same in constructors, flags and flag files."""
+
+import dataclasses
+import itertools
+
+import keras
+import pytest
+
+from rar_tf import checks, flagfile, settings
+from rar_tf.errors import UsageError
+from rar_tf.evaluation.settings import EvaluationSettings
+from rar_tf.experiment.settings import Experiment
+from rar_tf.objectives import METHODS
+from rar_tf.settings import Record, items, setting
+
+# What the specification says of each method's own settings; all else is every method's (`SHARED`).
+SHARED = {
+    "seed": 0,
+    "epsilon": 0.3,
+    "steps": 10,
+    "step_size": 2.5 * 0.3 / 10,
+    "random_start": True,
+    "constraint": "linf",
+    "gamma": 1.0,
+    "bounds": (0.0, 1.0),
+    "reduction": "mean",
+    "weight_decay": 0.0,
+}
+PATH = {"attribution_weight": 1.0, "ig_steps": 50, "attack_ig_steps": 10, "ig_chunk": None}
+RAR = {**PATH, "size": "l1", "layer": "input", "rule": "right"}
+MATCHING = {**PATH, "ig_steps": 10, "attack_ig_steps": 5}
+OWN = {
+    "natural": {},
+    "madry": {},
+    "ig_norm": RAR,
+    "ig_sum_norm": RAR,
+    "rar": RAR,
+    "cacr_wacr": {
+        **PATH,
+        "variant": "paper",
+        "cacr_weight": 1.0,
+        "wacr_weight": 1.0,
+        "attribution_scale": 1.0,
+        "cacr_limit": 10.0,
+        "cacr_contrast": True,
+        "wacr_base": True,
+        "delta_attribution": "path",
+    },
+    "trades": {"beta": 6.0, "clean_term": True},
+    "mart": {"beta": 5.0},
+    "igr_at": {**MATCHING, "adversary": "base"},
+    "igr_trades": {**MATCHING, "adversary": "base", "beta": 6.0, "clean_term": True},
+    "igr_mart": {**MATCHING, "adversary": "base", "beta": 5.0},
+    "art": {"attribution_weight": 0.5, "softplus_beta": 50.0},
+    "aat": MATCHING,
+    "advaat": MATCHING,
+    "ssr": {"attribution_weight": 0.3},
+    "r2et": {"attribution_weight": 0.1, "curvature_weight": 0.1, "top_k": 100},
+}
+
+
+def network():
+    return keras.Sequential(
+        [keras.layers.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(4, "relu"), keras.layers.Dense(3)]
+    )
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_is_set_the_same_in_python_and_by_its_name_alone(name):
+    expected = {**SHARED, **OWN[name]}
+    assert vars(METHODS[name](network()).settings) == expected
+    assert vars(Experiment.of({"method": name}).method.resolved()) == expected
+
+
+def test_a_flag_is_one_setting():
+    for first, second in itertools.combinations(flagfile.RECORDS, 2):
+        for a, b in itertools.product(items(first), items(second)):
+            if a.flag and a.flag == b.flag:
+                assert dataclasses.replace(a, default=None) == dataclasses.replace(b, default=None), (a, b)
+
+
+def test_every_setting_explains_itself():
+    for name, item in flagfile.all_items().items():
+        assert len(item.help) > 5, name
+        item.check(item.default)
+
+
+def test_choices_checks_and_unknown_names():
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Example(Record):
+        size: float = setting(1.0, "a size", flag="the_size", check=checks.positive)
+        kinds: tuple[str, ...] = setting(("a",), "kinds", choices=("a", "b"))
+        half: float | None = setting(None, "half of it", derive=lambda s: s.size / 2, otherwise="other")
+
+    assert Example.of({"the_size": 3.0, "kinds": ["b", "a"]}).resolved() == Example(
+        size=3.0, kinds=("b", "a"), half=1.5
+    )
+    assert Example.of({"other": 7.0}).half == 7.0 and Example.of({"other": 7.0, "half": 2.0}).half == 2.0
+    assert Example(kinds="b").kinds == ("b",)
+    for values, message in (
+        ({"size": -1.0}, r"size \(--the_size\) must be positive"),
+        ({"size": float("nan")}, "must be positive"),
+        ({"kinds": ("a", "c")}, "unknown kinds 'c'; known: a, b"),
+        ({"sizes": 1.0}, "unknown setting sizes; known: half, kinds, size"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            Example.make(values)
+
+
+def test_an_evaluation_attacks_with_the_training_budget_where_it_has_no_other():
+    found = EvaluationSettings.of({"epsilon": 0.1}).resolved()
+    assert (found.epsilon, found.pgd_epsilon, found.step_size) == (0.1, 0.1, 2.5 * 0.1 / 100)
+    found = EvaluationSettings.of({"epsilon": 0.1, "ifia_epsilon": 0.2, "eval_pgd_epsilon": 0.05}).resolved()
+    assert (found.epsilon, found.pgd_epsilon) == (0.2, 0.05)
+
+
+def test_what_follows_from_a_flag_follows_again_when_the_flag_is_given(tmp_path):
+    flags = {"dataset": "mnist", "method": "trades", "epsilon": 0.3, "ifia_steps": 50, "eval_pgd_step_size": 0.02}
+    (tmp_path / "flags.cfg").write_text(flagfile.to_flagfile({**flags, **Experiment.of(flags).flags()}))
+    assert flagfile.read(tmp_path / "flags.cfg")["ifia_epsilon"] == 0.3
+    evaluation = EvaluationSettings.of({**flagfile.of_run(tmp_path), "epsilon": 0.1}).resolved()
+    assert (evaluation.epsilon, evaluation.pgd_epsilon, evaluation.step_size) == (0.1, 0.1, 0.005)
+    assert (evaluation.steps, evaluation.pgd_step_size) == (50, 0.02)  # these were given
+    assert Experiment.of(flagfile.of_run(tmp_path)).flags() == Experiment.of(flags).flags()
+    assert flagfile.of_run(tmp_path / "elsewhere") == {}
+
+
+def test_explicit_keeps_what_differs_from_what_would_be_derived():
+    resolve = lambda given: {"a": given.get("a", 1), "b": given.get("b", 2 * given.get("a", 1))}
+    assert settings.explicit({"a": 3, "b": 6}, resolve) == {"a": 3}
+    assert settings.explicit({"a": 3, "b": 5}, resolve) == {"a": 3, "b": 5}
