@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: install quickstart test slow clean
+.PHONY: install quickstart check test slow clean
 
 install: $(VENV)/installed
 
@@ -15,8 +15,13 @@ $(VENV)/installed: setup.cfg pyproject.toml
 	@touch $@
 
 quickstart: install
-	$(BIN)/python scripts/sweep.py --over=flagfile=flags/digits_natural.cfg,flags/digits_ig_sum_norm.cfg \
+	$(BIN)/rar_tf sweep --over=flagfile=flags/digits_natural.cfg,flags/digits_ig_sum_norm.cfg \
 		--output_dir=runs/quickstart
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 test: install
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --max-worker-restart=0
