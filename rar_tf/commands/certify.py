@@ -42,15 +42,15 @@ def main():
 
     from rar_tf import checks, export
     from rar_tf.certification import run
-    from rar_tf.data import records
-    from rar_tf.experiment import run as experiment
+    from rar_tf.data.datasets import load_data
+    from rar_tf.data.pixels import to_pixels
 
     if settings.merge:
         return show(run.merge(folder), folder)
     checks.at_least_one(num_examples=settings.num_examples)
     network = export.load_network(settings.model_dir, settings.keras_model, settings.saved_model)
-    record, splits = experiment.load_data(settings)
-    images = records.to_pixels(record, splits.test.images[: settings.num_examples])
+    record, splits = load_data(settings)
+    images = to_pixels(record, splits.test.images[: settings.num_examples])
     labels = splits.test.labels[: settings.num_examples]
     part = run.shard_slice(settings.shard, len(images))
     with tqdm.tqdm(total=part.stop - part.start, unit="image", desc=settings.method, smoothing=0) as bar:

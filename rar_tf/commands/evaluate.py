@@ -21,7 +21,7 @@ def main():
 
     from rar_tf import export, results
     from rar_tf.data.datasets import load_data
-    from rar_tf.data.records import to_pixels
+    from rar_tf.data.pixels import to_pixels
     from rar_tf.evaluation.evaluator import Evaluator
 
     given = flagfile.given()

@@ -1,35 +1,40 @@
 """Prepare a data set as the papers did: python scripts/prepare_data.py --dataset=gtsrb --source_dir=DIR
 
-Writes <output_dir>/gtsrb/train.npz (classes balanced by augmentation), valid.npz and test.npz, from a folder
-with train.npz and test.npz, the official archives or what they unpack to, or the pickles of the reference's
-source. The images are not equalised: the data set's record does that on loading. After an interruption the
-same command goes on where it was.
+Writes <output_dir>/gtsrb/train.npz (classes balanced by augmentation), valid.npz and test.npz, from a folder with
+train.npz and test.npz, the official archives or what they unpack to, or the pickles of the reference's source. The
+images are not equalised: the data set's record does that on loading. After an interruption the same command goes on
+where it was.
 """
+
+import pathlib
 
 from absl import flags, logging
 
+from rar_tf.data.records import RECORDS
+from rar_tf.errors import UsageError
+
 FLAGS = flags.FLAGS
+_PER_CLASS = ", ".join(
+    f"{each.examples_per_class} for {name}" for name, each in RECORDS.items() if each.examples_per_class
+)
 
 flags.DEFINE_string(
     "dataset",
     None,
-    "gtsrb, flower, mnist, fashion_mnist, cifar10, digits, or your own: a "
-    "folder with one subfolder a class, an .npz, or tfds:NAME",
+    f"{', '.join(RECORDS)}, or your own: a folder with one subfolder a class, an .npz, or tfds:NAME",
     required=True,
 )
 flags.DEFINE_string(
     "source_dir",
     None,
-    "folder with the original files: train.npz and test.npz, official "
-    "archives or what they unpack to, or pickles; by default tensorflow-datasets downloads "
-    "them",
+    "folder with the original files: train.npz and test.npz, official archives or what they unpack to, or pickles; "
+    "by default tensorflow-datasets downloads them",
 )
 flags.DEFINE_string("output_dir", "data", "a folder with the data set's name is made in it")
 flags.DEFINE_integer(
     "examples_per_class",
     None,
-    "images a class in train.npz; by default 10000 for gtsrb, "
-    "1000 for flower, and no augmentation otherwise; 0 for no augmentation",
+    f"images a class in train.npz; by default {_PER_CLASS}, and no augmentation otherwise; 0 for no augmentation",
     lower_bound=0,
 )
 flags.DEFINE_boolean(
@@ -56,14 +61,13 @@ flags.DEFINE_list("image_size", None, "height,width that your own images are res
 def main():
     import tqdm
 
-    from rar_tf.data import prepare, records, sources
-    from rar_tf.errors import UsageError
+    from rar_tf.data import datasets, prepare
 
     bounds = _numbers("pixel_range", float)
-    if bounds is None and FLAGS.dataset not in records.RECORDS:
+    if bounds is None and FLAGS.dataset not in RECORDS:
         bounds = (0.0, 255.0)  # grey levels are written as they are
-    record = records.get(FLAGS.dataset, bounds=bounds, image_size=_numbers("image_size", int))
-    splits = sources.read_source(
+    record = datasets.get(FLAGS.dataset, bounds=bounds, image_size=_numbers("image_size", int))
+    splits = datasets.read_source(
         record,
         FLAGS.source_dir,
         seed=FLAGS.seed,
@@ -92,8 +96,6 @@ def _bar(done, total):
 
 
 def _preview(record, splits, per_class):
-    import pathlib
-
     from rar_tf.data import prepare, preview
 
     path = pathlib.Path(FLAGS.output_dir).expanduser() / record.name / "preview.png"
@@ -105,8 +107,6 @@ def _preview(record, splits, per_class):
 
 
 def _numbers(name, kind):
-    from rar_tf.errors import UsageError
-
     value = FLAGS[name].value
     try:
         numbers = None if value is None else tuple(map(kind, value))

@@ -1,9 +1,9 @@
 """The class-balancing augmentation of Chen et al. 2019 (GTSRB, Flower), and CIFAR-10's usual one.
 
-An image is rotated by U(-15, 15) degrees about its centre (edges repeated), shifted by U(-2.5, 2.5) pixels a
-direction (zeros come in), then its four corners are moved by U(-d, d) pixels a coordinate, d = 0.3 * height *
-U(0, 0.8) (edges repeated); bilinear each time, and truncated to uint8 at the end. Its random numbers are a
-function of (seed, epoch, index) alone.
+An image is rotated by U(-15, 15) degrees about its centre (edges repeated), shifted by U(-2.5, 2.5) pixels a direction
+(zeros come in), then its four corners are moved by U(-d, d) pixels a coordinate, d = 0.3 * height * U(0, 0.8) (edges
+repeated); bilinear each time, and truncated to uint8 at the end. Its random numbers are a function of (seed, epoch,
+index) alone.
 """
 
 from typing import NamedTuple
@@ -26,7 +26,7 @@ class Warp(NamedTuple):
 
 
 def uniforms(seed: int, epoch, indices, count: int) -> tf.Tensor:
-    """Give [B, count] float32 in [0, 1), row b a function of (seed, epoch, indices[b]) alone."""
+    """Return [B, count] float32 in [0, 1), row b a function of (seed, epoch, indices[b]) alone."""
     root = tf.random.experimental.stateless_fold_in([seed % 2**31, 0], tf.cast(epoch, tf.int64))
 
     def row(index):
@@ -36,10 +36,9 @@ def uniforms(seed: int, epoch, indices, count: int) -> tf.Tensor:
 
 
 def draw(seed: int, epoch, indices, height: int) -> Warp:
-    """Draw the parameters of some images.
+    """Return random parameters of some images.
 
     Args:
-      seed: any integer.
       epoch: scalar; offline augmentation uses 0.
       indices: [B] index of each image in the balanced data set.
       height: image height in pixels, to which the corners' movement is proportional.
@@ -52,7 +51,7 @@ def draw(seed: int, epoch, indices, height: int) -> Warp:
 
 
 def rotate(images: tf.Tensor, degrees: tf.Tensor) -> tf.Tensor:
-    """Rotate images [B, H, W, C] float32 counter-clockwise by degrees [B] about their centre."""
+    """Return images rotated counter-clockwise about their centre. Shape: [B, H, W, C] float32, degrees [B]."""
     x, y = _centre(images)
     angle = degrees * np.float32(np.pi / 180)
     cos, sin, zero = tf.cos(angle), tf.sin(angle), tf.zeros_like(angle)
@@ -61,21 +60,27 @@ def rotate(images: tf.Tensor, degrees: tf.Tensor) -> tf.Tensor:
 
 
 def translate(images: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
-    """Move the content of images [B, H, W, C] float32 by shift [B, 2] pixels (right, down); zeros come in."""
+    """Return images whose content is moved by pixels (right, down); zeros come in.
+
+    Shape: [B, H, W, C] float32, shift [B, 2] -> [B, H, W, C].
+    """
     one, zero = tf.ones_like(shift[:, 0]), tf.zeros_like(shift[:, 0])
     rows = [one, zero, -shift[:, 0], zero, one, -shift[:, 1], zero, zero]
     return _warp(images, tf.stack(rows, axis=1), "CONSTANT")
 
 
 def project(images: tf.Tensor, corners: tf.Tensor) -> tf.Tensor:
-    """Move corners (0,0), (0,H), (W,H), (W,0) of images [B, H, W, C] float32 by corners [B, 4, 2] (x, y)."""
+    """Return images whose corners (0, 0), (0, H), (W, H), (W, 0) are moved by pixels (x, y).
+
+    Shape: [B, H, W, C] float32, corners [B, 4, 2] -> [B, H, W, C].
+    """
     height, width = images.shape[1:3]
     square = tf.constant([[0, 0], [0, height], [width, height], [width, 0]], tf.float64)
     moved = square + tf.cast(corners, tf.float64)
     x, y = moved[..., 0], moved[..., 1]
     u, v = tf.broadcast_to(square[:, 0], tf.shape(x)), tf.broadcast_to(square[:, 1], tf.shape(x))
     one, zero = tf.ones_like(x), tf.zeros_like(x)
-    # Eight equations an image for the projective map that takes each moved corner (x, y) back to (u, v).
+    # Eight equations per image for the projective map that takes each moved corner (x, y) back to (u, v).
     left = tf.stack([x, y, one, zero, zero, zero, -u * x, -u * y], axis=-1)
     right = tf.stack([zero, zero, zero, x, y, one, -v * x, -v * y], axis=-1)
     system = tf.concat([left, right], axis=1)
@@ -99,28 +104,20 @@ def _warp(images, transforms, fill_mode):
 
 
 def augment(images: tf.Tensor, warp: Warp) -> tf.Tensor:
-    """Rotate, translate and project images.
-
-    Args:
-      images: [B, H, W, C] uint8.
-      warp: parameters of the B images.
-    Returns:
-      [B, H, W, C] uint8, truncated.
-    """
+    """Return images rotated, translated and projected. Shape: [B, H, W, C] uint8 -> [B, H, W, C] uint8, truncated."""
     moved = project(translate(rotate(tf.cast(images, tf.float32), warp.degrees), warp.shift), warp.corners)
     # Bilinear weights sum to 1 up to 1e-6 only: without the 1e-3 a flat area would lose a grey level.
     return tf.cast(tf.clip_by_value(moved + 1e-3, 0.0, 255.0), tf.uint8)
 
 
 def crop_flip(images: tf.Tensor, seed: int, epoch, indices, padding: int = 4) -> tf.Tensor:
-    """Pad images with zeros, crop them at random to their size, and mirror half of them.
+    """Return images padded with zeros, cropped at random to their size, and half of them mirrored.
+
+    Shape: [B, H, W, C] of any dtype, kept.
 
     Args:
-      images: [B, H, W, C] of any dtype.
       seed, epoch, indices: as in `draw`.
       padding: pixels a side.
-    Returns:
-      [B, H, W, C], of the same dtype.
     """
     height, width = images.shape[1:3]
     u = uniforms(seed, epoch, indices, 3)
@@ -143,9 +140,11 @@ class Balance(NamedTuple):
 
 
 def balance(labels: np.ndarray, num_classes: int, examples_per_class: int, seed: int) -> Balance:
-    """Plan exactly `examples_per_class` images a class: its originals, then augmented copies of them in turn.
+    """Return a plan of exactly `examples_per_class` images a class: originals, then augmented copies of them in turn.
 
     A class with more originals than that gives a random choice of them; a class without any gives nothing.
+
+    Shape: labels [N] -> M rows.
     """
     rows, augmented, classes = [], [], []
     for label in range(num_classes):

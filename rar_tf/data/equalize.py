@@ -1,8 +1,8 @@
 """Histogram equalisation of each channel by OpenCV's equalizeHist rule (Chen et al. 2019, for GTSRB).
 
-Grey level g of a channel of T pixels becomes round((cdf(g) - h0) * 255 / (T - h0)), where h0 is the count of
-the channel's lowest occurring level, so that this level becomes 0 and the highest 255. A constant channel
-stays as it is. The quotient and the product are float32 and halves are rounded to even, as there.
+Grey level g of a channel of T pixels becomes round((cdf(g) - h0) * 255 / (T - h0)), where h0 is the count of the
+channel's lowest occurring level, so that this level becomes 0 and the highest 255. A constant channel stays as it is.
+The quotient and the product are float32 and halves are rounded to even, as there.
 """
 
 import numpy as np
@@ -10,14 +10,7 @@ import tensorflow as tf
 
 
 def equalize(images: np.ndarray, chunk: int = 4096) -> np.ndarray:
-    """Equalise numpy images.
-
-    Args:
-      images: [N, H, W, C] uint8.
-      chunk: images worked on at a time.
-    Returns:
-      [N, H, W, C] uint8, a new array.
-    """
+    """Return numpy images equalised, a new array, `chunk` images at a time. Shape: [N, H, W, C] uint8, both."""
     result = np.empty_like(images)
     with tf.device("CPU"):
         for start in range(0, len(images), chunk):
@@ -26,13 +19,7 @@ def equalize(images: np.ndarray, chunk: int = 4096) -> np.ndarray:
 
 
 def equalize_batch(images: tf.Tensor) -> tf.Tensor:
-    """Equalise a TensorFlow batch; for use in tf.data.
-
-    Args:
-      images: [N, H, W, C] uint8.
-    Returns:
-      [N, H, W, C] uint8.
-    """
+    """Return a TensorFlow batch equalised, in tf.data too. Shape: [N, H, W, C] uint8, both."""
     return tf.ensure_shape(_equalize(images), images.shape)
 
 

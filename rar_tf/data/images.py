@@ -10,8 +10,7 @@ from absl import logging
 from PIL import Image
 
 from rar_tf.data.splits import Split
-from rar_tf.data.text import brief
-from rar_tf.errors import UsageError
+from rar_tf.errors import UsageError, brief
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
@@ -25,7 +24,7 @@ class Files(NamedTuple):
 
 
 def image_files(folder: pathlib.Path) -> list[pathlib.Path]:
-    """List the image files of a folder, by name."""
+    """Return the image files of a folder, by name."""
     visible = (path for path in folder.iterdir() if not path.name.startswith("."))
     return sorted(path for path in visible if path.suffix.lower() in SUFFIXES)
 
@@ -33,18 +32,17 @@ def image_files(folder: pathlib.Path) -> list[pathlib.Path]:
 def read_image(
     path: pathlib.Path, size: tuple[int, int] | None = None, channels: int = 3, antialias: bool = True
 ) -> np.ndarray:
-    """Decode a file, resized from the whole image by bilinear interpolation.
+    """Return a decoded image, resized from the whole image by bilinear interpolation.
+
+    Shape: [H, W, C] uint8.
 
     Args:
-      path: image file.
       size: (height, width); None keeps the image's own.
       channels: 1 for grey levels, 3 for RGB.
-      antialias: average over the pixels that become one (Pillow's bilinear filter), else interpolate between
-        the four nearest pixels only (OpenCV's default, within one grey level).
-    Returns:
-      [H, W, C] uint8.
-    Raises:
-      UsageError: a file that is no image, or a truncated one.
+      antialias: average over the pixels that become one (Pillow's bilinear filter), else interpolate between the four
+        nearest pixels only (OpenCV's default, within one grey level).
+
+    Raises: UsageError for a file that is no image, or a truncated one.
     """
     try:
         with Image.open(path) as image:
@@ -70,17 +68,16 @@ def read_files(
     skip_corrupt: bool = False,
     progress: Callable = iter,
 ) -> tuple[Split, int]:
-    """Decode files in parallel.
+    """Return the images of files, decoded in parallel, and how many files were left out.
+
+    Shape: images [N, H, W, C] uint8.
 
     Args:
-      files: paths and labels.
       size, channels, antialias: as in `read_image`.
       skip_corrupt: leave out files that cannot be decoded, with a warning, instead of raising.
       progress: wraps the iteration over images, for example tqdm.
-    Returns:
-      The images [N, H, W, C] uint8 with their labels, and how many files were left out.
-    Raises:
-      UsageError: a file that cannot be decoded, or images of different sizes where `size` is None.
+
+    Raises: UsageError for a file that cannot be decoded, or images of different sizes where `size` is None.
     """
 
     def read(path):

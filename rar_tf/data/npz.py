@@ -1,4 +1,4 @@
-"""Reading and writing the `images`, `labels` .npz files that the 2019 reference prepares."""
+"""The `images`, `labels` .npz files that the 2019 reference prepares."""
 
 import lzma
 import os
@@ -8,11 +8,10 @@ import zipfile
 import zlib
 
 import numpy as np
-from absl import logging
 
-from rar_tf.data.splits import Split
-from rar_tf.data.text import brief
-from rar_tf.errors import UsageError
+from rar_tf.data.records import Record
+from rar_tf.data.splits import Split, Splits, check_split, hold_out_validation
+from rar_tf.errors import UsageError, brief
 
 _BROKEN = (
     OSError,
@@ -30,11 +29,10 @@ _BROKEN = (
 )
 
 
-def read_arrays(path: str | os.PathLike, keys: tuple[str, ...] = ("images", "labels")) -> tuple:
-    """Read these arrays of an .npz without pickle, whatever its compression.
+def read_arrays(path: str | os.PathLike, keys: tuple[str, ...] = ("images", "labels")) -> tuple[np.ndarray, ...]:
+    """Return these arrays of an .npz, read without pickle, whatever its compression.
 
-    Raises:
-      UsageError: missing, truncated or corrupt file, or a key that it does not have.
+    Raises: UsageError for a missing, truncated or corrupt file, or a key that it does not have.
     """
     path = pathlib.Path(path)
     if not path.is_file():
@@ -61,64 +59,32 @@ def read_split(
     num_classes: int | None,
     bounds: tuple[float, float] | None = None,
 ) -> Split:
-    """Read and check a split.
+    """Return the `images` [N, H, W, C] and `labels` [N] of an .npz, checked as by `splits.check_split`.
 
-    Args:
-      path: an .npz with `images` [N, H, W, C] and `labels` [N].
-      image_shape: (H, W, C) that the images must have; None for any.
-      num_classes: labels must lie in 0 ... num_classes - 1; None for any number of classes.
-      bounds: if given, images may also be floats inside these bounds, which come back as float32 in [0, 1].
-    Raises:
-      UsageError: a file that cannot be read, wrong shape or dtype, labels out of range, NaN or out-of-range
-        pixels.
+    Raises: UsageError for a file that cannot be read or does not pass.
     """
     return check_split(*read_arrays(path), path, image_shape, num_classes, bounds)
 
 
-def check_split(images, labels, path, image_shape, num_classes, bounds=None) -> Split:
-    """Check two arrays as `read_split` does; `path` names them in errors."""
-    if images.ndim == 3:
-        images = images[..., None]
-    wanted = "(N, H, W, C)" if image_shape is None else f"(N, {', '.join(map(str, image_shape))})"
-    fits = images.ndim == 4 and (image_shape is None or images.shape[1:] == tuple(image_shape))
-    if not fits or not images.size:
-        raise UsageError(f"{path}: images must have shape {wanted}, not {images.shape}")
-    if labels.shape != images.shape[:1]:
-        raise UsageError(f"{path}: labels must have shape ({len(images)},), one an image, not {labels.shape}")
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise UsageError(f"{path}: labels must be integers, not {labels.dtype}")
-    labels = labels.astype(np.int64)
-    if labels.min() < 0 or (num_classes is not None and labels.max() >= num_classes):
-        top = "" if num_classes is None else f" ... {num_classes - 1}"
-        raise UsageError(f"{path}: labels out of range 0{top}: they go from {labels.min()} to {labels.max()}")
-    return Split(_checked_pixels(images, path, bounds), labels)
+def has_splits(folder: pathlib.Path) -> bool:
+    """Return whether a folder has a train.npz or test.npz, so that both are meant to be read."""
+    return any((folder / f"{split}.npz").exists() for split in ("train", "test"))
 
 
-def _checked_pixels(images: np.ndarray, path, bounds) -> np.ndarray:
-    if images.dtype == np.uint8:
-        return images
-    if not np.issubdtype(images.dtype, np.floating):
-        raise UsageError(f"{path}: images must be uint8, not {images.dtype}")
-    if not np.isfinite(images).all():
-        raise UsageError(f"{path}: images have NaN or infinite pixels (and are {images.dtype}, not uint8)")
-    low, high = bounds or (0.0, 255.0)
-    if images.min() < low or images.max() > high:
-        raise UsageError(
-            f"{path}: pixels out of range [{low:g}, {high:g}]: they go from {images.min():g} to "
-            f"{images.max():g} (and are {images.dtype})"
-        )
-    if bounds is None:
-        raise UsageError(f"{path}: images must be uint8, not {images.dtype}")
-    return ((images.astype(np.float32) - np.float32(low)) / np.float32(high - low)).astype(np.float32)
+def read_splits(record: Record, folder: pathlib.Path, seed: int = 0) -> Splits:
+    """Return `train.npz`, `test.npz` and, where it exists, `valid.npz` of a folder.
 
+    Args:
+      seed: of the validation images that are held out where there is no `valid.npz`.
 
-def require_classes(labels: np.ndarray, num_classes: int, path, allow_partial: bool = False) -> None:
-    """Raise UsageError, in one line, where classes have no image; with `allow_partial` warn of them instead."""
-    missing = np.flatnonzero(np.bincount(labels, minlength=num_classes) == 0)
-    if not len(missing):
-        return
-    names = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
-    problem = f"{path}: {num_classes - len(missing)} of {num_classes} classes: no image of class {names}"
-    if not allow_partial:
-        raise UsageError(problem)
-    logging.warning("%s", problem)
+    Raises: UsageError for a file that is missing or that `read_split` refuses.
+    """
+    bounds = record.bounds if record.source is not None else None
+
+    def read(name):
+        return read_split(folder / f"{name}.npz", record.image_shape, record.num_classes, bounds)
+
+    train, test = read("train"), read("test")
+    if (folder / "valid.npz").exists():
+        return Splits(train, read("valid"), test)
+    return hold_out_validation(train, test, record.validation, seed)

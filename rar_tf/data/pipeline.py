@@ -6,7 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from rar_tf.data import augmentation
-from rar_tf.data.records import Record, to_pixels
+from rar_tf.data.pixels import to_pixels
+from rar_tf.data.records import Record
 from rar_tf.data.splits import Split
 from rar_tf.errors import UsageError
 
@@ -22,25 +23,21 @@ def batches(
     augment: str | None = None,
     shard: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
-    """Give training batches; the batch of step s depends on (seed, s) alone, whatever `start_step` is.
+    """Return training batches; the batch of step s depends on (seed, s) alone, whatever `start_step` is.
 
     Step s is batch s mod floor(N / batch_size) of epoch s // floor(N / batch_size), whose order is a seeded
-    permutation. With augment="online" N counts the balanced data set (`record.examples_per_class` a class),
-    else the split's images.
+    permutation. With augment="online" N counts the balanced data set (`record.examples_per_class` a class), else the
+    split's images.
+
+    Shape: each batch is images [B, H, W, C] float32 in record.bounds, labels [B] int64.
 
     Args:
-      record: the data set's record.
-      split: images [N, H, W, C] and labels [N].
       batch_size: images in a batch, over all workers.
-      seed: any integer.
-      start_step: first step.
       steps: number of steps; None for no end.
       augment: None, "online" (augmented copies balance the classes, drawn anew each epoch) or "crop_flip".
       shard: (index, count): worker `index` of `count` gets the `index`-th contiguous slice of every batch.
-    Returns:
-      A data set of (images [B, H, W, C] float32 in record.bounds, labels [B] int64).
-    Raises:
-      UsageError: fewer images than `batch_size`, or a setting that does not fit.
+
+    Raises: UsageError for fewer images than `batch_size`, or a setting that does not fit.
     """
     index, workers = shard
     if augment not in (None, "online", "crop_flip"):
@@ -77,7 +74,7 @@ def _mapped(numbers, make):
 
 
 def _rows(images, rows, size=None):
-    """Read rows [B] of images in main memory, which are neither copied nor made part of the graph."""
+    """Rows [B] of images in main memory, which are neither copied nor made part of the graph."""
     taken = tf.numpy_function(lambda numbers: images[numbers], [rows], images.dtype, stateful=False)
     return tf.ensure_shape(taken, [size, *images.shape[1:]])
 
@@ -97,14 +94,14 @@ def _permuted(positions, seed, epoch, total):
     """Where these positions [B] of the epoch lie in the data set of `total` images."""
     root = tf.random.experimental.stateless_fold_in([seed % 2**31, 1], epoch)
     key = tf.random.stateless_uniform([3], root, minval=None, maxval=None, dtype=tf.int32)
-    # 16 rounds of the cipher: with the 4 of tf.random.experimental.index_shuffle, the orders of two epochs of
-    # 55,000 images have a rank correlation of up to 0.8.
+    # 16 rounds of the cipher: with the 4 of tf.random.experimental.index_shuffle, the orders of two epochs of 55,000
+    # images have a rank correlation of up to 0.8.
     last = tf.constant(total - 1, tf.int64)
     return tf.raw_ops.RandomIndexShuffle(index=positions, seed=key, max_index=last, rounds=16)
 
 
 def _online(images, augmented, seed, epoch, order):
-    """Augment those images [B, H, W, C] uint8 that are copies, and leave the originals."""
+    """The images [B, H, W, C] uint8, those that are copies augmented."""
     copies = tf.where(augmented)[:, 0]
     warp = augmentation.draw(seed, epoch, tf.gather(order, copies), images.shape[1])
     changed = augmentation.augment(tf.gather(images, copies), warp)
@@ -112,10 +109,9 @@ def _online(images, augmented, seed, epoch, order):
 
 
 def examples(record: Record, split: Split, count: int | None = None, batch_size: int = 64) -> tf.data.Dataset:
-    """Give the first `count` images (None: all) in file order; the last batch may be smaller.
+    """Return batches of the first `count` images (None: all) in file order; the last one may be smaller.
 
-    Returns:
-      A data set of (images [B, H, W, C] float32 in record.bounds, labels [B] int64).
+    Shape: each batch is images [B, H, W, C] float32 in record.bounds, labels [B] int64.
     """
     total = split.count if count is None else min(count, split.count)
     with tf.device("CPU"):
@@ -130,7 +126,7 @@ def examples(record: Record, split: Split, count: int | None = None, batch_size:
 
 
 def throughput(dataset: tf.data.Dataset, seconds: float = 3.0) -> float:
-    """Measure how many images a second a data set of (images, labels) gives, after its first batch."""
+    """Return how many images a second a data set of (images, labels) gives, after its first batch."""
     batches_in_turn, count = iter(dataset), 0
     next(batches_in_turn)
     start = time.perf_counter()

@@ -1,8 +1,8 @@
 """Writing the train.npz, valid.npz and test.npz of Chen et al. 2019, the classes balanced by augmentation.
 
-The images go one after another into a plain file, which is then copied into the .npz: nothing is held in
-memory but the originals and one chunk, and after an interruption the plain file's length says where to go on.
-Row i is a function of the seed and i alone, so that the files do not depend on interruptions.
+The images go one after another into a plain file, which is then copied into the .npz: nothing is held in memory but the
+originals and one chunk, and after an interruption the plain file's length says where to go on. Row i is a function of
+the seed and i alone, so that the files do not depend on interruptions.
 """
 
 import hashlib
@@ -30,7 +30,10 @@ _SUMMARY = "prepared.json"
 
 
 def plan(record: Record, train: Split, examples_per_class: int | None, seed: int) -> augmentation.Balance:
-    """Plan the training file: `examples_per_class` images a class, or the originals where None or 0."""
+    """Return the plan of the training file: `examples_per_class` images a class, or the originals where None or 0.
+
+    Raises: UsageError for a negative number, or images that are not uint8.
+    """
     if not examples_per_class:
         return augmentation.Balance(np.arange(train.count), np.zeros(train.count, bool), train.labels)
     checks.not_negative(examples_per_class=examples_per_class)
@@ -58,20 +61,16 @@ def prepare(
     seed: int = 0,
     progress: Callable[[int, int], Iterable] | None = None,
 ) -> dict:
-    """Write `<output_dir>/<name>/{train,valid,test}.npz`, or finish writing them.
+    """Write `<output_dir>/<name>/{train,valid,test}.npz`, or finish writing them; return what `prepared.json` says.
 
     Args:
-      record: the data set's record.
-      splits: its images, not equalised; validation and test images are written as they are.
-      output_dir: where the folder of the data set is made.
+      splits: images that are not equalised; those of validation and test are written as they are.
       examples_per_class: images of each class in train.npz; None or 0 writes the originals only.
       seed: of the augmentation.
-      progress: called with (images done, images in all), gives something with `update(n)` and `close()`, such
-        as a tqdm bar.
-    Returns:
-      What `prepared.json` says: settings, and images and classes of each file.
-    Raises:
-      UsageError: files of another origin are in the way, or the disk is too full.
+      progress: called with (images done, images in all), gives something with `update(n)` and `close()`, such as a tqdm
+        bar.
+
+    Raises: UsageError for files of another origin that are in the way, or a disk that is too full.
     """
     folder = pathlib.Path(output_dir).expanduser() / record.name
     todo = plan(record, splits.train, examples_per_class, seed)
@@ -206,7 +205,7 @@ def _append(path: pathlib.Path, train: Split, todo: augmentation.Balance, seed: 
 
 
 def balanced_rows(train: Split, todo: augmentation.Balance, rows: np.ndarray, augmented: Callable) -> np.ndarray:
-    """Give these rows [B] of the plan: originals as they are, and copies by the function of `augmenter`."""
+    """Return these rows [B] of the plan: originals as they are, and copies by the function of `augmenter`."""
     images = train.images[todo.rows[rows]]
     copies = todo.augmented[rows]
     if copies.any():
@@ -215,7 +214,7 @@ def balanced_rows(train: Split, todo: augmentation.Balance, rows: np.ndarray, au
 
 
 def augmenter(image_shape: tuple[int, int, int], seed: int) -> Callable:
-    """Make the function (images [B, H, W, C] uint8, rows [B]) -> images of the online augmentation's epoch 0."""
+    """Return the function (images [B, H, W, C] uint8, rows [B]) -> images of the online augmentation's epoch 0."""
     signature = [tf.TensorSpec([None, *image_shape], tf.uint8), tf.TensorSpec([None], tf.int64)]
 
     @tf.function(input_signature=signature)

@@ -1,5 +1,4 @@
-"""A sheet of samples: originals, augmented copies, equalised images, and class counts before and after
-balancing."""
+"""A sheet of samples: originals, augmented copies, equalised images, and class counts before and after balancing."""
 
 import os
 
@@ -20,12 +19,9 @@ def write_sheet(
     """Write the sheet as an image file.
 
     Args:
-      path: where to, for example preview.png.
-      record: the data set's record.
-      train: training images [N, H, W, C], not equalised; one of each of `columns` classes is shown.
+      train: training images, not equalised; one of each of `columns` classes is shown.
       plan: how classes are balanced.
       seed: of the augmentation.
-      columns: number of samples.
     """
     classes, first = np.unique(train.labels, return_index=True)
     chosen = first[np.linspace(0, len(classes) - 1, min(columns, len(classes))).round().astype(int)]

@@ -1,13 +1,42 @@
-"""One record a data set: shape, classes, pixel range and preprocessing (Chen et al. 2019, appendix)."""
+"""One record a data set: shape, classes, pixel range, preprocessing (Chen et al. 2019, appendix), and its reader.
+
+Records are known without TensorFlow. A data set from archives of its own is a file in `builders/` and a record here.
+"""
 
 import dataclasses
-import functools
+import os
+import pathlib
+import pkgutil
+from collections.abc import Callable
 
-import numpy as np
-import tensorflow as tf
+from rar_tf.data.splits import Splits
 
-from rar_tf.data.equalize import equalize_batch
-from rar_tf.errors import UsageError
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a reader is asked for.
+
+    Args:
+      folder: the data directory, or with `originals` where the user has the original files; None: the reader's own.
+      originals: whether the splits are to be prepared: read from `folder` itself, past any cache.
+      seed: of held-out images.
+      official_split: number of one of the splits that the data set's archives define; 0 for the papers'.
+      allow_partial: only warn where an archive is incomplete.
+      skip_corrupt: leave out broken images, with a warning and a count.
+      progress: wraps the iteration over images.
+    """
+
+    folder: pathlib.Path | None = None
+    originals: bool = False
+    seed: int = 0
+    official_split: int = 0
+    allow_partial: bool = False
+    skip_corrupt: bool = False
+    progress: Callable = iter
+
+    def folder_of(self, name: str) -> pathlib.Path:
+        """Return the folder of that name in `folder`, where there is one, else `folder` itself."""
+        return self.folder / name if (self.folder / name).is_dir() else self.folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,18 +44,21 @@ class Record:
     """What the rest of the package has to know about a data set.
 
     Args:
-      name: name of its folder, or of its source for anybody's own images.
+      name: of its folder; the user's own images have their source's.
       image_shape: (height, width, channels).
-      num_classes: number of classes; labels are 0 ... num_classes - 1.
+      num_classes: labels are 0 … num_classes - 1.
       bounds: (lowest, highest) pixel value that networks are given.
-      equalize: whether each channel's histogram is equalised before the network, training and test images
-        alike.
-      augment: augmentation of the training batches: None, "online" (class-balancing) or "crop_flip".
+      equalize: whether each channel's histogram is equalised before the network, training and test images alike.
+      augment: of the training batches: None, "online" (class-balancing) or "crop_flip".
       examples_per_class: size of a class after the class-balancing augmentation, if the papers use one.
-      validation: what is held out of the training file where no validation file exists: an int n for the
-        first 1/n of the rows, a float for a stratified fraction of the rows, None for nothing.
-      source: where anybody's own images are: a folder, an .npz, or "tfds:NAME"; None for a known data set.
-      image_size: (height, width) that own images are resized to; None where they already share one size.
+      validation: what is held out of the training images where the data set has no validation images, see
+        `splits.hold_out_validation`.
+      source: where the user's own images are: a folder, an .npz, or "tfds:NAME"; None for a known data set.
+      image_size: (height, width) that the user's own images are resized to; None where they share one size.
+      reader: "module:name" of a function (record, request) -> Splits that finds the images.
+      prepared: whether the train.npz and test.npz of a data directory are read where they exist.
+      host: what tensorflow-datasets downloads from.
+      official_splits: how many splits its archives define.
     """
 
     name: str
@@ -39,80 +71,55 @@ class Record:
     validation: int | float | None = None
     source: str | None = None
     image_size: tuple[int, int] | None = None
+    reader: str = "rar_tf.data.tfds:read"
+    prepared: bool = True
+    host: str = "storage.googleapis.com"
+    official_splits: int = 0
 
+    def read(self, request: Request) -> Splits:
+        """Return the splits that the record's reader finds. Raises: UsageError for absent or wrong data."""
+        return pkgutil.resolve_name(self.reader)(self, request)
+
+
+def data_directory(given: str | os.PathLike | None = None) -> pathlib.Path | None:
+    """Return the data directory: the given one, else the environment's RAR_TF_DATA_DIR, else None."""
+    path = given or os.environ.get("RAR_TF_DATA_DIR")
+    return pathlib.Path(path).expanduser() if path else None
+
+
+UNIT, GREY = (0.0, 1.0), (0.0, 255.0)
 
 # 60,000 / 12: the first 5,000 rows of MNIST and Fashion-MNIST are their validation images.
-_KNOWN = [
-    Record("digits", (28, 28, 1), 10, (0.0, 1.0)),
-    Record("mnist", (28, 28, 1), 10, (0.0, 1.0), validation=12),
-    Record("fashion_mnist", (28, 28, 1), 10, (0.0, 1.0), validation=12),
-    Record("gtsrb", (32, 32, 3), 43, (0.0, 255.0), equalize=True, examples_per_class=10_000, validation=0.1),
-    Record("flower", (128, 128, 3), 17, (0.0, 255.0), examples_per_class=1_000),
-    Record("cifar10", (32, 32, 3), 10, (0.0, 1.0), augment="crop_flip", validation=0.1),
-]
+_KNOWN = (
+    Record("digits", (28, 28, 1), 10, UNIT, reader="rar_tf.data.digits:read", prepared=False),
+    Record("mnist", (28, 28, 1), 10, UNIT, validation=12),
+    Record(
+        "fashion_mnist",
+        (28, 28, 1),
+        10,
+        UNIT,
+        validation=12,
+        host="fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+    ),
+    Record(
+        "gtsrb",
+        (32, 32, 3),
+        43,
+        GREY,
+        equalize=True,
+        examples_per_class=10_000,
+        validation=0.1,
+        reader="rar_tf.data.builders.gtsrb:SOURCE",
+    ),
+    Record(
+        "flower",
+        (128, 128, 3),
+        17,
+        GREY,
+        examples_per_class=1_000,
+        reader="rar_tf.data.builders.flower17:SOURCE",
+        official_splits=3,
+    ),
+    Record("cifar10", (32, 32, 3), 10, UNIT, augment="crop_flip", validation=0.1, host="www.cs.toronto.edu"),
+)
 RECORDS = {record.name: record for record in _KNOWN}
-
-
-def get(
-    name: str,
-    *,
-    equalize: bool | None = None,
-    bounds: tuple[float, float] | None = None,
-    image_size: tuple[int, int] | None = None,
-) -> Record:
-    """Give the record of a known data set, or of anybody's own images.
-
-    Args:
-      name: a known name; or the path of a folder (one subfolder a class, or train.npz and test.npz) or of an
-        .npz; or "tfds:NAME".
-      equalize: takes the place of the record's own setting.
-      bounds: (lowest, highest) pixel value for networks; own images need it, known data sets have theirs.
-      image_size: (height, width) to which own images are resized.
-    Raises:
-      UsageError: unknown name; `bounds` or `image_size` missing where needed, or given where fixed.
-    """
-    if name in RECORDS:
-        record = RECORDS[name]
-        if bounds is not None and tuple(bounds) != record.bounds:
-            raise UsageError(f"the pixel range of {name} is fixed to {record.bounds}, not {tuple(bounds)}")
-        if image_size is not None and tuple(image_size) != record.image_shape[:2]:
-            raise UsageError(f"the image size of {name} is {record.image_shape[:2]}, not {tuple(image_size)}")
-    else:
-        from rar_tf.data import own
-
-        if not own.is_source(name):
-            raise UsageError(
-                f"unknown data set {name!r}; known: {', '.join(RECORDS)}, or the path of a "
-                "folder or .npz of your own images, or tfds:NAME"
-            )
-        record = own.record(name, bounds, None if image_size is None else tuple(image_size))
-    return record if equalize is None else dataclasses.replace(record, equalize=bool(equalize))
-
-
-def to_pixels(record: Record, images):
-    """Turn stored images into what networks are given: equalised if the record says so, in its bounds.
-
-    Args:
-      record: the data set's record.
-      images: [N, H, W, C], uint8 grey levels 0-255, or floats in [0, 1] (these are never equalised); numpy or
-        TensorFlow.
-    Returns:
-      [N, H, W, C] float32 in record.bounds, numpy for numpy and TensorFlow for TensorFlow.
-    """
-    low, high = record.bounds
-    if isinstance(images, (np.ndarray, list, tuple)):
-        return _pixels_in_chunks(record, np.asarray(images))
-    if images.dtype == tf.uint8:
-        if record.equalize:
-            images = equalize_batch(images)
-        scale = (high - low) / 255.0  # exactly 1 for (0, 255), so that grey levels stay whole numbers
-    else:
-        scale = high - low
-    return tf.cast(images, tf.float32) * np.float32(scale) + np.float32(low)
-
-
-def _pixels_in_chunks(record: Record, images: np.ndarray, chunk: int = 4096) -> np.ndarray:
-    with tf.device("CPU"):
-        convert = functools.partial(to_pixels, record)
-        parts = [convert(tf.constant(images[i : i + chunk])).numpy() for i in range(0, len(images), chunk)]
-    return np.concatenate(parts) if parts else np.zeros(images.shape, np.float32)

@@ -17,8 +17,9 @@ from absl import logging
 
 import rar_tf
 from rar_tf import export, flagfile, models
-from rar_tf.data import pipeline, records
+from rar_tf.data import pipeline
 from rar_tf.data.datasets import load_data
+from rar_tf.data.pixels import to_pixels
 from rar_tf.data.records import Record
 from rar_tf.data.splits import Splits
 from rar_tf.errors import UsageError
@@ -211,7 +212,7 @@ def _monitor(run: Run, start_step: int, writer) -> Monitor:
         run.folder,
         run.network,
         run.settings.evaluation.replace(bounds=run.record.bounds),
-        records.to_pixels(run.record, held_out.images[:count]),
+        to_pixels(run.record, held_out.images[:count]),
         held_out.labels[:count],
         run.settings.run.eval_every,
         start_step,

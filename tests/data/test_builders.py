@@ -1,5 +1,7 @@
 """GTSRB and Flower-17 from their official layouts: splits, completeness, broken files, tfds builders."""
 
+import dataclasses
+import hashlib
 import os
 import pathlib
 import tarfile
@@ -10,8 +12,10 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
+from rar_tf.data import RECORDS
 from rar_tf.data import images as image_io
 from rar_tf.data.builders import archives, flower17, gtsrb
+from rar_tf.data.records import Request
 from rar_tf.errors import UsageError
 
 DATA = pathlib.Path(os.environ.get("RAR_TF_TEST_DATA", "../shared/data"))
@@ -297,22 +301,23 @@ def test_no_archive(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "reader, folder, counts",
-    [(gtsrb, "gtsrb_original_sample", [40, 5, 15]), (flower17, "flowers17_original_sample", [31, 0, 3])],
+    "name, reader, folder, counts",
+    [
+        ("gtsrb", gtsrb, "gtsrb_original_sample", [40, 5, 15]),
+        ("flower", flower17, "flowers17_original_sample", [31, 0, 3]),
+    ],
 )
-def test_real_samples_with_their_builders(tmp_path, reader, folder, counts):
+def test_real_samples_with_their_builders(tmp_path, name, reader, folder, counts):
     if not (DATA / folder).exists():
         pytest.skip(f"no {DATA / folder}")
     import tensorflow_datasets as tfds
-
-    from rar_tf.data import builders
 
     with pytest.raises(UsageError, match="allow_partial"):
         reader.read(DATA / folder)
     splits = reader.read(DATA / folder, allow_partial=True)
     assert [split.count for split in splits] == counts
     assert splits.train.images.std() > 30
-    builder = {gtsrb: builders.Gtsrb, flower17: builders.Flower17}[reader](config="partial", data_dir=tmp_path)
+    builder = reader.SOURCE.builder(RECORDS[name], config="partial", data_dir=tmp_path)
     builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=DATA / folder))
     for name, split in zip(("train", "validation", "test"), splits):
         if split.count:
@@ -336,15 +341,14 @@ def test_downloads_are_checked_and_read(signs, tmp_path_factory, monkeypatch):
         def download(self, urls):
             return {name: paths[url] for name, url in urls.items()}
 
-    from rar_tf.data.builders import tfds as builder_module
+    def read():
+        return gtsrb.SOURCE.read_downloads(RECORDS["gtsrb"], Manager(), Request())
 
     with pytest.raises(UsageError, match="Final_Training_Images.zip: downloaded file has MD5"):
-        builder_module._read_downloads(gtsrb, Manager(), {})
-    import hashlib
-
+        read()
     sums = {name: hashlib.md5(paths[gtsrb.URL + name].read_bytes()).hexdigest() for name in gtsrb.MD5}
-    monkeypatch.setattr(gtsrb, "MD5", sums)
-    assert same(builder_module._read_downloads(gtsrb, Manager(), {}), gtsrb.read(signs))
+    monkeypatch.setattr(gtsrb, "SOURCE", dataclasses.replace(gtsrb.SOURCE, md5=sums))
+    assert same(read(), gtsrb.read(signs))
 
 
 def test_resizing_of_traffic_signs():

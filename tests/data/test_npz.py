@@ -154,7 +154,7 @@ def test_the_environment_names_the_data_directory(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["mnist", "gtsrb", "flower"])
 def test_absent_data_without_network(tmp_path, monkeypatch, name):
-    monkeypatch.setattr("rar_tf.data.loading.reachable", lambda host: False)
+    monkeypatch.setattr("rar_tf.data.tfds.reachable", lambda host: False)
     with pytest.raises(UsageError, match=f"{name} is not in .*cannot be reached.*train.npz and test.npz") as caught:
         data.load(data.get(name), tmp_path / "none")
     assert "\n" not in str(caught.value) and not (tmp_path / "none").exists()

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from rar_tf import data
-from rar_tf.data import prepare, sources
+from rar_tf.data import datasets, prepare
 from rar_tf.errors import UsageError
 
 SCRIPT = pathlib.Path(__file__).parents[2] / "scripts" / "prepare_data.py"
@@ -171,7 +171,7 @@ def run(*arguments):
 
 def test_script_killed_and_started_again(flowers, tmp_path):
     record = data.get("flower")
-    prepare.prepare(record, sources.read_source(record, flowers), tmp_path / "whole", examples_per_class=30)
+    prepare.prepare(record, datasets.read_source(record, flowers), tmp_path / "whole", examples_per_class=30)
     arguments = ["--dataset=flower", f"--source_dir={flowers}", "--examples_per_class=30", "--preview"]
     arguments += [f"--output_dir={tmp_path / 'parts'}"]
     process = subprocess.Popen(command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

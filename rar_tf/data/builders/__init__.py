@@ -1,5 +1,1 @@
-"""tensorflow-datasets builders for GTSRB and Flower-17, which tensorflow-datasets does not have."""
-
-from rar_tf.data.builders.tfds import Config, Flower17, Gtsrb
-
-__all__ = ["Config", "Flower17", "Gtsrb"]
+"""Data sets from official archives, one file each: what reads the archives, and where they come from."""

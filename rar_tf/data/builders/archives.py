@@ -10,8 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 
-from rar_tf.data.text import brief
-from rar_tf.errors import UsageError
+from rar_tf.errors import UsageError, brief
 
 _BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
 
@@ -19,8 +18,7 @@ _BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, 
 def unpack(archive: str | os.PathLike, folder: str | os.PathLike) -> None:
     """Unpack a zip or tar archive, refusing members that would land outside the folder.
 
-    Raises:
-      UsageError: a truncated or corrupt archive, or a member with an unsafe path, link or kind.
+    Raises: UsageError for a truncated or corrupt archive, or a member with an unsafe path, link or kind.
     """
     archive, folder = pathlib.Path(archive), pathlib.Path(folder)
     try:
@@ -54,12 +52,12 @@ def _check_inside(archive: pathlib.Path, folder: pathlib.Path, name: str) -> Non
 
 @contextlib.contextmanager
 def opened(folder: str | os.PathLike, archives: Mapping[str, str]) -> Iterator[list[pathlib.Path]]:
-    """Give the folders in which to look for files: the given one, and its archives unpacked for the while.
+    """Yield the folders in which to look for files: the given one, and its archives, unpacked for the while.
 
     Args:
-      folder: what the user points to.
-      archives: name of each archive -> a path that it unpacks to; archives whose path is there already stay
-        packed.
+      archives: name of each archive -> a path that it unpacks to; archives whose path is there already stay packed.
+
+    Raises: UsageError for a folder that is not there, or an archive that `unpack` refuses.
     """
     folder = pathlib.Path(folder)
     if not folder.is_dir():
@@ -78,13 +76,8 @@ def opened(folder: str | os.PathLike, archives: Mapping[str, str]) -> Iterator[l
         yield roots
 
 
-def has_any(folder: str | os.PathLike, names) -> bool:
-    """Say whether a folder has any of these files or folders."""
-    return any((pathlib.Path(folder) / name).exists() for name in names)
-
-
 def locate(roots: list[pathlib.Path], *paths: str) -> pathlib.Path | None:
-    """Give the first of these relative paths that exists under one of the folders."""
+    """Return the first of these relative paths that exists under one of the folders, None where none does."""
     for path in paths:
         for root in roots:
             if (root / path).exists():

@@ -13,16 +13,17 @@ import numpy as np
 
 from rar_tf.data import images as image_io
 from rar_tf.data.builders import archives
-from rar_tf.data.builders.checks import Complaints
+from rar_tf.data.builders.complaints import Complaints
+from rar_tf.data.builders.official import Official
+from rar_tf.data.records import RECORDS
 from rar_tf.data.splits import Splits, holdout
-from rar_tf.data.text import brief
-from rar_tf.errors import UsageError
+from rar_tf.errors import UsageError, brief
 
-SHAPE, CLASSES, PER_CLASS, TEST_PER_CLASS = (128, 128, 3), 17, 80, 8
+SHAPE, CLASSES = RECORDS["flower"].image_shape, RECORDS["flower"].num_classes
+PER_CLASS, TEST_PER_CLASS = 80, 8
 URL = "https://www.robots.ox.ac.uk/~vgg/data/flowers/17/"
 MD5 = {"17flowers.tgz": "b59a65d8d1a99cd66944d474e1289eab", "datasplits.mat": "4828cddfd0d803c5abbdebcb1e148a1e"}
 ARCHIVES = {"17flowers.tgz": "jpg"}
-PRESENT = (*MD5, "jpg", "17flowers")  # a folder with any of these is one to read
 INSTRUCTIONS = f"""17flowers.tgz of {URL} (or what it unpacks to: jpg/image_0001.jpg ... image_1360.jpg and
 jpg/files.txt), and datasplits.mat for the official splits"""
 
@@ -36,16 +37,17 @@ def read(
     skip_corrupt: bool = False,
     progress: Callable = iter,
 ) -> Splits:
-    """Read Flower-17 from a folder with 17flowers.tgz or with what it unpacks to.
+    """Return Flower-17 from a folder with 17flowers.tgz or with what it unpacks to.
+
+    Shape: images [N, 128, 128, 3] uint8, resized from the whole image by Pillow's antialiased bilinear filter; `valid`
+    is empty for the random split.
 
     Args:
-      folder: what the user points to.
       seed: of the random split.
       official_split: 1, 2 or 3 for one of datasplits.mat; 0 for the random split of 72 and 8 a class.
-      allow_partial, skip_corrupt, progress: as for GTSRB.
-    Returns:
-      Splits of images [N, 128, 128, 3] uint8, resized from the whole image by Pillow's antialiased bilinear
-      filter; `valid` is empty for the random split.
+      allow_partial, skip_corrupt, progress: as in `records.Request`.
+
+    Raises: UsageError for absent, incomplete or broken files.
     """
     if official_split not in (0, 1, 2, 3):
         raise UsageError(f"official_split={official_split}: must be 1, 2 or 3, or 0 for the random split")
@@ -72,7 +74,7 @@ def read(
 
 
 def _numbers(roots, folder, complaints: Complaints) -> tuple[np.ndarray, pathlib.Path]:
-    """Give the numbers 1 ... 1360 of the images that are there, and their folder."""
+    """Return the numbers 1 … 1360 of the images that are there, and their folder."""
     images = archives.locate(roots, "jpg", "17flowers/jpg", "17flowers")
     if images is None and any(folder.glob("image_*.jpg")):
         images = folder
@@ -105,7 +107,7 @@ def _numbers(roots, folder, complaints: Complaints) -> tuple[np.ndarray, pathlib
 
 
 def _official(roots, folder, split: int, numbers: np.ndarray) -> list[np.ndarray]:
-    """Give the masks of the training, validation and test images of an official split."""
+    """Return the masks of the training, validation and test images of an official split."""
     from scipy.io import loadmat
 
     path = archives.locate(roots, "datasplits.mat", "jpg/datasplits.mat", "17flowers/datasplits.mat")
@@ -122,3 +124,17 @@ def _official(roots, folder, split: int, numbers: np.ndarray) -> list[np.ndarray
     if len(np.unique(every)) != len(every) or every.min() < 1 or every.max() > CLASSES * PER_CLASS:
         raise UsageError(f"{path}: split {split} has an image twice, or one that is not 1 ... 1360")
     return [np.isin(numbers, part) for part in parts]
+
+
+SOURCE = Official(
+    read=read,
+    url=URL,
+    md5=MD5,
+    present=("jpg", "17flowers"),
+    only_official=("datasplits.mat",),
+    instructions=INSTRUCTIONS,
+    description="Oxford Flower-17, 17 classes of 80 images resized to 128x128.",
+    homepage=URL,
+    citation="Nilsback, Zisserman: A Visual Vocabulary for Flower Classification, CVPR 2006",
+    name="flower17",
+)

@@ -14,11 +14,13 @@ import numpy as np
 
 from rar_tf.data import images as image_io
 from rar_tf.data.builders import archives, pickles
-from rar_tf.data.builders.checks import Complaints
+from rar_tf.data.builders.complaints import Complaints
+from rar_tf.data.builders.official import Official
+from rar_tf.data.records import RECORDS
 from rar_tf.data.splits import Split, Splits, holdout
-from rar_tf.errors import UsageError
+from rar_tf.errors import UsageError, brief
 
-SHAPE, CLASSES = (32, 32, 3), 43
+SHAPE, CLASSES = RECORDS["gtsrb"].image_shape, RECORDS["gtsrb"].num_classes
 TRAINING, TEST = 39_209, 12_630
 TRACKS, VALIDATION_TRACKS = 1_307, 147
 URL = "https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370/"
@@ -32,7 +34,6 @@ ARCHIVES = {
     "GTSRB_Final_Test_Images.zip": "GTSRB/Final_Test",
     "GTSRB_Final_Test_GT.zip": "GT-final_test.csv",
 }
-PRESENT = (*MD5, "GTSRB", "Final_Training", "train.p")  # a folder with any of these is one to read
 INSTRUCTIONS = f"""{", ".join(MD5)} of {URL} (or what they unpack to: GTSRB/Final_Training/Images/CCCCC/ with
 GT-CCCCC.csv, GTSRB/Final_Test/Images/ and GT-final_test.csv), or train.p, valid.p and test.p of the 2019
 reference's source"""
@@ -46,17 +47,17 @@ def read(
     skip_corrupt: bool = False,
     progress: Callable = iter,
 ) -> Splits:
-    """Read GTSRB from a folder with the official archives, what they unpack to, or the three pickles.
+    """Return GTSRB from a folder with the official archives, what they unpack to, or the three pickles.
+
+    Shape: images [N, 32, 32, 3] uint8, resized from the whole image by bilinear interpolation.
 
     Args:
-      folder: what the user points to.
       seed: chooses the validation tracks.
-      allow_partial: only warn where classes, tracks or Final_Test are missing; the splits are then in
-        proportion, and without Final_Test test tracks are held out of the training tracks.
-      skip_corrupt: leave out what is broken, with a warning each and a count, instead of raising.
-      progress: wraps the iteration over images.
-    Returns:
-      Splits of images [N, 32, 32, 3] uint8, resized from the whole image by bilinear interpolation.
+      allow_partial: only warn where classes, tracks or Final_Test are missing; the splits are then in proportion, and
+        without Final_Test test tracks are held out of the training tracks.
+      skip_corrupt, progress: as in `records.Request`.
+
+    Raises: UsageError for absent, incomplete or broken files.
     """
     folder = pathlib.Path(folder)
     if (folder / "train.p").exists() or (folder / "test.p").exists():
@@ -84,7 +85,7 @@ def _decode(files: image_io.Files, complaints: Complaints, skip_corrupt: bool, p
 def _split(
     training: image_io.Files, tracks: np.ndarray, test: image_io.Files | None, seed: int
 ) -> list[image_io.Files]:
-    """Hold out whole tracks for validation, and for test where there is no official test set."""
+    """Return the files of each split: whole tracks are held out for validation, and for test where it has no files."""
     names, lengths = np.unique(tracks, return_counts=True)
     longest = names[lengths == np.bincount(lengths).argmax()]  # 30 frames: all tracks but one of 29
     eligible = np.isin(tracks, longest)
@@ -152,7 +153,7 @@ def _test_files(roots, folder, complaints: Complaints) -> image_io.Files | None:
 def _read_csv(
     path: pathlib.Path, images: pathlib.Path, complaints: Complaints, only: int | None = None
 ) -> list[tuple[str, int]]:
-    """Read (file name, class) of each row; every row must have its image and every image its row."""
+    """Return (file name, class) of each row; every row must have its image and every image its row."""
     if not path.exists():
         raise UsageError(f"{path}: no such file")
     present = {image.name for image in image_io.image_files(images)}
@@ -161,7 +162,7 @@ def _read_csv(
         with open(path, newline="", encoding="ascii") as file:
             rows = list(csv.DictReader(file, delimiter=";"))
     except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise UsageError(f"{path}: no readable csv file ({error})") from error
+        raise UsageError(f"{path}: no readable csv file ({brief(error)})") from error
     for number, row in enumerate(rows, start=2):
         try:
             name, label = row["Filename"], int(row["ClassId"])
@@ -181,3 +182,15 @@ def _read_csv(
     for name in sorted(present - seen):
         complaints.broken(f"{images / name}: an image without a row in {path.name}")
     return result
+
+
+SOURCE = Official(
+    read=read,
+    url=URL,
+    md5=MD5,
+    present=("GTSRB", "Final_Training", "train.p"),
+    instructions=INSTRUCTIONS,
+    description="German Traffic Sign Recognition Benchmark, 43 classes, whole images resized to 32x32.",
+    homepage="https://benchmark.ini.rub.de/",
+    citation="Stallkamp et al.: The German Traffic Sign Recognition Benchmark, IJCNN 2011",
+)

@@ -1,8 +1,7 @@
 """The pickled train.p, valid.p and test.p of GTSRB that Chen et al. 2019 start from, read without being run.
 
-Only plain containers and numpy arrays are admitted. Even numpy's own constructors are not called: the
-pickle's calls to them are answered by the small stand-ins below, which make an array of numbers from bytes
-and can do nothing else.
+Only plain containers and numpy arrays are admitted. Even numpy's own constructors are not called: the pickle's calls
+to them are answered by the small stand-ins below, which make an array of numbers from bytes and can do nothing else.
 """
 
 import os
@@ -11,12 +10,8 @@ import pickle
 
 import numpy as np
 
-from rar_tf.data import npz
-from rar_tf.data.splits import Split
-from rar_tf.data.text import brief
-from rar_tf.errors import UsageError
-
-SUFFIX = ".p"
+from rar_tf.data.splits import Split, check_split
+from rar_tf.errors import UsageError, brief
 
 
 class _Array:
@@ -78,10 +73,9 @@ class _Unpickler(pickle.Unpickler):
 
 
 def read_pickle(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Read a pickled dictionary of arrays.
+    """Return a pickled dictionary of arrays.
 
-    Raises:
-      UsageError: a missing, truncated or corrupt file, or one that has anything else in it.
+    Raises: UsageError for a missing, truncated or corrupt file, or one that has anything else in it.
     """
     path = pathlib.Path(path)
     try:
@@ -98,9 +92,9 @@ def read_pickle(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def read_pickled_split(path: str | os.PathLike, image_shape: tuple[int, int, int], num_classes: int) -> Split:
-    """Read `features` and `labels` of a pickled split, checked as an .npz is."""
+    """Return `features` and `labels` of a pickled split, checked by `splits.check_split`."""
     arrays = read_pickle(path)
     missing = [key for key in ("features", "labels") if key not in arrays]
     if missing:
         raise UsageError(f"{path}: no array {', '.join(missing)}")
-    return npz.check_split(arrays["features"], arrays["labels"], path, image_shape, num_classes)
+    return check_split(arrays["features"], arrays["labels"], path, image_shape, num_classes)

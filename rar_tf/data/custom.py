@@ -1,5 +1,4 @@
-"""Anybody's own images: a folder with one subfolder a class, an .npz, a folder of .npz files, or a tfds
-name."""
+"""The user's own images: a folder with one subfolder a class, an .npz, a folder of .npz files, or a tfds name."""
 
 import os
 import pathlib
@@ -9,9 +8,9 @@ from absl import logging
 from PIL import Image
 
 from rar_tf.data import images as image_io
-from rar_tf.data import npz
-from rar_tf.data.records import Record
-from rar_tf.data.splits import Split, Splits, holdout
+from rar_tf.data import npz, tfds
+from rar_tf.data.records import RECORDS, Record, Request, data_directory
+from rar_tf.data.splits import Split, Splits, check_split, hold_out_validation, holdout
 from rar_tf.errors import UsageError
 
 TEST_FRACTION = 0.1  # held out, a class in proportion, where the source has no test images
@@ -19,21 +18,21 @@ VALIDATION_FRACTION = 0.1
 
 
 def is_source(name: str) -> bool:
-    """Say whether a data set's name is meant as own images: a path or tfds:NAME."""
+    """Return whether a data set's name is meant as the user's own images: a path or tfds:NAME."""
     is_path = name.endswith(".npz") or os.sep in name or pathlib.Path(name).expanduser().exists()
     return is_path or name.startswith("tfds:")
 
 
 def record(source: str, bounds: tuple[float, float] | None, image_size: tuple[int, int] | None = None) -> Record:
-    """Make a record of own images.
+    """Return the record of the user's own images.
 
     Args:
-      source: folder with a subfolder a class (or with `train` and `test` folders of such), folder with
-        train.npz and test.npz, a single .npz with `images` and `labels`, or "tfds:NAME".
+      source: folder with a subfolder a class (or with `train` and `test` folders of such), folder with train.npz and
+        test.npz, a single .npz with `images` and `labels`, or "tfds:NAME".
       bounds: (lowest, highest) pixel value that networks are given; grey levels 0-255 are mapped onto it.
       image_size: (height, width) that image files are resized to; not for .npz.
-    Raises:
-      UsageError: no pixel range, or no such source.
+
+    Raises: UsageError where there is no pixel range, or no such source.
     """
     if bounds is None or len(bounds) != 2 or not bounds[0] < bounds[1]:
         raise UsageError(f"data set {source!r}: own images need a pixel range low,high, not {bounds}")
@@ -49,43 +48,55 @@ def record(source: str, bounds: tuple[float, float] | None, image_size: tuple[in
             raise UsageError(f"{file}: its images are {shape[:2]} and are not resized to {tuple(image_size)}")
     else:
         shape, classes = _folder_shape(path, image_size)
+    return _record(path.stem, shape, classes, bounds, source, image_size)
+
+
+def _record(name, shape, classes, bounds, source, image_size, **more) -> Record:
     return Record(
-        path.stem, tuple(shape), classes, bounds, validation=VALIDATION_FRACTION, source=source, image_size=image_size
+        name,
+        tuple(shape),
+        classes,
+        bounds,
+        validation=VALIDATION_FRACTION,
+        source=source,
+        image_size=image_size,
+        reader="rar_tf.data.custom:read",
+        prepared=False,
+        **more,
     )
 
 
-def load(record: Record, data_dir, seed: int, skip_corrupt: bool = False) -> Splits:
-    """Load own images; where they have no test images, a seeded tenth of each class becomes them."""
-    from rar_tf.data import loading
+def read(record: Record, request: Request) -> Splits:
+    """Return the user's own images; where they have no test images, a seeded tenth of each class becomes them.
 
+    Raises: UsageError for files that are absent, broken or not as the record says.
+    """
     if record.source.startswith("tfds:"):
-        return _load_tfds(record, data_dir, seed)
+        return _read_tfds(record, request)
     path = pathlib.Path(record.source).expanduser()
     if (path / "train.npz").exists():
-        return loading.from_npz(record, path, seed)
+        return npz.read_splits(record, path, request.seed)
     if path.suffix == ".npz":
         every = npz.read_split(path, record.image_shape, record.num_classes, record.bounds)
-        return _hold_out_test(record, every, seed)
+        return _hold_out_test(record, every, request.seed)
     folder, nested = _training_folder(path)
-    train = _read_folder(record, folder, skip_corrupt)
+    train = _read_folder(record, folder, request.skip_corrupt)
     if not nested:
-        return _hold_out_test(record, train, seed)
+        return _hold_out_test(record, train, request.seed)
     _same_classes(path)
-    test = _read_folder(record, path / "test", skip_corrupt)
+    test = _read_folder(record, path / "test", request.skip_corrupt)
     if (path / "valid").is_dir():
-        return Splits(train, _read_folder(record, path / "valid", skip_corrupt), test)
-    return loading.hold_out_validation(record, train, test, seed)
+        return Splits(train, _read_folder(record, path / "valid", request.skip_corrupt), test)
+    return hold_out_validation(train, test, record.validation, request.seed)
 
 
 def _hold_out_test(record: Record, every: Split, seed: int) -> Splits:
-    from rar_tf.data import loading
-
     held = holdout(every.labels, round(TEST_FRACTION * every.count), seed + 1)
     if not held.any():
         raise UsageError(
             f"{record.source}: {every.count} images in {record.num_classes} classes are too few to hold out test images"
         )
-    return loading.hold_out_validation(record, every.take(~held), every.take(held), seed)
+    return hold_out_validation(every.take(~held), every.take(held), record.validation, seed)
 
 
 def _training_folder(path: pathlib.Path) -> tuple[pathlib.Path, bool]:
@@ -139,16 +150,12 @@ def _read_folder(record: Record, folder: pathlib.Path, skip_corrupt: bool) -> Sp
     split, skipped = image_io.read_files(files, record.image_size, channels, skip_corrupt=skip_corrupt)
     if skipped:
         logging.warning("%s: skipped %d corrupt images", folder, skipped)
-    return npz.check_split(*split, folder, record.image_shape, record.num_classes)
+    return check_split(*split, folder, record.image_shape, record.num_classes)
 
 
 def _tfds_record(source: str, bounds, image_size) -> Record:
-    from rar_tf.data import loading
-
     name = source.removeprefix("tfds:")
-    probe = Record(name, (0, 0, 0), 0, bounds)
-    builder = loading.tfds_builder(probe, os.environ.get("RAR_TF_DATA_DIR"), name)
-    features = builder.info.features
+    features = tfds.find(name, data_directory()).info.features
     known = features is not None and {"image", "label"} <= set(features)
     if not known or not hasattr(features["label"], "num_classes"):
         raise UsageError(f"{source}: needs the features image and label (classes)")
@@ -156,25 +163,22 @@ def _tfds_record(source: str, bounds, image_size) -> Record:
     if image_size is None and None in shape:
         raise UsageError(f"{source}: images of several sizes; give an image size")
     shape = shape if image_size is None else (*image_size, shape[2])
-    return Record(
-        name.replace("/", "-").replace(":", "-"),
-        shape,
-        features["label"].num_classes,
-        bounds,
-        validation=VALIDATION_FRACTION,
-        source=source,
-        image_size=image_size,
-    )
+    folder = name.replace("/", "-").replace(":", "-")
+    host = RECORDS[_plain(name)].host if _plain(name) in RECORDS else Record.host
+    return _record(folder, shape, features["label"].num_classes, bounds, source, image_size, host=host)
 
 
-def _load_tfds(record: Record, data_dir, seed: int) -> Splits:
-    from rar_tf.data import loading
-
+def _read_tfds(record: Record, request: Request) -> Splits:
     name = record.source.removeprefix("tfds:")
-    builder = loading.tfds_builder(record, data_dir, name)
-    loading.prepare_builder(builder, name.split("/")[0].split(":")[0], data_dir)
-    train = loading.read_tfds(builder, "train", record)
-    test = loading.read_tfds(builder, "test" if "test" in builder.info.splits else "validation", record)
+    builder = tfds.find(name, request.folder)
+    tfds.prepare(builder, _plain(name), request.folder, record.host)
+    train = tfds.read_split(builder, "train", record)
+    test = tfds.read_split(builder, "test" if "test" in builder.info.splits else "validation", record)
     if not test.count:
-        return _hold_out_test(record, train, seed)
-    return loading.hold_out_validation(record, train, test, seed)
+        return _hold_out_test(record, train, request.seed)
+    return hold_out_validation(train, test, record.validation, request.seed)
+
+
+def _plain(name: str) -> str:
+    """A tensorflow-datasets name without its variant and version."""
+    return name.split("/")[0].split(":")[0]

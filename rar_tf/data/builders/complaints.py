@@ -16,19 +16,19 @@ class Complaints:
     skipped: int = 0
 
     def partial(self, message: str, consequence: str = "the splits are in proportion") -> None:
-        """Something is missing as a whole."""
+        """Raise UsageError, or warn, that something is missing as a whole."""
         if not self.allow_partial:
             raise UsageError(f"{message} (--allow_partial goes on with what there is)")
         logging.warning("%s: %s", message, consequence)
 
     def broken(self, message: str) -> None:
-        """One image or row is not as it should be."""
+        """Raise UsageError, or warn, that one image or row is not as it should be."""
         if not self.skip_corrupt:
             raise UsageError(f"{message} (--skip_corrupt leaves it out)")
         self.skipped += 1
         logging.warning("skipped: %s", message)
 
     def report(self) -> None:
-        """Say how much was left out."""
+        """Warn of how much was left out."""
         if self.skipped:
             logging.warning("skipped %d broken images or rows", self.skipped)

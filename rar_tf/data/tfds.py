@@ -1,0 +1,108 @@
+"""Data sets through tensorflow-datasets: found in its catalogue, downloaded, and read into memory."""
+
+import logging as python_logging
+import pathlib
+import socket
+import urllib.request
+
+import numpy as np
+import tensorflow as tf
+
+from rar_tf.data.records import Record, Request
+from rar_tf.data.splits import Split, Splits, check_split, hold_out_validation
+from rar_tf.errors import UsageError, brief
+
+
+def read(record: Record, request: Request) -> Splits:
+    """Return the splits of a data set of the catalogue, from its directory or, once, from the network.
+
+    Raises: UsageError for data that are not there and cannot be downloaded.
+    """
+    builder = find(record.name, request.folder)
+    prepare(builder, record.name, request.folder, record.host)
+    train, test = (read_split(builder, split, record) for split in ("train", "test"))
+    return hold_out_validation(train, test, record.validation, request.seed)
+
+
+def find(name: str, data_dir: pathlib.Path | None):
+    """Return the catalogue's builder of that name. Raises: UsageError for a name that it does not have."""
+    import tensorflow_datasets as tfds
+
+    try:
+        return tfds.builder(name, data_dir=data_dir)
+    except (tfds.core.DatasetNotFoundError, ValueError, ImportError) as error:
+        raise UsageError(f"tensorflow-datasets cannot build {name!r}: {brief(error, 200)}") from error
+
+
+def prepare(
+    builder, name: str, data_dir: pathlib.Path | None, host: str, manual: pathlib.Path | None = None, advice: str = ""
+) -> None:
+    """Download and prepare a builder's data where not done yet.
+
+    Args:
+      name: of the data set's folder in the data directory.
+      host: asked first, since tensorflow-datasets tries for minutes where there is no network.
+      manual: a folder with the original files, which is then read instead of the network.
+      advice: one more way to get the data, said in the error.
+
+    Raises: UsageError for data that cannot be had, with what the user can do about it.
+    """
+    import tensorflow_datasets as tfds
+
+    if builder.data_path.exists() and (builder.data_path / "dataset_info.json").exists():
+        return
+    where = data_dir if data_dir is not None else pathlib.Path("<data_dir>")
+    ways = (
+        f"put train.npz and test.npz (images uint8 [N, H, W, C], labels int [N]) into {where / name}/, or "
+        f"run this once with a network{advice}"
+    )
+    if manual is None and not reachable(host):
+        raise UsageError(f"data set {name} is not in {where}/ and {host} cannot be reached: {ways}")
+    python_logging.getLogger("urllib3").setLevel(python_logging.ERROR)
+    config = tfds.download.DownloadConfig(manual_dir=manual) if manual else tfds.download.DownloadConfig()
+    try:
+        builder.download_and_prepare(download_config=config)
+    except UsageError:
+        raise
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+        AssertionError,
+        ImportError,
+        tfds.download.DownloadError,
+        tfds.core.download.download_manager.NonMatchingChecksumError,
+    ) as error:
+        raise UsageError(f"data set {name} could not be prepared ({brief(error, 200)}); {ways}") from error
+
+
+def reachable(host: str, seconds: float = 5.0) -> bool:
+    """Return whether a download host answers; through a proxy that is taken for granted."""
+    if urllib.request.getproxies():
+        return True
+    try:
+        socket.create_connection((host, 443), timeout=seconds).close()
+        return True
+    except OSError:
+        return False
+
+
+def read_split(builder, split: str, record: Record) -> Split:
+    """Return a whole split of a prepared builder, in the builder's order; an empty one where it has none.
+
+    Raises: UsageError for images of several sizes, or that are not as the record says.
+    """
+    import tensorflow_datasets as tfds
+
+    if split not in builder.info.splits or not builder.info.splits[split].num_examples:
+        return Split(np.zeros((0, *record.image_shape), np.uint8), np.zeros(0, np.int64))
+    with tf.device("CPU"):
+        pairs = builder.as_dataset(split=split, batch_size=None, shuffle_files=False)
+        images, labels = [], []
+        for example in tfds.as_numpy(pairs):
+            images.append(example["image"])
+            labels.append(example["label"])
+    if len({image.shape for image in images}) > 1:
+        raise UsageError(f"tfds:{builder.name}: images of several sizes; give an image size")
+    origin = f"tfds:{builder.name}/{split}"
+    return check_split(np.stack(images), np.asarray(labels), origin, record.image_shape, record.num_classes)
