@@ -1,0 +1,132 @@
+"""The chooser, the records and settings without TensorFlow, and a data set added as docs/data.md says."""
+
+import importlib
+import pathlib
+import re
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rar_tf import data
+from rar_tf.data import builders, datasets, prepare, records
+from rar_tf.data.settings import DataSettings
+from rar_tf.errors import UsageError, brief
+
+DOCS = pathlib.Path(__file__).parents[2] / "docs" / "data.md"
+
+
+def test_records_and_settings_are_known_without_tensorflow():
+    code = "import sys; from rar_tf.data import RECORDS, DataSettings; assert 'digits' in RECORDS; "
+    code += "sys.exit(any(name in sys.modules for name in ('tensorflow', 'keras', 'tensorflow_datasets')))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_public_names_are_there():
+    assert {name for name in data.__all__ if getattr(data, name) is not None} == set(data.__all__) <= set(dir(data))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = data.nothing
+
+
+def test_load_data_follows_the_settings(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (40, 6, 6, 3), np.uint8)
+    np.savez(tmp_path / "mine.npz", images=images, labels=np.arange(40) % 4)
+    settings = DataSettings(dataset=str(tmp_path / "mine.npz"), pixel_range=(-1, 1), equalize=True, seed=3)
+    record, splits = data.load_data(settings)
+    assert record == data.get(settings.dataset, bounds=(-1, 1), equalize=True) and record.equalize
+    expected = data.load(record, seed=3)
+    assert all(np.array_equal(a.images, b.images) for a, b in zip(splits, expected))
+
+
+@pytest.mark.parametrize(
+    "values, match",
+    [
+        ({"augment": "often"}, "unknown augment 'often'"),
+        ({"pixel_range": (1, 0)}, "pixel_range must be"),
+        ({"image_size": (28,)}, "image_size must be height,width"),
+        ({"image_size": (0, 28)}, "image_size must be height,width"),
+    ],
+)
+def test_settings_that_cannot_be(values, match):
+    with pytest.raises(UsageError, match=match):
+        DataSettings(**values)
+
+
+def test_every_reader_can_be_found():
+    for record in data.RECORDS.values():
+        module, _, name = record.reader.partition(":")
+        assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_official_splits_are_of_those_that_have_them():
+    with pytest.raises(UsageError, match="official_split=1 is for flower only, not gtsrb"):
+        datasets.read_source(data.get("gtsrb"), None, official_split=1)
+
+
+def test_other_libraries_errors_in_one_line():
+    assert brief(ValueError("two\n  lines")) == "two lines" and brief(EOFError()) == "EOFError"
+    assert brief(ValueError("x" * 200)) == "x" * 120
+
+
+@pytest.fixture
+def shapes(tmp_path, monkeypatch):
+    """The record of docs/data.md's example, and a folder with its archive."""
+    section = DOCS.read_text(encoding="utf-8").split("## Adding a data set")[1].split("\n## ")[0]
+    builder, line = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    promise = f"two files touched, {len(builder.splitlines())} lines and {len(line.splitlines())} line"
+    assert promise in " ".join(section.split())
+    (tmp_path / "builders").mkdir()
+    (tmp_path / "builders" / "shapes.py").write_text(builder)
+    monkeypatch.setattr(builders, "__path__", [*builders.__path__, str(tmp_path / "builders")])
+    record = eval(line, vars(records))
+    monkeypatch.setitem(records.RECORDS, record.name, record)
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "data" / "shapes"
+    folder.mkdir(parents=True)
+    with zipfile.ZipFile(folder / "shapes.zip", "w") as archive:
+        for number in range(40):
+            path = tmp_path / f"{number % 2}_{number}.png"
+            Image.fromarray(rng.integers(0, 256, (9, 9), np.uint8)).save(path)
+            archive.write(path, f"shapes/{path.name}")
+    yield data.get("shapes"), folder
+    sys.modules.pop("rar_tf.data.builders.shapes", None)
+
+
+def same(one, other):
+    return all(np.array_equal(a, b) for x, y in zip(one, other) for a, b in zip(x, y))
+
+
+def test_a_new_data_set_is_a_builder_file_and_a_record(shapes, tmp_path, monkeypatch):
+    record, folder = shapes
+    splits = datasets.read_source(record, folder)
+    assert [split.count for split in splits] == [36, 0, 4] and splits.train.images.shape[1:] == record.image_shape
+    assert same(splits, datasets.read_source(record, folder.parent))
+    assert same(splits, data.load(record, folder.parent))
+    prepare.prepare(record, splits, tmp_path / "prepared", examples_per_class=20)
+    assert data.load(record, tmp_path / "prepared").train.count == 40
+    (folder / "shapes.zip").unlink()
+    assert same(splits, data.load(record, folder.parent))  # kept decoded
+    monkeypatch.setattr("rar_tf.data.tfds.reachable", lambda host: host != "shapes.invalid")
+    with pytest.raises(UsageError, match="shapes.invalid cannot be reached.*official files there: shapes.zip of"):
+        data.load(record, tmp_path / "empty")
+
+
+def test_a_new_data_set_that_is_incomplete(shapes):
+    record, folder = shapes
+    with zipfile.ZipFile(folder / "shapes.zip") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(folder / "shapes.zip", "w") as archive:
+        for name, content in list(members.items())[:20]:
+            archive.writestr(name, content if name != "shapes/0_0.png" else content[:50])
+    with pytest.raises(UsageError, match="20 of 40 images .--allow_partial"):
+        datasets.read_source(record, folder)
+    with pytest.raises(UsageError, match="0_0.png: truncated or no image"):
+        datasets.read_source(record, folder, allow_partial=True)
+    splits = datasets.read_source(record, folder, allow_partial=True, skip_corrupt=True)
+    assert sum(split.count for split in splits) == 19
+    (folder / "shapes.zip").unlink()
+    with pytest.raises(UsageError, match="no shapes; put there: shapes.zip of"):
+        datasets.read_source(record, folder)
