@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from rar_tf import losses
+from rar_tf import losses, similarity
 from rar_tf.attributions.gradients import saliency_map
 from rar_tf.attributions.targets import Target
 from rar_tf.models.surrogate import softplus_surrogate
@@ -32,7 +32,7 @@ class ART(Madry):
         """Return λ·softplus(cos(g^{i*}(x'), x) − cos(g^y(x'), x)), one value a sample [B]."""
         rivals = tf.argmax(losses.without_label(self.network(perturbed, training=False), labels), axis=1)
         own, rival = (
-            losses.cosine_similarity(saliency_map(Target(self.smooth, classes), perturbed), images)
+            similarity.cosine_similarity(saliency_map(Target(self.smooth, classes), perturbed), images)
             for classes in (labels, rivals)
         )
         return self.settings.attribution_weight * tf.math.softplus(rival - own)
