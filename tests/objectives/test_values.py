@@ -288,7 +288,6 @@ def test_trades_starts_from_a_little_noise_in_parts_of_the_pixel_range():
         ("aat", {"random_start": False}, "random_start must be true for AAT"),
         ("art", {"attribution_weight": -0.5}, "attribution_weight must not be negative"),
         ("art", {"softplus_beta": -1.0}, "softplus_beta must not be negative"),
-        ("art", {}, "no ReLU or leaky ReLU was found"),
         ("ssr", {"attribution_weight": -0.5}, "attribution_weight must not be negative"),
         ("r2et", {"curvature_weight": -0.5}, "curvature_weight must not be negative"),
         ("r2et", {"top_k": 0}, "top_k must be positive"),
