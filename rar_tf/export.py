@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 from absl import logging
 
+from rar_tf import models
 from rar_tf.attributions.path_integral import integrated_gradients
 from rar_tf.attributions.targets import Target
 from rar_tf.errors import UsageError
@@ -74,8 +75,7 @@ def load_keras(path: str | os.PathLike) -> keras.Model:
 
     Raises: UsageError where the file is missing, damaged, or needs code that safe mode refuses.
     """
-    import rar_tf.models.pooling  # registers the layers of this package's networks  # noqa: F401
-
+    models.register_layers()
     path = pathlib.Path(path)
     if not path.is_file():
         raise UsageError(f"{path}: no such .keras file")

@@ -51,12 +51,12 @@ def grid_figure(columns: dict[str, np.ndarray], *, maps_from: int, bounds: tuple
             if column < maps_from:
                 axis.imshow(_pixels(values[row], *bounds), cmap="gray", vmin=0, vmax=1)
             else:
-                axis.imshow(on_grid(values[row]), cmap="inferno", vmin=0)
+                axis.imshow(_without_outliers(values[row]), cmap="inferno", vmin=0)
     return figure
 
 
-def on_grid(values: np.ndarray) -> np.ndarray:
-    """Return a map as [H, W], clipped at its 99th percentile so that one pixel does not darken all others."""
+def _without_outliers(values):
+    """A map as [H, W], cut at its 99th percentile so that one pixel does not darken all others."""
     grid = np.abs(values).sum(axis=-1) if values.ndim == 3 else np.abs(values)
     return np.minimum(grid, max(np.quantile(grid, 0.99), 1e-12))
 

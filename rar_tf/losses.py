@@ -59,18 +59,6 @@ def kl_divergence(logits_p: tf.Tensor, logits_q: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.exp(log_p) * (log_p - log_q), axis=1)
 
 
-def cosine_similarity(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """Return the cosine between the samples of two tensors, 0 where one of them is zero. Shape: both [N, ...] -> [N]."""
-    a, b = (tf.math.l2_normalize(flatten(v), axis=1, epsilon=1e-24) for v in (a, b))
-    return tf.reduce_sum(a * b, axis=1)
-
-
-def pearson_correlation(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """Return Pearson's correlation of the samples of two tensors, 0 where one is constant. Shape: both [N, ...] -> [N]."""
-    a, b = (flatten(v) for v in (a, b))
-    return cosine_similarity(*(v - tf.reduce_mean(v, axis=1, keepdims=True) for v in (a, b)))
-
-
 def divergence_from_uniform(scores: tf.Tensor) -> tf.Tensor:
     """Return KL(U ‖ softmax(scores)) = log mean exp(s − mean s), to full relative precision for small scores too.
 
@@ -81,8 +69,3 @@ def divergence_from_uniform(scores: tf.Tensor) -> tf.Tensor:
     small = tf.math.log1p(tf.reduce_mean(tf.math.expm1(tf.minimum(centred, 1.0)), axis=1))
     large = tf.reduce_logsumexp(centred, axis=1) - tf.math.log(count)
     return tf.where(tf.reduce_max(centred, axis=1) < 1.0, small, large)
-
-
-def flatten(x: tf.Tensor) -> tf.Tensor:
-    """Return [N, ...] as [N, d]."""
-    return tf.reshape(x, [tf.shape(x)[0], -1])

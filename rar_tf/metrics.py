@@ -125,7 +125,7 @@ def mass_center_distance(
     Args:
       truncate: cut the centres to whole pixels first, as the 2019 reference does.
     """
-    centers = [_mass_center(on_grid(m, shape)) for m in (first, second)]
+    centers = [_mass_center(channel_sums(m, shape)) for m in (first, second)]
     if truncate:
         centers = [np.trunc(center) for center in centers]
     return np.linalg.norm(centers[0] - centers[1], axis=1)
@@ -143,7 +143,7 @@ def _mass_center(maps):
     return np.divide(moments, total[:, None], out=np.zeros_like(moments), where=total[:, None] > 0)
 
 
-def on_grid(maps: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def channel_sums(maps: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Return maps of either protocol as absolute values summed over channels. Shape: [N, H·W·(C)] -> [N, H, W]."""
     return np.abs(np.asarray(maps, np.float64)).reshape(len(maps), *shape, -1).sum(axis=-1)
 
@@ -174,7 +174,7 @@ def lens_precision(
 
 
 def _grid_top_k(maps, k, shape, diverse):
-    grid = on_grid(maps, shape)
+    grid = channel_sums(maps, shape)
     if diverse:
         return np.array([top_k_diverse(each, k) for each in grid]).reshape(grid.shape)
     return top_k_set(grid.reshape(len(grid), -1), k).reshape(grid.shape)

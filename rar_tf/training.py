@@ -9,7 +9,7 @@ import re
 import keras
 import tensorflow as tf
 
-from rar_tf import losses, randomness
+from rar_tf import losses, randomness, similarity
 from rar_tf.attacks import BALLS
 from rar_tf.attacks.ascent import ascend
 from rar_tf.attacks.balls import FREE
@@ -174,7 +174,7 @@ class RobustModel(keras.Model):
         s, step_size = self.settings, self.settings.step_size
         if s.constraint == "wasserstein":
             climb = objective
-            objective = lambda x: climb(x) - s.gamma * tf.reduce_sum(tf.square(losses.flatten(x - images)), axis=1)
+            objective = lambda x: climb(x) - s.gamma * tf.reduce_sum(tf.square(similarity.flatten(x - images)), axis=1)
             step_size = lambda step: tf.math.rsqrt(tf.cast(step + 1, images.dtype)) / (2 * s.gamma)
         return ascend(
             objective,

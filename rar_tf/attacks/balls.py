@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from rar_tf import similarity
+
 _ALGORITHM = "philox"  # named, because what is chosen automatically differs between devices; XLA's draws still differ
 
 
@@ -22,9 +24,7 @@ class Ball(NamedTuple):
 
 
 def _per_image_norm(x):
-    # An image whose gradient is zero has no direction: the floor makes its step zero instead of NaN.
-    squares = tf.reduce_sum(tf.square(x), axis=list(range(1, x.shape.rank)), keepdims=True)
-    return tf.sqrt(tf.maximum(squares, 1e-24))
+    return similarity.norm(x, keepdims=True)  # an image without a gradient has no direction: its step is zero, not NaN
 
 
 def _linf_start(images, epsilon, seed):

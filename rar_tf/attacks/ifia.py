@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from rar_tf import checks, losses, metrics
+from rar_tf import checks, metrics, similarity
 from rar_tf.attacks import MEASURES, OBJECTIVES
 from rar_tf.attacks.ascent import ascend
 from rar_tf.attacks.balls import LINF, Ball
@@ -94,7 +94,7 @@ def kendall(attack, clean):
 
 
 def cosine(attack, clean):
-    return lambda perturbed, values: 1.0 - losses.cosine_similarity(values, clean.maps)
+    return lambda perturbed, values: 1.0 - similarity.cosine_similarity(values, clean.maps)
 
 
 def _scorers(attack, shape):

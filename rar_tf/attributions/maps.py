@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from rar_tf.errors import UsageError
-from rar_tf.losses import flatten
+from rar_tf.similarity import flatten
 
 
 def rar_map(attributions: tf.Tensor) -> tf.Tensor:

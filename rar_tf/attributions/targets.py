@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from rar_tf import losses
 from rar_tf.errors import UsageError
+from rar_tf.models.invariance import is_scale_invariant
 
 
 class Target:
@@ -75,25 +76,3 @@ def with_hidden(network, layer: str):
 def repeat_labels(labels: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
     """Return labels [B] tiled to the r*B images."""
     return tf.tile(labels, [tf.shape(images)[0] // tf.shape(labels)[0]])
-
-
-def is_scale_invariant(network) -> bool:
-    """Return whether the network declares f(αx) = f(x): by itself, or because its first layer does.
-
-    A declaration is an attribute `scale_invariant`; a Keras model is taken at the word of its first layer where that
-    layer is the only one that reads the model's input.
-    """
-    if getattr(network, "scale_invariant", False):
-        return True
-    layers = [layer for layer in getattr(network, "layers", []) if type(layer).__name__ != "InputLayer"]
-    if (
-        not layers
-        or not getattr(layers[0], "scale_invariant", False)
-        or len(getattr(network, "inputs", None) or ()) != 1
-    ):
-        return False
-    return sum(_reads(layer, network.inputs[0]) for layer in layers) == 1
-
-
-def _reads(layer, tensor) -> bool:
-    return any(tensor is each for node in layer._inbound_nodes for each in node.input_tensors)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from rar_tf import checks, losses, metrics
+from rar_tf import checks, losses, metrics, similarity
 from rar_tf.attacks.ascent import ascend
 from rar_tf.attacks.balls import L2, Ball
 from rar_tf.attributions.maps import top_k_mask
@@ -68,7 +68,7 @@ class SmoothedMapAttack:
             flat = tf.reshape(noisy, tf.concat([[-1], tf.shape(points)[1:]], 0))
             flat = tf.ensure_shape(flat, [None, *points.shape[1:]])
             maps = of(flat, tf.fill([tf.shape(flat)[0]], label))
-            return losses.flatten(tf.reduce_mean(tf.reshape(maps, tf.shape(noisy)), 0))
+            return similarity.flatten(tf.reduce_mean(tf.reshape(maps, tf.shape(noisy)), 0))
 
         @tf.function(reduce_retracing=True)
         def attack(image, label, epsilon, noise, seed):
@@ -82,11 +82,11 @@ class SmoothedMapAttack:
                 maps = smoothed(directions, points, label, noise)
                 if objective == "top_k":
                     return -tf.reduce_sum(chosen * maps, 1)
-                return -losses.cosine_similarity(maps, tf.repeat(guide, self.restarts_at_once, 0))
+                return -similarity.cosine_similarity(maps, tf.repeat(guide, self.restarts_at_once, 0))
 
             def observe(points, state):
                 best, least = state
-                cosine = losses.cosine_similarity(
+                cosine = similarity.cosine_similarity(
                     smoothed(field, points, label, noise), tf.repeat(clean, self.restarts_at_once, 0)
                 )
                 better = cosine < least
@@ -181,13 +181,13 @@ class LargestChange:
 
         @tf.function(reduce_retracing=True)
         def search(image, label, epsilon, seed):
-            clean = losses.flatten(field(image, label))
+            clean = similarity.flatten(field(image, label))
             chosen = top_k_mask(clean, min(k, clean.shape[1]))
 
             def value(points):
                 if objective == "loss":
                     return losses.cross_entropy(network(points, training=False), label)
-                maps = losses.flatten(field(points, label))
+                maps = similarity.flatten(field(points, label))
                 return (
                     -tf.reduce_sum(chosen * maps, 1)
                     if objective == "top_k"
@@ -195,8 +195,8 @@ class LargestChange:
                 )
 
             def observe(points, state):
-                maps = losses.flatten(field(points, label))
-                change, cosine = tf.norm(maps - clean, axis=1), losses.cosine_similarity(maps, clean)
+                maps = similarity.flatten(field(points, label))
+                change, cosine = tf.norm(maps - clean, axis=1), similarity.cosine_similarity(maps, clean)
                 kept = tf.argmax(network(points, training=False), axis=1, output_type=label.dtype) == label
                 largest, least, largest_kept = state
                 return (

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from scipy import stats
 
-from rar_tf import checks
+from rar_tf import checks, similarity
 from rar_tf.certification.field import Field
 from rar_tf.certification.smoothing import sample_seed
 from rar_tf.errors import UsageError
@@ -67,8 +67,7 @@ class CenterSmoother:
         def directions(image, label, sigma, seed):
             shape = [batch_size, *image.shape]
             noisy = image[None] + sigma * tf.random.stateless_normal(shape, seed)
-            maps = tf.reshape(field(noisy, tf.fill([batch_size], label)), [batch_size, -1])
-            return tf.math.l2_normalize(maps, axis=1, epsilon=1e-24)
+            return similarity.unit(field(noisy, tf.fill([batch_size], label)))
 
         self._directions = directions
 

@@ -4,13 +4,12 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from rar_tf import checks, losses
+from rar_tf import checks, losses, similarity
 from rar_tf.attributions import ATTRIBUTIONS
 from rar_tf.attributions.explainer import attribute
 from rar_tf.attributions.targets import Target
 
 Field = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
-SMALLEST_NORM = 1e-12
 
 
 def attribution_field(network, kind: str, *, ig_steps: int = 50, score: Callable = losses.logit) -> Field:
@@ -27,18 +26,12 @@ def attribution_field(network, kind: str, *, ig_steps: int = 50, score: Callable
     return lambda images, labels: attribute(kind, Target(network, labels, score), images, steps=ig_steps)
 
 
-def norms(maps: tf.Tensor) -> tf.Tensor:
-    """Return the Euclidean norm of each sample, with a finite gradient at zero. Shape: [N, H, W, C] -> [N, 1, 1, 1]."""
-    squares = tf.reduce_sum(tf.square(maps), axis=list(range(1, maps.shape.rank)), keepdims=True)
-    return tf.sqrt(tf.maximum(squares, SMALLEST_NORM**2))
-
-
 def unit_field(field: Field) -> Field:
     """Return g/max(‖g‖, δ), δ = 1e-12, whose bound M is exactly 1; a zero attribution stays zero."""
 
     def unit(images, labels):
         maps = field(images, labels)
-        return maps / norms(maps)
+        return maps / similarity.norm(maps, keepdims=True)
 
     return unit
 
@@ -49,6 +42,6 @@ def clipped_field(field: Field, bound: float) -> Field:
 
     def clipped(images, labels):
         maps = field(images, labels)
-        return maps * tf.minimum(1.0, bound / norms(maps))
+        return maps * tf.minimum(1.0, bound / similarity.norm(maps, keepdims=True))
 
     return clipped

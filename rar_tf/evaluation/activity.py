@@ -14,7 +14,7 @@ class ActivityCounter:
         @tf.function(input_signature=[tf.TensorSpec([None, *outputs_of.input_shape[1:]])] * 2)
         def count(images, perturbed):
             active, active_perturbed = (
-                [tf.reshape(o > 0, [tf.shape(o)[0], -1]) for o in outputs_of(x, training=False)]
+                [tf.reshape(o > 0, [tf.shape(o)[0], -1]) for o in tf.nest.flatten(outputs_of(x, training=False))]
                 for x in (images, perturbed)
             )
             both = [a & b for a, b in zip(active, active_perturbed)]

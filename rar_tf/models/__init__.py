@@ -1,5 +1,13 @@
-"""The networks of the papers, by name; stub until the models wing lands."""
+"""The networks of the papers, by name, and the choices that all of them offer; nothing here needs TensorFlow.
 
+A builder takes an input shape and a number of classes and gives a Keras model with fresh weights. The choices change
+neither the weights' shapes nor their initialisation.
+"""
+
+import importlib
+import inspect
+
+from rar_tf.errors import UsageError
 from rar_tf.registry import Registry
 
 MODELS = Registry(
@@ -14,10 +22,38 @@ MODELS = Registry(
         "wrn_28_10": "rar_tf.models.wide_resnet:wide_resnet",
     },
 )
-ACTIVATIONS = ("relu", "softplus", "gelu", "silu")
-POOLINGS = ("max", "average")
+ACTIVATIONS = Registry(
+    "activation",
+    {
+        "relu": "rar_tf.models.activations:relu",
+        "softplus": "rar_tf.models.activations:Softplus",
+        "gelu": "rar_tf.models.activations:Gelu",
+        "silu": "rar_tf.models.activations:Silu",
+    },
+)
+POOLINGS = Registry("pooling", {"max": "keras.layers:MaxPooling2D", "average": "keras.layers:AveragePooling2D"})
+STEMS = ("dark", "clipped")
 
 
 def build(name: str, input_shape: tuple[int, int, int], num_classes: int, **options):
-    """Return the network of that name, freshly initialised."""
-    return MODELS[name](input_shape, num_classes)
+    """Return the network of that name, a `keras.Model`, freshly initialised.
+
+    Args:
+      options: keyword arguments of the builder. All networks have `activation`, of `ACTIVATIONS`, `activation_beta`,
+        its inverse temperature, and `pooling`, of `POOLINGS`; the small convolutional ones `stem`, of `STEMS`,
+        `stem_epsilon` and `feature_smoothing` as well.
+
+    Raises: UsageError for an unknown name or option.
+    """
+    builder = MODELS[name]
+    known = list(inspect.signature(builder).parameters)[2:]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise UsageError(f"{name} has no option {', '.join(unknown)}; it has {', '.join(known)}")
+    return builder(input_shape, num_classes, **options)
+
+
+def register_layers() -> None:
+    """Make the layers and activations of this package known to Keras, so that it can read files that hold them."""
+    for module in ("activations", "feature_smoothing", "pooling", "resnet", "stem"):
+        importlib.import_module(f"{__name__}.{module}")

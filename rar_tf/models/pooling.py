@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from rar_tf import checks
 from rar_tf.errors import UsageError
+from rar_tf.models import POOLINGS
 
 
 class WindowPooling2D(keras.layers.MaxPooling2D):
@@ -101,6 +102,13 @@ def smooth_max_pooling(layer, beta: float):
     if isinstance(layer, keras.layers.GlobalMaxPooling2D):
         return SmoothGlobalMaxPooling2D(**layer.get_config(), beta=beta)
     return None
+
+
+def no_pooling(network: str, pooling: str) -> None:
+    """Raise UsageError unless `pooling` leaves a network as it is that has no max-pools."""
+    checks.one_of(POOLINGS, pooling=pooling)
+    if pooling != "max":
+        raise UsageError(f"{network} has no max-pools, so pooling {pooling!r} would change nothing; leave it out")
 
 
 def uses_max_pooling(network: keras.Model) -> bool:

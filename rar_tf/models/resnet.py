@@ -3,9 +3,14 @@
 No batch norm, leaky ReLU 0.1, and a standardisation of each image inside the network, which makes f(αx) = f(x).
 """
 
+import functools
+
 import keras
 import tensorflow as tf
 from keras import layers
+
+from rar_tf.models import activations
+from rar_tf.models.pooling import no_pooling
 
 
 @keras.saving.register_keras_serializable("rar_tf")
@@ -28,22 +33,37 @@ class PerImageStandardization(layers.Layer):
         return input_shape
 
 
-def resnet(input_shape: tuple[int, int, int], num_classes: int, units: int) -> keras.Model:
+def resnet(
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    *,
+    units: int,
+    activation: str = "relu",
+    activation_beta: float = 1.0,
+    pooling: str = "max",
+) -> keras.Model:
     """Return the residual network with `units` residual units in each of its three stages (16, 32, 64 channels).
 
     GTSRB has two units a stage, Flower one. The pixels' scale does not matter to it.
 
     Shape: images [N, H, W, C] -> logits [N, K].
+
+    Args:
+      activation, activation_beta: of `models.ACTIVATIONS`, in its leaky form, and its inverse temperature.
+      pooling: nothing but "max": there are no max-pools to be replaced.
+
+    Raises: UsageError for an unknown activation, or another pooling.
     """
+    no_pooling(f"resnet_{units}", pooling)
+    activate = functools.partial(activations.layer, activation, activation_beta, slope=0.1)
     images = layers.Input(input_shape)
     x = PerImageStandardization(name="standardize")(images)
     x = _convolution(16, "init_conv")(x)
     for stage, (channels, stride) in enumerate([(16, 1), (32, 2), (64, 2)], start=1):
         for unit in range(units):
-            x = _unit(
-                x, channels, stride if unit == 0 else 1, f"unit_{stage}_{unit}", activate_first=stage == 1 and unit == 0
-            )
-    x = layers.LeakyReLU(negative_slope=0.1, name="final_activation")(x)
+            here, activates_first = stride if unit == 0 else 1, stage == 1 and unit == 0
+            x = _unit(x, channels, here, f"unit_{stage}_{unit}", activate, activates_first)
+    x = activate(name="final_activation")(x)
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     uniform_unit_scaling = keras.initializers.VarianceScaling(1.0, "fan_in", "uniform")
     return keras.Model(
@@ -53,6 +73,9 @@ def resnet(input_shape: tuple[int, int, int], num_classes: int, units: int) -> k
     )
 
 
+resnet_1, resnet_2 = (functools.partial(resnet, units=units) for units in (1, 2))
+
+
 def _convolution(channels, name, stride=1):
     normal = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
     return layers.Conv2D(
@@ -60,25 +83,15 @@ def _convolution(channels, name, stride=1):
     )
 
 
-def _unit(x, channels, stride, name, activate_first):
+def _unit(x, channels, stride, name, activate, activates_first):
     """Two convolutions beside a shortcut; the first unit of all activates before the two part."""
-    activated = layers.LeakyReLU(negative_slope=0.1, name=f"{name}_activation1")(x)
-    shortcut = activated if activate_first else x
+    activated = activate(name=f"{name}_activation1")(x)
+    shortcut = activated if activates_first else x
     x = _convolution(channels, f"{name}_conv1", stride)(activated)
-    x = layers.LeakyReLU(negative_slope=0.1, name=f"{name}_activation2")(x)
+    x = activate(name=f"{name}_activation2")(x)
     x = _convolution(channels, f"{name}_conv2")(x)
     missing = channels - shortcut.shape[-1]
     if missing:
         shortcut = layers.AveragePooling2D(stride, name=f"{name}_shortcut")(shortcut)
         shortcut = keras.ops.pad(shortcut, [[0, 0], [0, 0], [0, 0], [missing // 2, missing - missing // 2]])
     return layers.Add(name=f"{name}_add")([x, shortcut])
-
-
-def resnet_1(shape, classes):
-    """Stub."""
-    return resnet(shape, classes, units=1)
-
-
-def resnet_2(shape, classes):
-    """Stub."""
-    return resnet(shape, classes, units=2)

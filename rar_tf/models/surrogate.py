@@ -10,21 +10,10 @@ import keras
 import tensorflow as tf
 
 from rar_tf import checks
-from rar_tf.attributions.targets import is_scale_invariant
 from rar_tf.errors import UsageError
+from rar_tf.models.activations import Softplus
+from rar_tf.models.invariance import is_scale_invariant
 from rar_tf.models.pooling import smooth_max_pooling
-
-
-def smooth_rectifier(beta: float, slope: float = 0.0, ceiling: float | None = None):
-    """Return the softplus version of a rectifier with inverse temperature `beta`, leak `slope` and optional ceiling."""
-
-    def activation(x):
-        smooth = tf.math.softplus(beta * x) / beta
-        if ceiling is not None:
-            smooth -= tf.math.softplus(beta * (x - ceiling)) / beta
-        return smooth if slope == 0 else slope * x + (1 - slope) * smooth
-
-    return activation
 
 
 class Surrogate:
@@ -103,14 +92,58 @@ def _smooth(layer, beta):
     if isinstance(layer, keras.layers.ReLU):
         if layer.threshold != 0:
             raise UsageError(f"no softplus surrogate: layer {layer.name!r} is a ReLU with a threshold")
-        return smooth_rectifier(beta, float(layer.negative_slope), layer.max_value)
+        return Softplus(beta, float(layer.negative_slope), layer.max_value)
     if isinstance(layer, keras.layers.LeakyReLU):
-        return smooth_rectifier(beta, float(layer.negative_slope))
+        return Softplus(beta, float(layer.negative_slope))
     activation = getattr(layer, "activation", None)
     if activation is keras.activations.relu:
-        return smooth_rectifier(beta)
+        return Softplus(beta)
     if activation is keras.activations.relu6:
-        return smooth_rectifier(beta, ceiling=6.0)
+        return Softplus(beta, ceiling=6.0)
     if activation is keras.activations.leaky_relu:
-        return smooth_rectifier(beta, slope=0.2)
+        return Softplus(beta, slope=0.2)
     return None
+
+
+def is_smooth(network, *, pooling: bool = True) -> bool | None:
+    """Return whether a network's activations and pooling are smooth, so that it needs no surrogate.
+
+    False where an activation with a kink, or max-pooling, is found; None where that cannot be known, for callables that
+    are no Keras network, and for layers and activations that are neither Keras's nor this package's. An input stem does
+    not count: it is a map of pixels, and no surrogate takes its kink away.
+
+    Args:
+      pooling: whether max-pooling counts.
+    """
+    known = True
+    for part in _parts(network.clone if isinstance(network, Surrogate) else network):
+        name = getattr(part, "__name__", type(part).__name__).lower().replace("_", "")
+        if name in _KINKS or (pooling and "maxpool" in name and not name.startswith("smooth")):
+            return False
+        module = getattr(part, "__module__", None) or ""
+        known = known and module.startswith(("keras.", "rar_tf.")) and name not in _OPAQUE
+    return known or None
+
+
+# Lower-case names, without underscores, of layers, activations and operations of Keras.
+_KINKS = (
+    *("relu", "relu6", "leakyrelu", "prelu", "elu", "selu", "threshold", "hardsigmoid", "hardsilu", "hardtanh"),
+    *("hardswish", "hardshrink", "softshrink", "maximum", "minimum", "max", "min", "abs", "absolute", "clip"),
+)
+_OPAQUE = ("lambda", "torchmodulewrapper", "jaxlayer", "flaxlayer", "tfsmlayer")
+
+
+def _parts(network):
+    """The operations of a Keras network, those of networks and layers inside it, and their activations."""
+    if not isinstance(network, keras.Sequential) and not hasattr(network, "operations"):
+        yield network  # opaque: a function, or a model with a `call` of its own
+        return
+    for operation in network.layers if isinstance(network, keras.Sequential) else network.operations:
+        if isinstance(operation, keras.Model):
+            yield from _parts(operation)
+            continue
+        for part in operation._flatten_layers() if isinstance(operation, keras.Layer) else [operation]:
+            yield part
+            activation = getattr(part, "activation", None)
+            if activation is not None:
+                yield activation

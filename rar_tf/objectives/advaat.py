@@ -5,7 +5,7 @@ PCL(a, b) = (1 − Pearson(a, b))/2, over all signed features.
 
 import tensorflow as tf
 
-from rar_tf import losses
+from rar_tf import similarity
 from rar_tf.objectives.madry import Madry
 from rar_tf.objectives.matching import AttributionMatching
 
@@ -20,7 +20,7 @@ class AAT(AttributionMatching):
         self.needs_random_start()
 
     def dissimilarity(self, clean: tf.Tensor, changed: tf.Tensor) -> tf.Tensor:
-        return 0.5 * (1.0 - losses.pearson_correlation(clean, changed))
+        return 0.5 * (1.0 - similarity.pearson_correlation(clean, changed))
 
     def adversary(self, images: tf.Tensor, labels: tf.Tensor):
         return self.attribution_change(images, labels, self.settings.attack_ig_steps)

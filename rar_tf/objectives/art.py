@@ -2,10 +2,10 @@
 
 import tensorflow as tf
 
-from rar_tf import losses
+from rar_tf import losses, similarity
 from rar_tf.attributions.gradients import saliency_map
 from rar_tf.attributions.targets import Target
-from rar_tf.models.surrogate import softplus_surrogate
+from rar_tf.models.surrogate import is_smooth, softplus_surrogate
 from rar_tf.objectives import settings
 from rar_tf.objectives.madry import Madry
 
@@ -16,7 +16,8 @@ class ART(Madry):
     g^i is the gradient of logit i at x' of the network's softplus surrogate, d = 1 − cosine, i* the strongest wrong
     class at x'. So the true class's saliency map shall look like the clean image, more than the rival's does. (The
     print has g(x), which the adversary could not change.)
-    λ is `attribution_weight`, the surrogate's inverse temperature `softplus_beta`.
+    λ is `attribution_weight`, the surrogate's inverse temperature `softplus_beta`; a network whose activations are smooth
+    is its own surrogate.
     """
 
     Settings = settings.ART
@@ -26,13 +27,14 @@ class ART(Madry):
     def __init__(self, network, **settings):
         super().__init__(network, **settings)
         beta = self.settings.softplus_beta
-        self.smooth = softplus_surrogate(network, beta) if beta else network
+        smooth = beta == 0 or is_smooth(network, pooling=False)
+        self.smooth = network if smooth else softplus_surrogate(network, beta)
 
     def misalignment(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """Return λ·softplus(cos(g^{i*}(x'), x) − cos(g^y(x'), x)), one value a sample [B]."""
         rivals = tf.argmax(losses.without_label(self.network(perturbed, training=False), labels), axis=1)
         own, rival = (
-            losses.cosine_similarity(saliency_map(Target(self.smooth, classes), perturbed), images)
+            similarity.cosine_similarity(saliency_map(Target(self.smooth, classes), perturbed), images)
             for classes in (labels, rivals)
         )
         return self.settings.attribution_weight * tf.math.softplus(rival - own)

@@ -9,7 +9,7 @@ L_WACR = Σ_{sign A ≠ sign ΔA} |ΔA| + Σ_{same sign} |A·ΔA|: changes again
 
 import tensorflow as tf
 
-from rar_tf import losses
+from rar_tf import losses, similarity
 from rar_tf.attributions.path_integral import integrated_gradients
 from rar_tf.attributions.targets import Target
 from rar_tf.objectives import settings
@@ -40,7 +40,7 @@ class CacrWacr(Madry):
 
         def objective(perturbed):
             change = self.attribution(labels, losses.log_loss, perturbed, images, self.settings.attack_ig_steps)
-            return loss(perturbed) + tf.reduce_sum(tf.abs(losses.flatten(change)), axis=1)
+            return loss(perturbed) + tf.reduce_sum(tf.abs(similarity.flatten(change)), axis=1)
 
         return objective
 
@@ -58,7 +58,7 @@ class CacrWacr(Madry):
     def divergence(self, attribution: tf.Tensor) -> tf.Tensor:
         """Return KL(U‖softmax over pixels of the scaled attribution), [B]."""
         return losses.divergence_from_uniform(
-            self.settings.attribution_scale * losses.flatten(tf.reduce_sum(attribution, -1))
+            self.settings.attribution_scale * similarity.flatten(tf.reduce_sum(attribution, -1))
         )
 
     def wacr(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -72,7 +72,7 @@ class CacrWacr(Madry):
         if self.settings.wacr_base:
             base = self.attribution(labels, losses.probability, images)
             cost = tf.where(tf.equal(tf.sign(base), tf.sign(change)), tf.abs(base * change), cost)
-        return tf.reduce_sum(losses.flatten(cost), axis=1)
+        return tf.reduce_sum(similarity.flatten(cost), axis=1)
 
     def loss_terms(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         weight = self.settings.attribution_weight

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from rar_tf import losses
+from rar_tf import similarity
 from rar_tf.objectives import settings
 from rar_tf.objectives.madry import Madry
 from rar_tf.objectives.mart import MART
@@ -25,7 +25,7 @@ class IGR(AttributionMatching):
             self.needs_random_start()
 
     def dissimilarity(self, clean: tf.Tensor, changed: tf.Tensor) -> tf.Tensor:
-        return 1.0 - losses.cosine_similarity(clean, changed)
+        return 1.0 - similarity.cosine_similarity(clean, changed)
 
     def adversary(self, images: tf.Tensor, labels: tf.Tensor):
         if self.settings.adversary == "base":

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from rar_tf import losses
+from rar_tf import losses, similarity
 from rar_tf.attributions.gradients import saliency_map
 from rar_tf.attributions.targets import Target
 from rar_tf.errors import UsageError
@@ -37,9 +37,8 @@ class R2ET(RobustModel):
         slope = saliency_map(loss, images)
         h = _STEP * (self.settings.bounds[1] - self.settings.bounds[0])
         ahead = saliency_map(loss, images + h * tf.stop_gradient(tf.sign(slope)))
-        squares = tf.reduce_sum(tf.square(losses.flatten(ahead - slope)), axis=1)
-        curvature = tf.sqrt(tf.maximum(squares, 1e-24)) / h  # the root has no gradient at 0
-        saliency = losses.flatten(tf.reduce_sum(tf.abs(slope), axis=-1))
+        curvature = similarity.norm(ahead - slope) / h
+        saliency = similarity.flatten(tf.reduce_sum(tf.abs(slope), axis=-1))
         return {
             **super().loss_terms(images, perturbed, labels),
             "ranking": self.settings.attribution_weight * ranking(saliency, self.settings.top_k),

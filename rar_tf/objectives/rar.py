@@ -8,15 +8,11 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from rar_tf import losses
+from rar_tf import losses, similarity
 from rar_tf.attributions.path_integral import hidden_integrated_gradients, integrated_gradients
 from rar_tf.attributions.targets import HiddenTarget, Target
 from rar_tf.objectives import settings
 from rar_tf.training import RobustModel
-
-
-def _norm_l2(x):
-    return tf.sqrt(tf.maximum(tf.reduce_sum(tf.square(x), axis=1), 1e-24))  # the root has no gradient at 0
 
 
 def _norm_l1(x):
@@ -27,7 +23,7 @@ SIZES: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "sum": lambda x: tf.reduce_sum(x, axis=1),
     "l1": _norm_l1,
     "l1_squared": lambda x: tf.square(_norm_l1(x)),
-    "l2": _norm_l2,
+    "l2": similarity.norm,
 }
 
 
@@ -76,7 +72,7 @@ class RAR(RobustModel):
     def regulariser(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor, steps: int) -> tf.Tensor:
         """Return weight · s(IG_h(x→x'; l_y)), one value a sample [B]."""
         return self.settings.attribution_weight * SIZES[self.settings.size](
-            losses.flatten(self.path_attribution(images, perturbed, labels, steps))
+            similarity.flatten(self.path_attribution(images, perturbed, labels, steps))
         )
 
     def adversary(self, images: tf.Tensor, labels: tf.Tensor):

@@ -6,7 +6,7 @@ network. With A = diag(√p) − p√pᵀ, AAᵀ = diag(p) − ppᵀ, so the K×
 
 import tensorflow as tf
 
-from rar_tf import losses
+from rar_tf import similarity
 from rar_tf.attributions.gradients import saliency_map
 from rar_tf.attributions.targets import Target
 from rar_tf.objectives import settings
@@ -35,7 +35,7 @@ def largest_eigenvalue(network, images: tf.Tensor) -> tf.Tensor:
     classes, batch = logits.shape[1], tf.shape(images)[0]
     each_class = tf.repeat(tf.range(classes), batch)
     repeated = tf.tile(images, [classes, 1, 1, 1])
-    jacobian = losses.flatten(saliency_map(Target(network, each_class), repeated))
+    jacobian = similarity.flatten(saliency_map(Target(network, each_class), repeated))
     jacobian = tf.transpose(tf.reshape(jacobian, [classes, batch, -1]), [1, 0, 2])  # Wᵀ, [B, K, d]
     # The root of p as half the logarithm's exponential: it has a gradient at p = 0 too.
     root = tf.exp(0.5 * tf.nn.log_softmax(logits))

@@ -15,7 +15,7 @@ from rar_tf.attributions.path_integral import (
     integrated_gradients,
     quadrature,
 )
-from rar_tf.attributions.targets import HiddenTarget, Target, is_scale_invariant
+from rar_tf.attributions.targets import HiddenTarget, Target
 from rar_tf.errors import UsageError
 from rar_tf.models.surrogate import softplus_surrogate
 
@@ -127,19 +127,6 @@ class TestScaleInvariance:
     @pytest.fixture
     def network(self, seeded):
         return models.build("resnet_1", (16, 16, 3), 5)
-
-    def test_the_residual_networks_declare_it_and_have_it(self, network):
-        images = tf.random.stateless_uniform([2, 16, 16, 3], [1, 1], 0, 255)
-        assert is_scale_invariant(network) and is_scale_invariant(softplus_surrogate(network))
-        np.testing.assert_allclose(network(0.3 * images), network(images), atol=1e-4)
-
-    def test_other_networks_do_not_declare_it(self):
-        assert not is_scale_invariant(models.build("tiny_cnn", (28, 28, 1), 10))
-
-    def test_a_second_reader_of_the_input_ends_it(self, network):
-        images = network.inputs[0]
-        mean = keras.layers.Dense(5)(keras.layers.Flatten()(images))
-        assert not is_scale_invariant(keras.Model(images, keras.layers.Add()([network.outputs[0], mean])))
 
     def test_identity_equals_the_sum_in_values_and_gradients(self, network):
         images = tf.random.stateless_uniform([2, 16, 16, 3], [1, 1], 0, 255)

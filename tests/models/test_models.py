@@ -1,24 +1,29 @@
-"""The networks with batch norm and dropout: their sizes, surrogates and second-order gradients."""
+"""The registry of networks, and what all of them have in common: sizes, choices, files, surrogates, statistics."""
+
+import subprocess
+import sys
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from rar_tf import losses, models, objectives
-from rar_tf.attributions.gradients import gradient
+from rar_tf import export, models, objectives
 from rar_tf.attributions.path_integral import integrated_gradients
-from rar_tf.attributions.targets import Target, is_scale_invariant
+from rar_tf.attributions.targets import Target
 from rar_tf.errors import UsageError
 from rar_tf.models.surrogate import softplus_surrogate
 from rar_tf.models.wide_resnet import resnet_18, wide_resnet
 
-# Small versions of the networks with batch norm or dropout, and a shape of images each.
+# Every network, the wide ones in small: a builder, and a shape of images.
 SMALL = {
-    "resnet_18": (lambda: resnet_18((16, 16, 3), 4, width=2), (16, 16, 3)),
-    "wrn": (lambda: wide_resnet((16, 16, 3), 4, depth=10, width=1), (16, 16, 3)),
-    "p2_cnn": (lambda: models.build("p2_cnn", (28, 28, 1), 4), (28, 28, 1)),
+    "resnet_18": (lambda **options: resnet_18((16, 16, 3), 4, width=2, **options), (16, 16, 3)),
+    "wrn": (lambda **options: wide_resnet((16, 16, 3), 4, depth=10, width=1, **options), (16, 16, 3)),
+    "p2_cnn": (lambda **options: models.build("p2_cnn", (28, 28, 1), 4, **options), (28, 28, 1)),
+    "tiny_cnn": (lambda **options: models.build("tiny_cnn", (28, 28, 1), 4, **options), (28, 28, 1)),
+    "resnet_1": (lambda **options: models.build("resnet_1", (16, 16, 3), 4, **options), (16, 16, 3)),
 }
+WITH_STATE = ("resnet_18", "wrn", "p2_cnn")  # batch statistics, or dropout
 
 
 def data(shape, count=4):
@@ -40,33 +45,7 @@ def test_the_number_of_parameters_is_the_published_one(name, shape, parameters):
     assert network.output_shape == (None, 10)
 
 
-def test_p2_cnn_has_4_by_4_by_64_features():
-    network = models.build("p2_cnn", (28, 28, 1), 10)
-    assert network.get_layer("pool2").output.shape == (None, 4, 4, 64)
-    assert [type(layer).__name__ for layer in network.layers].count("Conv2D") == 4
-    assert [type(layer).__name__ for layer in network.layers].count("Dense") == 3
-
-
-def test_strided_convolutions_see_the_same_pixels_as_the_originals():
-    # Padded by one pixel on both sides, output (i, j) is centred at pixel (2i, 2j).
-    network = resnet_18((8, 8, 1), 3, width=1)
-    pad, convolution = network.get_layer("block_2_0_conv1_pad"), network.get_layer("block_2_0_conv1")
-    kernel = np.zeros(convolution.kernel.shape, np.float32)
-    kernel[1, 1, 0, 0] = 1
-    convolution.set_weights([kernel])
-    image = tf.reshape(tf.range(64.0), (1, 8, 8, 1))
-    np.testing.assert_array_equal(convolution(pad(image))[0, :, :, 0], image[0, ::2, ::2, 0])
-
-
-def test_shortcuts_that_leave_pixels_out_first_equal_strided_convolutions(seeded):
-    network = resnet_18((8, 8, 1), 3, width=2)
-    subsample, convolution = network.get_layer("block_2_0_shortcut_subsample"), network.get_layer("block_2_0_shortcut")
-    images = tf.random.stateless_normal([2, 8, 8, 2], [1, 2])
-    expected = tf.nn.conv2d(images, convolution.kernel.value, strides=2, padding="VALID")
-    np.testing.assert_allclose(convolution(subsample(images)), expected, rtol=1e-6, atol=1e-6)
-
-
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", WITH_STATE)
 def test_attributions_and_attacks_leave_batch_statistics_alone_and_training_moves_them(name):
     build, shape = SMALL[name]
     network = build()
@@ -85,15 +64,7 @@ def test_attributions_and_attacks_leave_batch_statistics_alone_and_training_move
     assert all(moved)
 
 
-def test_an_attribution_of_one_image_does_not_depend_on_its_batch():
-    network = SMALL["resnet_18"][0]()
-    images, labels = data((16, 16, 3))
-    together = integrated_gradients(Target(network, labels), images, steps=3)
-    alone = integrated_gradients(Target(network, labels[1:2]), images[1:2], steps=3)
-    np.testing.assert_allclose(alone[0], together[1], rtol=1e-4, atol=1e-7)
-
-
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", WITH_STATE)
 def test_softplus_surrogates_share_weights_and_approach_the_network(name):
     build, shape = SMALL[name]
     network = build()
@@ -108,34 +79,101 @@ def test_softplus_surrogates_share_weights_and_approach_the_network(name):
     assert distances[1] < 1e-3 < distances[0]
 
 
-def test_wide_resnets_standardise_each_image():
-    network = SMALL["wrn"][0]()
-    assert is_scale_invariant(network)
-    images, _ = data((16, 16, 3))
-    np.testing.assert_allclose(network(255 * images), network(images), rtol=1e-3, atol=1e-4)
+@pytest.mark.parametrize("name", SMALL)
+def test_choices_change_neither_the_weights_nor_how_they_start(name):
+    build, _ = SMALL[name]
+    choices = [(activation, "max") for activation in models.ACTIVATIONS]
+    if name.endswith("cnn"):
+        choices.append(("silu", "average"))
+    found = []
+    for activation, pooling in choices:
+        keras.utils.set_random_seed(3)
+        found.append(build(activation=activation, activation_beta=4.0, pooling=pooling).get_weights())
+    keras.utils.set_random_seed(3)
+    expected = build().get_weights()
+    for weights in found:
+        for one, other in zip(weights, expected, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
-def test_second_order_gradients_with_batch_norm_equal_finite_differences(float64):
-    build, shape = SMALL["resnet_18"]
-    keras.utils.set_random_seed(0)
+@pytest.mark.parametrize("name", SMALL)
+def test_smooth_networks_near_the_network_as_beta_grows(name):
+    build, shape = SMALL[name]
+    images, _ = data(shape)
     network = build()
-    images, labels = (tf.cast(each, kind) for each, kind in zip(data(shape), (tf.float64, tf.int64)))
-    target = Target(softplus_surrogate(network, 5.0), labels, losses.cross_entropy)
-    direction = np.random.default_rng(1).normal(size=images.shape)
-
-    def slope(x):
-        return tf.reduce_sum(tf.square(gradient(target, x)))
-
-    with tf.GradientTape() as tape:
-        tape.watch(images)
-        value = slope(images)
-    found = float(tf.reduce_sum(tape.gradient(value, images) * direction))
-    h = 1e-6
-    expected = float(slope(images + h * direction) - slope(images - h * direction)) / (2 * h)
-    assert abs(found) > 1e-8
-    assert found == pytest.approx(expected, rel=1e-5)
+    logits = network(images)
+    for activation in ("softplus", "gelu", "silu"):
+        gaps = []
+        for beta in (3.0, 1e5):
+            smooth = build(activation=activation, activation_beta=beta)
+            smooth.set_weights(network.get_weights())
+            gaps.append(np.max(np.abs(smooth(images) - logits)))
+        assert gaps[1] < 1e-3 < gaps[0]
 
 
-def test_unknown_names_are_refused():
-    with pytest.raises(UsageError, match="unknown model 'other'; known: small_cnn"):
-        models.build("other", (28, 28, 1), 10)
+@pytest.mark.parametrize("name", SMALL)
+def test_softplus_networks_are_their_own_surrogates(name):
+    build, shape = SMALL[name]
+    network, smooth = build(), build(activation="softplus", activation_beta=5.0)
+    smooth.set_weights(network.get_weights())
+    images, _ = data(shape)
+    np.testing.assert_array_equal(smooth(images), softplus_surrogate(network, 5.0)(images))
+
+
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("tiny_cnn", {"activation": "softplus", "pooling": "average", "stem": "dark", "stem_epsilon": 0.1}),
+        ("p2_cnn", {"activation": "gelu", "stem": "clipped", "stem_epsilon": 0.1, "feature_smoothing": True}),
+        ("resnet_1", {"activation": "silu"}),
+        ("wrn", {"activation": "softplus"}),
+    ],
+)
+def test_files_exports_and_clones_are_the_same_network(tmp_path, name, options):
+    build, shape = SMALL[name]
+    images, _ = data(shape)
+    network = build(activation_beta=4.0, **options)
+    network.save(tmp_path / "model.keras")
+    clone = keras.models.clone_model(network)
+    clone.set_weights(network.get_weights())
+    for other in (export.load_keras(tmp_path / "model.keras"), clone):
+        np.testing.assert_array_equal(other(images), network(images))
+    network.export(tmp_path / "exported", verbose=False)
+    exported = tf.saved_model.load(tmp_path / "exported")
+    np.testing.assert_allclose(exported.serve(images), network(images), atol=1e-5)
+
+
+def test_a_fresh_process_reads_them(tmp_path):
+    options = {"activation": "silu", "stem": "dark", "stem_epsilon": 0.1, "feature_smoothing": True}
+    models.build("tiny_cnn", (28, 28, 1), 4, **options).save(tmp_path / "model.keras")
+    code = "import sys; from rar_tf import export; print(export.load_keras(sys.argv[1]).output_shape)"
+    command = [sys.executable, "-c", code, str(tmp_path / "model.keras")]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip() == "(None, 4)"
+
+
+def test_names_are_known_without_tensorflow():
+    code = "import sys, rar_tf.models as m; print(*m.MODELS, *m.ACTIVATIONS, *m.POOLINGS, *m.STEMS, sep=',')"
+    code += "; assert not {'tensorflow', 'keras'} & set(sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert out.startswith("small_cnn,") and out.strip().endswith("max,average,dark,clipped")
+
+
+@pytest.mark.parametrize(
+    "name, options, message",
+    [
+        ("other", {}, "unknown model 'other'; known: small_cnn"),
+        ("tiny_cnn", {"activation": "tanh"}, "unknown activation 'tanh'; known: relu"),
+        ("resnet_1", {"activation": "tanh"}, "unknown activation 'tanh'; known: relu"),
+        ("tiny_cnn", {"activation": "softplus", "activation_beta": 0.0}, "activation_beta must be positive"),
+        ("tiny_cnn", {"pooling": "least"}, "unknown pooling 'least'; known: max, average"),
+        ("resnet_2", {"pooling": "least"}, "unknown pooling 'least'; known: max, average"),
+        ("resnet_2", {"pooling": "average"}, "resnet_2 has no max-pools"),
+        ("resnet_18", {"pooling": "average"}, "resnet_18 has no max-pools"),
+        ("wrn_28_10", {"pooling": "average"}, "wrn_28_10 has no max-pools"),
+        ("resnet_1", {"stem": "dark"}, "resnet_1 has no option stem; it has"),
+        ("tiny_cnn", {"stem": "dark"}, "stem 'dark' needs a stem_epsilon"),
+    ],
+)
+def test_what_cannot_be_is_refused(name, options, message):
+    with pytest.raises(UsageError, match=message):
+        models.build(name, (28, 28, 1), 10, **options)

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rar_tf import models
+from rar_tf import models, objectives
 from rar_tf.errors import UsageError
-from rar_tf.models.surrogate import smooth_rectifier, softplus_surrogate
+from rar_tf.models.surrogate import is_smooth, softplus_surrogate
 
 IMAGES = tf.random.stateless_uniform([2, 8, 8, 3], [1, 2])
 
@@ -85,11 +85,6 @@ def test_smooth_pooling_on_demand():
     assert np.abs(softplus_surrogate(network, 1.0, smooth_pooling=True)(IMAGES) - network(IMAGES)).max() > 0.1
 
 
-def test_ceiling_of_relu6():
-    activation = smooth_rectifier(50.0, ceiling=6.0)
-    np.testing.assert_allclose(activation(tf.constant([-1.0, 3.0, 9.0])), [0, 3, 6], atol=1e-2)
-
-
 def test_networks_without_a_surrogate():
     with pytest.raises(UsageError, match="no ReLU or leaky ReLU was found"):
         softplus_surrogate(dense_network("gelu"))
@@ -104,3 +99,63 @@ def test_networks_without_a_surrogate():
 
     with pytest.raises(UsageError, match="cannot be cloned"):
         softplus_surrogate(Subclassed())
+
+
+@pytest.mark.parametrize(
+    "name, options, activations, everything",
+    [
+        ("tiny_cnn", {}, False, False),
+        ("tiny_cnn", {"activation": "softplus"}, True, False),
+        ("tiny_cnn", {"activation": "softplus", "pooling": "average"}, True, True),
+        ("tiny_cnn", {"pooling": "average"}, False, False),
+        ("p2_cnn", {"activation": "silu", "pooling": "average", "stem": "dark", "stem_epsilon": 0.1}, True, True),
+        ("p2_cnn", {"activation": "gelu", "pooling": "average", "feature_smoothing": True}, True, True),
+        ("resnet_1", {}, False, False),
+        ("resnet_1", {"activation": "gelu"}, True, True),
+    ],
+)
+def test_smooth_networks_are_known(name, options, activations, everything):
+    network = models.build(name, (28, 28, 1), 10, **options)
+    assert is_smooth(network, pooling=False) is activations
+    assert is_smooth(network) is everything
+
+
+def test_smoothness_of_other_networks():
+    class Subclassed(keras.Model):
+        def call(self, images):
+            return images
+
+    class Own(keras.layers.Layer):
+        def call(self, images):
+            return tf.nn.relu(images)
+
+    images = keras.Input((8, 8, 3))
+    flat = keras.layers.Flatten()(images)
+    assert is_smooth(lambda images: images) is None
+    assert is_smooth(Subclassed()) is None
+    assert is_smooth(dense_network(Own())) is None
+    assert is_smooth(dense_network(lambda x: x)) is None
+    assert is_smooth(dense_network(Own(), "relu")) is False  # one kink is enough to know
+    assert is_smooth(dense_network("tanh", "sigmoid", "elu")) is False
+    assert is_smooth(dense_network("tanh", "softplus", keras.layers.Activation("silu"))) is True
+    assert is_smooth(dense_network(keras.layers.PReLU())) is False
+    assert is_smooth(keras.Model(images, keras.ops.tanh(flat))) is True
+    assert is_smooth(keras.Model(images, keras.ops.relu(flat))) is False
+    assert is_smooth(keras.Model(images, keras.ops.maximum(flat, 0.0))) is False
+    assert is_smooth(keras.Sequential([images, dense_network("relu")])) is False
+    assert is_smooth(keras.Sequential([images, dense_network("gelu")])) is True
+    assert is_smooth(keras.Sequential([images, keras.layers.Lambda(tf.nn.relu)])) is None
+
+
+def test_surrogates_are_smooth_but_for_max_pooling_that_is_left():
+    network = models.build("tiny_cnn", (28, 28, 1), 10)
+    assert is_smooth(softplus_surrogate(network)) is False
+    assert is_smooth(softplus_surrogate(network), pooling=False) is True
+    assert is_smooth(softplus_surrogate(network, smooth_pooling=True)) is True
+
+
+def test_art_takes_the_gradients_of_smooth_networks_themselves():
+    smooth, rectified = dense_network("softplus"), dense_network("relu")
+    assert objectives.ART(smooth).smooth is smooth
+    assert objectives.ART(rectified).smooth is not rectified
+    assert objectives.ART(rectified, softplus_beta=0.0).smooth is rectified

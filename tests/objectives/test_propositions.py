@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from rar_tf import losses
+from rar_tf import similarity
 from rar_tf.attributions.path_integral import integrated_gradients
 from rar_tf.attributions.targets import Target
 
@@ -70,6 +70,6 @@ def test_proposition_1_cosine_is_about_the_consistency_of_activations():
         expected.append(np.mean(a & b) / np.sqrt(a.mean() * b.mean()))
         target = Target(network, tf.constant([0]))
         attributions = [integrated_gradients(target, tf.constant(image, tf.float32), steps=2) for image in (x, changed)]
-        found.append(float(losses.cosine_similarity(*attributions)[0]))
+        found.append(float(similarity.cosine_similarity(*attributions)[0]))
     np.testing.assert_allclose(found, expected, atol=0.05)
     assert found == sorted(found, reverse=True) and expected == sorted(expected, reverse=True)
