@@ -87,7 +87,7 @@ class TestErrors:
         flags = flagfile.to_flagfile(Experiment.of({"epsilon": 0.2}).flags())
         (tmp_path / "flags.cfg").write_text(flags)
         done = script("train", f"--model_dir={tmp_path}", "--epsilon=0.3")
-        assert_one_line(done, "belongs to other flags (--epsilon was 0.2, now 0.3)")
+        assert_one_line(done, "belongs to other flags (--epsilon was 0.2, now 0.3; --step_size was 0.05, now 0.075)")
         assert pathlib.Path(tmp_path / "flags.cfg").read_text() == flags
 
     def test_exporting_nothing(self, tmp_path):

@@ -1,27 +1,45 @@
-"""Which network is trained."""
+"""Which network is trained, and in which variant."""
 
 import dataclasses
 from typing import Any
 
 from rar_tf import checks
-from rar_tf.models import ACTIVATIONS, MODELS, POOLINGS
+from rar_tf.models import ACTIVATIONS, MODELS, POOLINGS, STEMS
 from rar_tf.settings import Record, setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NetworkSettings(Record):
-    """A network of `rar_tf.models` and its variants."""
+    """A network of `rar_tf.models`; what is left open is as the network's paper has it."""
 
     model: str = setting("small_cnn", "network, by its name in rar_tf.models", choices=MODELS, defines=True)
-    activation: str = setting("relu", "activation of all hidden layers", choices=ACTIVATIONS, defines=True)
-    activation_beta: float = setting(
-        1.0, "inverse temperature β of a smooth activation", check=checks.positive, defines=True
+    activation: str | None = setting(
+        None,
+        "activation of all hidden layers; by default rectified, as in the network's paper",
+        choices=ACTIVATIONS,
+        defines=True,
+    )
+    activation_beta: float | None = setting(
+        None, "inverse temperature β of a smooth activation; by default 1", check=checks.positive, defines=True
     )
     pooling: str | None = setting(
-        None, "pooling of networks that pool; by default as the network's paper has it", choices=POOLINGS, defines=True
+        None, "pooling of networks that pool; by default as in the network's paper", choices=POOLINGS, defines=True
+    )
+    stem: str | None = setting(
+        None,
+        "input stem of the small CNNs: dark is max(x − ε, 0)/(1 − ε), clipped is clip((x − ε)/(1 − 2ε), 0, 1); by default none",
+        choices=STEMS,
+        defines=True,
+    )
+    stem_epsilon: float | None = setting(
+        None, "ε of the input stem, in the pixels' unit", check=checks.positive, defines=True
+    )
+    feature_smoothing: bool | None = setting(
+        None,
+        "a block that smooths feature maps after the first layers of the small CNNs; by default none",
+        defines=True,
     )
 
     def options(self) -> dict[str, Any]:
-        """Return the keyword arguments of the network's builder."""
-        values = {"activation": self.activation, "activation_beta": self.activation_beta, "pooling": self.pooling}
-        return {name: value for name, value in values.items() if value is not None}
+        """Return the keyword arguments of the network's builder that are not left open."""
+        return {name: value for name, value in vars(self).items() if name != "model" and value is not None}
