@@ -5,7 +5,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from rar_tf.attacks.balls import LINF, Ball
-from rar_tf.attributions.gradients import gradient
+from rar_tf.attacks.steps import Move, StepRule, fixed
 
 
 def ascend(
@@ -14,7 +14,7 @@ def ascend(
     start: tf.Tensor,
     *,
     epsilon: float | tf.Tensor,
-    step_size: float | Callable[[tf.Tensor], tf.Tensor],
+    step_size: float | Callable[[tf.Tensor], tf.Tensor] | StepRule,
     steps: int,
     bounds: tuple[float, float],
     ball: Ball = LINF,
@@ -32,7 +32,7 @@ def ascend(
     Args:
       objective: maps perturbed images [B, H, W, C] to one value a sample [B], to be made large.
       epsilon: radius, a number or broadcastable to the images.
-      step_size: a number, or a function of the step's index 0, 1, ….
+      step_size: a number, a function of the step's index 0, 1, …, or a rule of `attacks.steps`.
       steps: number of steps.
       bounds: pixel range.
       move: (iterate, proposal) -> next iterate, for adversaries that reject or round proposals.
@@ -42,16 +42,32 @@ def ascend(
     Returns: the last iterate and the last state.
     """
     low, high = bounds
+    rule = step_size if isinstance(step_size, StepRule) else fixed(step_size)
 
-    def body(step, iterate, state):
-        size = step_size(step) if callable(step_size) else step_size
-        proposal = iterate + size * ball.direction(gradient(objective, iterate))
-        proposal = tf.clip_by_value(ball.project(proposal, images, epsilon), low, high)
-        iterate = proposal if move is None else move(iterate, proposal)
+    def project(x):
+        return tf.clip_by_value(ball.project(x, images, epsilon), low, high)
+
+    def body(step, iterate, memory, state):
+        value, gradient = _value_and_gradient(objective, iterate)
+        here = Move(step, iterate, value, gradient, ball.direction, project)
+        base, proposal, memory = rule.propose(here, memory)
+        iterate = proposal if move is None else move(base, proposal)
         iterate = tf.ensure_shape(iterate, images.shape)
-        return step + 1, iterate, state if observe is None else observe(iterate, state)
+        return step + 1, iterate, memory, state if observe is None else observe(iterate, state)
 
-    _, iterate, state = tf.while_loop(
-        lambda step, *_: step < steps, body, (0, start, state), parallel_iterations=1, maximum_iterations=steps
+    _, iterate, _, state = tf.while_loop(
+        lambda step, *_: step < steps,
+        body,
+        (0, start, rule.memory(start), state),
+        parallel_iterations=1,
+        maximum_iterations=steps,
     )
     return tf.stop_gradient(iterate), state
+
+
+def _value_and_gradient(objective, images):
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(images)
+        value = objective(images)
+        total = tf.reduce_sum(value)
+    return value, tape.gradient(total, images, unconnected_gradients="zero")

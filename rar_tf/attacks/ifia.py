@@ -15,6 +15,7 @@ from rar_tf import checks, metrics, similarity
 from rar_tf.attacks import MEASURES, OBJECTIVES
 from rar_tf.attacks.ascent import ascend
 from rar_tf.attacks.balls import LINF, Ball
+from rar_tf.attacks.steps import where_each
 from rar_tf.attributions import maps
 from rar_tf.attributions.explainer import Explainer
 from rar_tf.errors import UsageError
@@ -276,8 +277,3 @@ class Ifia:
 def keeps_label(network, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """Return whether the network classifies images [B, H, W, C] as labels [B]; bool [B]."""
     return tf.argmax(network(images, training=False), axis=1, output_type=labels.dtype) == labels
-
-
-def where_each(condition: tf.Tensor, first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-    """Choose whole samples. Shape: bool [B], [B, ...], [B, ...] -> [B, ...]."""
-    return tf.where(condition[(...,) + (None,) * (first.shape.rank - 1)], first, second)
