@@ -166,10 +166,9 @@ class AttributionAttack(Measurement):
 
         def run(images, labels, index, seed):
             # On a black background the top-k objective has no gradient at the image itself: its k features hold the
-            # whole map where fewer than k attributions differ from zero. So every attack but the reference's starts
-            # beside it.
+            # whole map where fewer than k attributions differ from zero. So attacks start beside it, but for the papers'.
             start = None
-            if not attack.reference:
+            if self.settings.start == "random":
                 start = random_starts(images, index, epsilon=attack.epsilon, ball=attack.ball, seed=seed)
             return attack(self.subject.network, surrogate, images, labels, start)
 

@@ -1,13 +1,17 @@
 """Everything that decides an evaluation's numbers, beside network and images."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from absl import logging
 
 from rar_tf import checks
 from rar_tf.attacks import ATTRIBUTION_ATTACKS, BALLS, MEASURES, OBJECTIVES, PREDICTION_ATTACKS
 from rar_tf.attacks.settings import Bounded, Budgeted
 from rar_tf.attributions import PROTOCOLS
 from rar_tf.attributions.settings import Attributed, Chunked
+from rar_tf.evaluation.protocols import EVALUATION_PROTOCOLS
 from rar_tf.settings import Seeded, same, setting
 
 
@@ -19,6 +23,9 @@ class EvaluationSettings(Seeded, Bounded, Chunked, Attributed):
     """
 
     attribution: str | Callable = same(Attributed, "attribution")
+    evaluation_protocol: str = setting(
+        "ours", "whose evaluation: it fixes attack, start, measure, map and statistic", choices=EVALUATION_PROTOCOLS
+    )
     attack: str = setting("ifia", "attribution attack: ifia, or auto, the ensemble", choices=ATTRIBUTION_ATTACKS)
     protocol: str = setting(
         "rar",
@@ -59,9 +66,16 @@ class EvaluationSettings(Seeded, Bounded, Chunked, Attributed):
     measure: str = setting("kendall", "what chooses the iterate that is kept", flag="ifia_measure", choices=MEASURES)
     restarts: int = setting(
         1,
-        "its random starts; with --ifia_reference it starts at the images",
+        "its random starts",
         flag="ifia_restarts",
         check=checks.at_least_one,
+    )
+    start: str | None = setting(
+        None,
+        "where it begins: a random point of the ball, or the image itself, by default with --ifia_reference only",
+        flag="ifia_start",
+        choices=("random", "image"),
+        derive=lambda s: "image" if s.reference else "random",
     )
     ball: str = setting("linf", "its ball", flag="ifia_ball", choices=BALLS)
     reference: bool = setting(
@@ -96,6 +110,19 @@ class EvaluationSettings(Seeded, Bounded, Chunked, Attributed):
     pgd_restarts: int = setting(
         1, "random starts of the prediction attacks", flag="eval_pgd_restarts", check=checks.at_least_one
     )
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], **values: Any) -> "EvaluationSettings":
+        """As `Record.of`, with what the evaluation protocol fixes; flags that contradict it make the evaluation ours."""
+        name = given.get("evaluation_protocol", cls.evaluation_protocol)
+        fixed = EVALUATION_PROTOCOLS[name].flags if name in EVALUATION_PROTOCOLS else {}
+        contradicted = [flag for flag, value in fixed.items() if given.get(flag, value) != value]
+        if contradicted:
+            logging.warning(
+                "--%s is not what --evaluation_protocol=%s does: evaluated as ours", " --".join(contradicted), name
+            )
+            return super().of({**given, "evaluation_protocol": "ours"}, **values)
+        return super().of({**fixed, **given}, **values)
 
     def record(self) -> dict:
         """Return the settings as JSON holds them, by field name."""
