@@ -62,6 +62,7 @@ def integrated_gradients(
     Args:
       steps: number m of path intervals (of nodes for gauss_legendre), at least 1.
       rule: one of `RULES`; `right` is the papers'.
+      target: a `Target` of a split network (`models.split`) has its first layer computed at both ends of the path only.
       chunk: path points held in memory at once; None takes all in one batch. The values are the same. Gradients of
         a chunked sum reach images, baseline and `target.parameters` (recomputed chunk by chunk), nothing else.
 
@@ -81,12 +82,21 @@ def integrated_gradients(
 def _path_integrated_gradients(target, images, baseline, steps, rule, chunk):
     start = tf.broadcast_to(tf.cast(baseline, images.dtype), tf.shape(images))
     start.set_shape(images.shape)
+    split = getattr(target, "split", None)
+    if split is None:
+        return (images - start) * _path_gradient(target, start, images, steps, rule, chunk)
+    ends = split.affine(start), split.affine(images)
+    slope = _path_gradient(target.after_split, *ends, steps, rule, chunk)
+    return (images - start) * split.pull_back(slope, images)
+
+
+def _path_gradient(target, start, end, steps, rule, chunk):
+    """Σ_k w_k ∂target/∂z at z = start + t_k (end − start), so many path points at once."""
     points, weights = quadrature(rule, steps)
     if chunk is None or chunk >= len(points):
-        points, weights = tf.constant(points, images.dtype), tf.constant(weights, images.dtype)
-        return (images - start) * _mean_gradient(target, start, images, points, weights)
+        return _mean_gradient(target, start, end, tf.constant(points, end.dtype), tf.constant(weights, end.dtype))
     checks.at_least_one(ig_chunk=chunk)
-    return _chunked_integrated_gradients(target, start, images, points, weights, chunk)
+    return _chunked_path_gradient(target, start, end, points, weights, chunk)
 
 
 def _mean_gradient(target, start, end, points, weights):
@@ -113,11 +123,11 @@ def _scale_invariant_integrated_gradients(target, images, steps):
     )
 
 
-def _chunked_integrated_gradients(target, start, end, points, weights, chunk):
+def _chunked_path_gradient(target, start, end, points, weights, chunk):
     """The path sum and its gradient with only `chunk` path points alive at a time.
 
-    With u = ∂L/∂IG given, ∂L is Σ_k over the path of the gradient of ⟨u ⊙ (b − a) w_k, ∇target(z_k)⟩, so the
-    backward pass visits the chunks once more. Inputs and parameters have a loop each, because a graph drops the one
+    With u the upstream gradient, ∂L is Σ_k over the path of the gradient of ⟨u w_k, ∇target(z_k)⟩, so the backward pass
+    visits the chunks once more. Inputs and parameters have a loop each, because a graph drops the one
     whose result nobody asks for: adversaries differentiate by images, training steps by parameters.
     """
     padding = -len(points) % chunk  # padded points weigh nothing
@@ -138,19 +148,16 @@ def _chunked_integrated_gradients(target, start, end, points, weights, chunk):
         )[1]
 
     @tf.custom_gradient
-    def attribution(start, end, *parameters):
+    def mean_gradient(start, end, *parameters):
         def with_parameters(images):
             return target(images, parameters=parameters) if parameters else target(images)
-
-        def weighted(start, end, points, weights):
-            return (end - start) * _mean_gradient(with_parameters, start, end, points, weights)
 
         def backward(upstream, variables=()):
             def part(sources):
                 def gradients(points, weights):
                     with tf.GradientTape(watch_accessed_variables=False) as tape:
                         tape.watch(sources)
-                        total = tf.reduce_sum(upstream * weighted(start, end, points, weights))
+                        total = tf.reduce_sum(upstream * _mean_gradient(with_parameters, start, end, points, weights))
                     return tape.gradient(total, sources, unconnected_gradients="zero")
 
                 return accumulate(gradients, [tf.zeros_like(source) for source in sources])
@@ -158,10 +165,12 @@ def _chunked_integrated_gradients(target, start, end, points, weights, chunk):
             inputs = (*part([start, end]), *(part(list(parameters)) if parameters else ()))
             return (inputs, [None] * len(variables)) if variables else inputs
 
-        (value,) = accumulate(lambda points, weights: [weighted(start, end, points, weights)], [tf.zeros_like(end)])
+        (value,) = accumulate(
+            lambda points, weights: [_mean_gradient(with_parameters, start, end, points, weights)], [tf.zeros_like(end)]
+        )
         return value, backward
 
-    return attribution(start, end, *[tf.convert_to_tensor(variable) for variable in variables])
+    return mean_gradient(start, end, *[tf.convert_to_tensor(variable) for variable in variables])
 
 
 def hidden_integrated_gradients(

@@ -7,6 +7,7 @@ import tensorflow as tf
 from rar_tf import losses
 from rar_tf.errors import UsageError
 from rar_tf.models.invariance import is_scale_invariant
+from rar_tf.models.split import SplitNetwork
 
 
 class Target:
@@ -30,6 +31,15 @@ class Target:
     def scale_invariant(self) -> bool:
         """Whether f(αx) = f(x) for all α > 0, as networks have it that standardise each image themselves."""
         return is_scale_invariant(self.network)
+
+    @property
+    def split(self) -> SplitNetwork | None:
+        """The network with its first affine layer apart, where it was handed over so."""
+        return self.network if isinstance(self.network, SplitNetwork) else None
+
+    def after_split(self, outputs: tf.Tensor) -> tf.Tensor:
+        """Return the scores [N] of the first layer's outputs [N, …], for networks that are split."""
+        return self.score(self.network.rest(outputs), repeat_labels(self.labels, outputs))
 
     @property
     def parameters(self) -> list:

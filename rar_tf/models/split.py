@@ -1,0 +1,109 @@
+"""A network as its first affine layer and the rest of it.
+
+Along a straight path of images the first layer's outputs lie on a straight path too, and the gradients with respect to
+the images are those with respect to these outputs, pulled back by one and the same linear map. So an integral over a
+path needs the layer once at both ends and its transpose once, whatever the number of path points.
+"""
+
+import keras
+import tensorflow as tf
+
+from rar_tf.models.surrogate import Surrogate
+
+
+class SplitNetwork:
+    """A network that also gives its first affine layer (a convolution or dense layer that reads the images) apart.
+
+    It answers as the network does, images [N, H, W, C] -> logits [N, K], and runs on the network's own weights.
+    """
+
+    def __init__(self, network, layer: keras.layers.Layer, rest: keras.Model, variables: dict):
+        self.network, self.layer, self._rest = network, layer, rest
+        self._kernel, self._bias = variables[id(layer.kernel)], layer.use_bias and variables[id(layer.bias)]
+        self._trainable = [variables[id(variable)] for variable in rest.trainable_variables]
+        self._fixed = [variables[id(variable)] for variable in rest.non_trainable_variables]
+
+    @property
+    def trainable_variables(self) -> list:
+        return self.network.trainable_variables
+
+    @property
+    def non_trainable_variables(self) -> list:
+        return self.network.non_trainable_variables
+
+    def stateless_call(self, *args, **kwargs):
+        """As the network's own."""
+        return self.network.stateless_call(*args, **kwargs)
+
+    def __call__(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Return the logits in evaluation mode."""
+        return self.network(images, training=False)
+
+    def affine(self, images: tf.Tensor) -> tf.Tensor:
+        """Return the first layer's output before its activation. Shape: [N, H, W, C] -> [N, …]."""
+        kernel, layer = self._kernel.value, self.layer
+        if isinstance(layer, keras.layers.Dense):
+            outputs = tf.tensordot(images, kernel, 1)
+        else:
+            outputs = tf.nn.conv2d(images, kernel, layer.strides, layer.padding.upper())
+        return outputs + self._bias.value if layer.use_bias else outputs
+
+    def rest(self, outputs: tf.Tensor) -> tf.Tensor:
+        """Return the logits [N, K] of the first layer's outputs before its activation."""
+        logits, _ = self._rest.stateless_call(
+            [variable.value for variable in self._trainable],
+            [variable.value for variable in self._fixed],
+            self.layer.activation(outputs),
+            training=False,
+        )
+        return logits
+
+    def pull_back(self, gradients: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+        """Return the gradients by the images of which the layer's outputs have these. Shape: [N, …] -> [N, H, W, C]."""
+        kernel, layer = self._kernel.value, self.layer
+        if isinstance(layer, keras.layers.Dense):
+            return tf.tensordot(gradients, kernel, [[-1], [1]])
+        pulled = tf.nn.conv2d_transpose(gradients, kernel, tf.shape(images), layer.strides, layer.padding.upper())
+        return tf.ensure_shape(pulled, images.shape)
+
+
+def split_first_layer(network) -> SplitNetwork | None:
+    """Return the network with its first layer apart; None where that layer is no plain convolution or dense layer.
+
+    Networks: functional and sequential Keras models, and surrogates of them.
+    """
+    model, source = (network.clone, network.network) if isinstance(network, Surrogate) else (network, network)
+    if len(getattr(model, "inputs", None) or ()) != 1:
+        return None
+    readers = [layer for layer in model.layers if _reads(layer, model.inputs[0])]
+    if len(readers) != 1 or not _is_affine(readers[0]):
+        return None
+    rest = _after(readers[0], model)
+    if rest is None:
+        return None
+    variables = {id(own): shared for own, shared in zip(model.variables, source.variables)}
+    return SplitNetwork(network, readers[0], rest, variables)
+
+
+def _is_affine(layer):
+    if type(layer) is keras.layers.Dense:
+        return True
+    if type(layer) is not keras.layers.Conv2D or layer.data_format != "channels_last":
+        return False
+    return layer.groups == 1 and tuple(layer.dilation_rate) == (1, 1)
+
+
+def _reads(layer, tensor):
+    return not isinstance(layer, keras.layers.InputLayer) and any(
+        tensor is each for node in layer._inbound_nodes for each in node.input_tensors
+    )
+
+
+def _after(layer, model):
+    """What follows a layer; a layer has nodes of other graphs too where a sequential model was built anew."""
+    for node in reversed(layer._inbound_nodes):
+        try:
+            return keras.Model(node.output_tensors, model.outputs[0])
+        except ValueError:
+            continue
+    return None
