@@ -37,6 +37,10 @@ def record(source: str, bounds: tuple[float, float] | None, image_size: tuple[in
     if bounds is None or len(bounds) != 2 or not bounds[0] < bounds[1]:
         raise UsageError(f"data set {source!r}: own images need a pixel range low,high, not {bounds}")
     bounds = (float(bounds[0]), float(bounds[1]))
+    if image_size is not None:
+        if len(image_size) != 2:
+            raise UsageError(f"data set {source!r}: an image size is height,width, not {image_size}")
+        image_size = (image_size[0], image_size[1])
     if source.startswith("tfds:"):
         return _tfds_record(source, bounds, image_size)
     path = pathlib.Path(source).expanduser()
@@ -44,8 +48,8 @@ def record(source: str, bounds: tuple[float, float] | None, image_size: tuple[in
         file = path if path.suffix == ".npz" else path / "train.npz"
         split = npz.read_split(file, None, None, bounds)
         shape, classes = split.images.shape[1:], int(split.labels.max()) + 1
-        if image_size is not None and tuple(image_size) != shape[:2]:
-            raise UsageError(f"{file}: its images are {shape[:2]} and are not resized to {tuple(image_size)}")
+        if image_size is not None and image_size != shape[:2]:
+            raise UsageError(f"{file}: its images are {shape[:2]} and are not resized to {image_size}")
     else:
         shape, classes = _folder_shape(path, image_size)
     return _record(path.stem, shape, classes, bounds, source, image_size)
@@ -71,9 +75,10 @@ def read(record: Record, request: Request) -> Splits:
 
     Raises: UsageError for files that are absent, broken or not as the record says.
     """
-    if record.source.startswith("tfds:"):
+    source = str(record.source)
+    if source.startswith("tfds:"):
         return _read_tfds(record, request)
-    path = pathlib.Path(record.source).expanduser()
+    path = pathlib.Path(source).expanduser()
     if (path / "train.npz").exists():
         return npz.read_splits(record, path, request.seed)
     if path.suffix == ".npz":
@@ -169,7 +174,7 @@ def _tfds_record(source: str, bounds, image_size) -> Record:
 
 
 def _read_tfds(record: Record, request: Request) -> Splits:
-    name = record.source.removeprefix("tfds:")
+    name = str(record.source).removeprefix("tfds:")
     builder = tfds.find(name, request.folder)
     tfds.prepare(builder, _plain(name), request.folder, record.host)
     train = tfds.read_split(builder, "train", record)

@@ -53,7 +53,7 @@ def get(
         if image_size is not None and tuple(image_size) != record.image_shape[:2]:
             raise UsageError(f"the image size of {name} is {record.image_shape[:2]}, not {tuple(image_size)}")
     elif custom.is_source(name):
-        record = custom.record(name, bounds, None if image_size is None else tuple(image_size))
+        record = custom.record(name, bounds, image_size)
     else:
         raise UsageError(
             f"unknown data set {name!r}; known: {', '.join(RECORDS)}, or the path of a "
@@ -79,6 +79,7 @@ def load(
     Raises: UsageError for absent, unreadable or wrong data.
     """
     folder = data_directory(data_dir)
+    origin: str | pathlib.Path
     if record.prepared and folder is not None and npz.has_splits(folder / record.name):
         splits, origin = npz.read_splits(record, folder / record.name, seed), folder / record.name / "train.npz"
     else:
@@ -111,8 +112,6 @@ def read_source(
     if official_split and not record.official_splits:
         having = ", ".join(known.name for known in RECORDS.values() if known.official_splits)
         raise UsageError(f"official_split={official_split} is for {having} only, not {record.name}")
-    if source_dir is None and record.source is None:
-        return load(record, seed=seed, allow_partial=allow_partial)
     folder = None if source_dir is None else pathlib.Path(source_dir).expanduser()
     request = Request(
         folder=folder,
@@ -123,12 +122,15 @@ def read_source(
         skip_corrupt=skip_corrupt,
         progress=progress,
     )
+    origin: str | pathlib.Path
     if record.source is not None:
-        splits = record.read(request)
+        splits, origin = record.read(request), record.source
+    elif folder is None:
+        return load(record, seed=seed, allow_partial=allow_partial)
     elif not folder.is_dir():
         raise UsageError(f"{folder}: no such folder")
     else:
-        own = request.folder_of(record.name)
+        own, origin = request.folder_of(record.name), folder
         splits = npz.read_splits(record, own, seed) if npz.has_splits(own) else record.read(request)
-    require_classes(splits.train.labels, record.num_classes, record.source or folder, allow_partial)
+    require_classes(splits.train.labels, record.num_classes, origin, allow_partial)
     return splits

@@ -45,8 +45,8 @@ def read_image(
     Raises: UsageError for a file that is no image, or a truncated one.
     """
     try:
-        with Image.open(path) as image:
-            image = image.convert("L" if channels == 1 else "RGB")
+        with Image.open(path) as file:
+            image = file.convert("L" if channels == 1 else "RGB")
     except _BROKEN as error:
         raise UsageError(f"{path}: truncated or no image ({brief(error)})") from error
     if size is not None and image.size != (size[1], size[0]):

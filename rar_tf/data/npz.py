@@ -63,7 +63,8 @@ def read_split(
 
     Raises: UsageError for a file that cannot be read or does not pass.
     """
-    return check_split(*read_arrays(path), path, image_shape, num_classes, bounds)
+    images, labels = read_arrays(path)
+    return check_split(images, labels, path, image_shape, num_classes, bounds)
 
 
 def has_splits(folder: pathlib.Path) -> bool:

@@ -120,8 +120,8 @@ def _chunks_of(path: pathlib.Path) -> Iterator[bytes]:
 def _summary(record: Record, splits: Splits, todo: augmentation.Balance, examples_per_class, seed) -> dict:
     digest = hashlib.sha256()
     for split in splits:
-        digest.update(np.ascontiguousarray(split.images))
-        digest.update(np.ascontiguousarray(split.labels))
+        digest.update(np.ascontiguousarray(split.images).data)
+        digest.update(np.ascontiguousarray(split.labels).data)
     counts = {"train": len(todo.rows), "valid": splits.valid.count, "test": splits.test.count}
     return {
         "dataset": record.name,
@@ -195,7 +195,7 @@ def _append(path: pathlib.Path, train: Split, todo: augmentation.Balance, seed: 
         file.seek(done * size)
         for start in range(done, total, chunk):
             rows = np.arange(start, min(start + chunk, total))
-            file.write(np.ascontiguousarray(balanced_rows(train, todo, rows, augmented)))
+            file.write(np.ascontiguousarray(balanced_rows(train, todo, rows, augmented)).data)
             file.flush()
             os.fsync(file.fileno())
             if bar is not None:

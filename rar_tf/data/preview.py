@@ -35,7 +35,7 @@ def write_sheet(
         used = "" if record.equalize else "\n(not used here)"
         rows["equalised" + used] = equalize(rows["original"])
     figure = Figure(figsize=(1.25 * columns + 1, 1.25 * len(rows) + 3), layout="constrained")
-    upper, lower = figure.subfigures(2, 1, height_ratios=[1.25 * len(rows), 2.5])
+    upper, lower = figure.subfigures(2, 1, height_ratios=[1.25 * len(rows), 2.5])  # type: ignore[misc]
     _show_images(upper, rows, train.labels[chosen])
     _show_counts(lower.subplots(), record, train.labels, plan.labels)
     figure.suptitle(f"{record.name}: {train.count:,} training images, {len(plan.labels):,} after balancing")

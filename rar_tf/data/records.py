@@ -36,6 +36,7 @@ class Request:
 
     def folder_of(self, name: str) -> pathlib.Path:
         """Return the folder of that name in `folder`, where there is one, else `folder` itself."""
+        assert self.folder is not None
         return self.folder / name if (self.folder / name).is_dir() else self.folder
 
 

@@ -17,7 +17,7 @@ class Split(NamedTuple):
     labels: np.ndarray
 
     @property
-    def count(self) -> int:
+    def count(self) -> int:  # type: ignore[override]
         """Number of images."""
         return len(self.labels)
 

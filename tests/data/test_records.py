@@ -166,6 +166,8 @@ def test_mistakes_in_own_folders(folder, tmp_path):
     (folder / "pear" / "z.png").write_bytes((folder / "pear" / "0.png").read_bytes()[:90])
     with pytest.raises(UsageError, match="z.png: truncated or no image"):
         data.load(data.get(str(folder), bounds=(0, 1)))
+    with pytest.raises(UsageError, match="an image size is height,width"):
+        data.get(str(folder), bounds=(0, 1), image_size=[6])
     (folder / "quince").mkdir()
     with pytest.raises(UsageError, match="quince: a class folder without an image"):
         data.get(str(folder), bounds=(0, 1))

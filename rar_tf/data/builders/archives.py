@@ -37,7 +37,10 @@ def unpack(archive: str | os.PathLike, folder: str | os.PathLike) -> None:
                             f"{archive}: unsafe member {member.name!r}, neither a file nor a folder, not unpacked"
                         )
                 # Pythons before 3.10.12 and 3.11.4 have no filter; the checks above hold for them too.
-                file.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+                if hasattr(tarfile, "data_filter"):
+                    file.extractall(folder, filter="data")
+                else:
+                    file.extractall(folder)
         else:
             raise UsageError(f"{archive}: truncated, or neither a zip nor a tar archive")
     except _BROKEN as error:

@@ -88,14 +88,14 @@ def _numbers(roots, folder, complaints: Complaints) -> tuple[np.ndarray, pathlib
         for name in sorted(names - listed):
             complaints.broken(f"{images / name}: an image that files.txt does not list")
         names &= listed
-    numbers = []
+    found = []
     for name in sorted(names):
         match = re.fullmatch(r"image_(\d{4})\.jpg", name)
         if not match or not 1 <= int(match[1]) <= CLASSES * PER_CLASS:
             complaints.broken(f"{images / name}: not image_0001.jpg ... image_{CLASSES * PER_CLASS}.jpg")
         else:
-            numbers.append(int(match[1]))
-    numbers = np.array(numbers, np.int64)
+            found.append(int(match[1]))
+    numbers = np.array(found, np.int64)
     if not len(numbers):
         raise UsageError(f"{images}: no image")
     classes = len(np.unique((numbers - 1) // PER_CLASS))

@@ -56,7 +56,7 @@ class Official:
             builder,
             record.name,
             request.folder,
-            urllib.parse.urlsplit(self.url).hostname,
+            urllib.parse.urlsplit(self.url).hostname or "",
             own if own is not None and self.is_in(own) else None,
             f", or put the official files there: {' '.join(self.instructions.split())}",
         )
@@ -98,7 +98,7 @@ class Official:
             for number in range(1, record.official_splits + 1)
         ]
 
-        class Builder(_Builder, skip_registration=True):
+        class Builder(_Builder, skip_registration=True):  # type: ignore[call-arg]
             name = self.name or record.name
             MANUAL_DOWNLOAD_INSTRUCTIONS = self.instructions
             BUILDER_CONFIGS = [
@@ -121,7 +121,7 @@ class Config(tfds.core.BuilderConfig):
     skip_corrupt: bool = False
 
 
-class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First version."}
     source: Official
