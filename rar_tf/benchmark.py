@@ -93,7 +93,7 @@ def measure(settings: Experiment, repeats: int = 3) -> dict:
     keras.utils.set_random_seed(run.seed)
     network = models.build(settings.network.model, record.image_shape, record.num_classes, **settings.network.options())
     model = build_model(with_exact_pooling(network) if run.jit_compile else network, settings, record.bounds)
-    model.compile(optimizers.build(run.optimizer, run.learning_rate[:1], []))
+    model.compile(optimizers.build(run))
     low, high = record.bounds
     images = tf.random.stateless_uniform([run.batch_size, *record.image_shape], [1, 2], low, high)
     labels = tf.random.stateless_uniform([run.batch_size], [1, 3], 0, record.num_classes, tf.int64)

@@ -62,7 +62,7 @@ class RobustModel(keras.Model):
         """Return where the adversary starts at a step of training; the start is not clipped to the pixel range."""
         if not self.settings.random_start:
             return images
-        return self._random_start(images, step, START)
+        return self._random_start(images, step, START, self.share(step))
 
     def loss_terms(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return the terms that are minimised, by the names in `terms`: weighted, one value a sample [B]."""
@@ -77,10 +77,22 @@ class RobustModel(keras.Model):
         """Return the cross-entropy [B] of the network in training mode."""
         return losses.cross_entropy(self.network(images, training=True), labels)
 
-    def perturb(self, images: tf.Tensor, labels: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
-        """Return the adversary's images, climbing from `start`; the images themselves without an adversary."""
+    def share(self, step: tf.Tensor) -> float | tf.Tensor:
+        """Return the part of the budget that the adversary has at a step of training."""
+        if not self.settings.epsilon_warmup:
+            return 1.0
+        return tf.minimum(tf.cast(step + 1, self.compute_dtype) / self.settings.epsilon_warmup, 1.0)
+
+    def perturb(
+        self, images: tf.Tensor, labels: tf.Tensor, start: tf.Tensor, share: float | tf.Tensor = 1.0
+    ) -> tf.Tensor:
+        """Return the adversary's images, climbing from `start`; the images themselves without an adversary.
+
+        Args:
+          share: the part of its budget that it has.
+        """
         objective = self.adversary(images, labels)
-        return images if objective is None else self._ascend(objective, images, start)
+        return images if objective is None else self._ascend(objective, images, start, share)
 
     def minimise(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         """Make one optimizer step on given perturbed images; return the terms as they entered the global loss.
@@ -129,7 +141,7 @@ class RobustModel(keras.Model):
     def train_step(self, data):
         images, labels = self._unpack(data)
         step = self.optimizer.iterations
-        perturbed = self.perturb(images, labels, self.start(images, step))
+        perturbed = self.perturb(images, labels, self.start(images, step), self.share(step))
         for name, value in self.minimise(images, perturbed, labels).items():
             self._trackers[name].update_state(value)
         results = {name: tracker.result() for name, tracker in self._trackers.items()}
@@ -164,14 +176,12 @@ class RobustModel(keras.Model):
             labels = tf.reshape(labels, [-1])  # Keras hands a column where arrays were given
         return tf.cast(images, self.compute_dtype), tf.cast(labels, tf.int64)
 
-    def _random_start(self, images, step, purpose):
-        seed = randomness.step_seed(self.settings.seed, step, purpose)
-        return (
-            randomness.for_replica(lambda zeros: self.ball.start(zeros, self.settings.epsilon, seed), images) + images
-        )
+    def _random_start(self, images, step, purpose, share=1.0):
+        seed, epsilon = randomness.step_seed(self.settings.seed, step, purpose), share * self.settings.epsilon
+        return randomness.for_replica(lambda zeros: self.ball.start(zeros, epsilon, seed), images) + images
 
-    def _ascend(self, objective, images, start):
-        s, step_size = self.settings, self.settings.step_size
+    def _ascend(self, objective, images, start, share=1.0):
+        s, step_size = self.settings, share * self.settings.step_size
         if s.constraint == "wasserstein":
             climb = objective
             objective = lambda x: climb(x) - s.gamma * tf.reduce_sum(tf.square(similarity.flatten(x - images)), axis=1)
@@ -180,7 +190,7 @@ class RobustModel(keras.Model):
             objective,
             images,
             start,
-            epsilon=s.epsilon,
+            epsilon=share * s.epsilon,
             step_size=step_size,
             steps=s.steps,
             bounds=s.bounds,

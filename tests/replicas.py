@@ -14,6 +14,7 @@ import tensorflow as tf
 from rar_tf import objectives
 from rar_tf.data import pipeline, records, splits
 from rar_tf.experiment import optimizers
+from rar_tf.experiment.settings import RunSettings
 
 SETTINGS = {
     "epsilon": 0.1,
@@ -45,7 +46,7 @@ def make(method, reduction):
     model = kind(
         network, reduction=reduction, **{name: value for name, value in SETTINGS.items() if name in kind.options()}
     )
-    model.compile(optimizers.build("momentum", [0.01], []))
+    model.compile(optimizers.build(RunSettings(optimizer="momentum", learning_rate=0.01)))
     model.optimizer.build(network.trainable_variables)
     return model
 

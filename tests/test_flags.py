@@ -98,7 +98,7 @@ def test_the_method_trains_with_the_files_settings(path, tiny_network):
     settings = Experiment.of({**flagfile.read(path), "attack_steps": 1})
     run = settings.run
     assert path.stem.startswith(settings.data.dataset)
-    optimizers.build(run.optimizer, run.learning_rate, run.learning_rate_boundaries)
+    optimizers.build(run)
     assert len(run.learning_rate_boundaries) == 0 or run.learning_rate_boundaries[-1] < run.steps
     record = record_of(settings.data)
     network = tiny_network(record)

@@ -14,6 +14,7 @@ from rar_tf.attributions.gradients import gradient
 from rar_tf.attributions.path_integral import integrated_gradients
 from rar_tf.attributions.targets import Target
 from rar_tf.experiment import optimizers
+from rar_tf.experiment.settings import RunSettings
 from rar_tf.models.surrogate import softplus_surrogate
 
 import golden
@@ -121,9 +122,15 @@ def test_six_training_steps(case, key):
     if "setting_train_learning_rates" in values:
         rates = values["setting_train_learning_rates"].tolist()
         changes = [i for i in range(1, len(rates)) if rates[i] != rates[i - 1]]
-        optimizer = optimizers.build("momentum", [rates[0], *(rates[i] for i in changes)], [i - 1 for i in changes])
+        optimizer = optimizers.build(
+            RunSettings(
+                optimizer="momentum",
+                learning_rate=[rates[0], *(rates[i] for i in changes)],
+                learning_rate_boundaries=[i - 1 for i in changes],
+            )
+        )
     else:
-        optimizer = optimizers.build("adam", [1e-4], [])
+        optimizer = optimizers.build(RunSettings(optimizer="adam", learning_rate=1e-4))
     model.compile(optimizer)
     optimizer.build(network.trainable_variables)
 

@@ -19,6 +19,7 @@ SHARED = {
     "epsilon": 0.3,
     "steps": 10,
     "step_size": 2.5 * 0.3 / 10,
+    "epsilon_warmup": 0,
     "random_start": True,
     "constraint": "linf",
     "gamma": 1.0,

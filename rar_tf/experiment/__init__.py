@@ -5,5 +5,6 @@ from rar_tf.registry import Registry
 OPTIMIZERS = Registry(
     "optimizer", {name: f"rar_tf.experiment.optimizers:{name}" for name in ("adam", "momentum", "nesterov", "sgd")}
 )
+DECAYS = ("linear", "cosine")
 STRATEGIES = ("one_device", "mirrored", "multi_worker")
 COMPUTE_DTYPES = ("float32", "bfloat16")

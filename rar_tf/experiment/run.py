@@ -130,7 +130,7 @@ def build(settings: Experiment) -> Run:
             network = with_exact_pooling(network)
         set_compute_dtype(network, run.compute_dtype)
         model = build_model(network, settings, record.bounds)
-        optimizer = optimizers.build(run.optimizer, run.learning_rate, run.learning_rate_boundaries)
+        optimizer = optimizers.build(run)
         model.compile(optimizer, jit_compile=run.jit_compile, steps_per_execution=run.steps_per_execution)
         optimizer.build(network.trainable_variables)
     state = [*network.variables, *optimizer.variables]

@@ -7,7 +7,7 @@ from typing import Any
 from rar_tf import checks, objectives
 from rar_tf.data.settings import DataSettings
 from rar_tf.evaluation.settings import EvaluationSettings
-from rar_tf.experiment import COMPUTE_DTYPES, OPTIMIZERS, STRATEGIES
+from rar_tf.experiment import COMPUTE_DTYPES, DECAYS, OPTIMIZERS, STRATEGIES
 from rar_tf.models.settings import NetworkSettings
 from rar_tf.objectives.settings import Method
 from rar_tf.settings import Record, Seeded, items, setting
@@ -35,6 +35,16 @@ class RunSettings(Seeded):
     learning_rate_boundaries: tuple[int, ...] = setting(
         (), "the last step of each learning rate but the last", defines=True
     )
+    learning_rate_warmup: int = setting(
+        0, "steps over which the learning rate grows linearly from nothing", check=checks.not_negative, defines=True
+    )
+    learning_rate_decay: int = setting(
+        0,
+        "last steps over which the learning rate falls to nothing; the run's number of steps then decides its weights",
+        check=checks.not_negative,
+        defines=True,
+    )
+    decay_shape: str = setting("linear", "how it falls", choices=DECAYS, defines=True)
     checkpoint_every: int = setting(1000, "steps between checkpoints", check=checks.at_least_one)
     keep: int = setting(3, "checkpoints that are kept", check=checks.at_least_one)
     log_every: int = setting(100, "steps between rows of history.csv and TensorBoard points", check=checks.at_least_one)
@@ -99,4 +109,6 @@ class Experiment:
     def defining(self) -> dict[str, Any]:
         """Return the values by flag name that decide the trained weights."""
         names = {item.flag for record in self.records for item in items(type(record)) if item.defines and item.flag}
+        if self.run.learning_rate_decay:
+            names.add("steps")
         return {flag: value for flag, value in self.flags().items() if flag in names}

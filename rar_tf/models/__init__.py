@@ -33,6 +33,7 @@ ACTIVATIONS = Registry(
 )
 POOLINGS = Registry("pooling", {"max": "keras.layers:MaxPooling2D", "average": "keras.layers:AveragePooling2D"})
 STEMS = ("dark", "clipped")
+INITIALIZERS = ("paper", "glorot")
 
 
 def build(name: str, input_shape: tuple[int, int, int], num_classes: int, **options):
@@ -41,7 +42,7 @@ def build(name: str, input_shape: tuple[int, int, int], num_classes: int, **opti
     Args:
       options: keyword arguments of the builder. All networks have `activation`, of `ACTIVATIONS`, `activation_beta`,
         its inverse temperature, and `pooling`, of `POOLINGS`; the small convolutional ones `stem`, of `STEMS`,
-        `stem_epsilon` and `feature_smoothing` as well.
+        `stem_epsilon` and `feature_smoothing` as well, and the first of them `initializer`, of `INITIALIZERS`.
 
     Raises: UsageError for an unknown name or option.
     """

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from rar_tf import checks
-from rar_tf.models import ACTIVATIONS, MODELS, POOLINGS, STEMS
+from rar_tf.models import ACTIVATIONS, INITIALIZERS, MODELS, POOLINGS, STEMS
 from rar_tf.settings import Record, setting
 
 
@@ -38,6 +38,10 @@ class NetworkSettings(Record):
         None,
         "a block that smooths feature maps after the first layers of the small CNNs; by default none",
         defines=True,
+    )
+
+    initializer: str | None = setting(
+        None, "initial weights of small_cnn and tiny_cnn; by default the paper's", choices=INITIALIZERS, defines=True
     )
 
     def options(self) -> dict[str, Any]:

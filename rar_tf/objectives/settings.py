@@ -28,6 +28,12 @@ class Method(Seeded, Bounded, Budgeted):
         derive=lambda s: 2.5 * s.epsilon / s.steps,
         defines=True,
     )
+    epsilon_warmup: int = setting(
+        0,
+        "training steps over which the adversary's budget and step size grow linearly from nothing to their full size",
+        check=checks.not_negative,
+        defines=True,
+    )
     random_start: bool = setting(
         True, "start the training adversary from a random point of the ball instead of the image", defines=True
     )

@@ -21,7 +21,7 @@ from rar_tf.experiment import optimizers
 from rar_tf.experiment import run as experiment
 from rar_tf.experiment.callbacks import StepTable, TrainingDiverged
 from rar_tf.experiment.checkpoints import Checkpoints
-from rar_tf.experiment.settings import Experiment
+from rar_tf.experiment.settings import Experiment, RunSettings
 from rar_tf.settings import items
 from rar_tf.training import RobustModel
 
@@ -123,19 +123,51 @@ class TestInKeras:
     def test_momentum_is_the_rule_of_tensorflow_1(self):
         # a ← 0.9a + g, w ← w − ηa with g = 1 and a rate that changes after the first step.
         variable = keras.Variable([0.0])
-        optimizer = optimizers.build("momentum", [0.1, 1.0], [0])
+        optimizer = optimizers.build(
+            RunSettings(optimizer="momentum", learning_rate=(0.1, 1.0), learning_rate_boundaries=(0,))
+        )
         optimizer.build([variable])
         for expected in (-0.1, -0.1 - 1.9, -0.1 - 1.9 - 2.71):
             optimizer.apply([tf.constant([1.0])], [variable])
             assert float(variable[0]) == pytest.approx(expected)
 
     @pytest.mark.parametrize(
-        "arguments",
-        [("adamm", [0.1], []), ("adam", [0.1, 0.2], []), ("adam", [-0.1], []), ("adam", [0.1, 0.2, 0.3], [5, 5])],
+        "changes, message",
+        [
+            ({"optimizer": "adamm"}, "unknown optimizer"),
+            ({"learning_rate": (0.1, 0.2)}, "one value more"),
+            ({"learning_rate": -0.1}, "must be positive"),
+            ({"learning_rate": (0.1, 0.2, 0.3), "learning_rate_boundaries": (5, 5)}, "must increase"),
+            ({"learning_rate_warmup": 600, "learning_rate_decay": 500}, "1100 of 1000 steps"),
+        ],
     )
-    def test_bad_optimizers(self, arguments):
-        with pytest.raises(UsageError):
-            optimizers.build(*arguments)
+    def test_bad_optimizers(self, changes, message):
+        with pytest.raises(UsageError, match=message):
+            optimizers.build(RunSettings(**changes))
+
+    def test_rates_that_rise_and_fall(self):
+        settings = RunSettings(learning_rate=0.4, learning_rate_warmup=4, learning_rate_decay=2, steps=10)
+        rate = optimizers.build(settings)._learning_rate
+        expected = [0.1, 0.2, 0.3, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.2]
+        np.testing.assert_allclose([float(rate(step)) for step in range(10)], expected, rtol=1e-6)
+        cosine = optimizers.build(settings.replace(decay_shape="cosine", learning_rate_decay=4))._learning_rate
+        np.testing.assert_allclose(
+            [float(cosine(step)) for step in (6, 8, 9)], [0.4, 0.2, 0.4 * 0.5 * (1 - np.cos(np.pi / 4))]
+        )
+        again = optimizers.Ramps.from_config(cosine.get_config())
+        assert float(again(9)) == float(cosine(9))
+        pieces = settings.replace(learning_rate=(0.4, 0.04), learning_rate_boundaries=(5,))
+        assert float(optimizers.build(pieces)._learning_rate(6)) == pytest.approx(0.04)
+
+    def test_the_budget_grows(self):
+        model = rar_tf.Madry(smooth_network(), epsilon=0.2, steps=3, epsilon_warmup=4, bounds=(-1.0, 2.0))
+        images, labels = tf.constant(IMAGES), tf.constant(LABELS, tf.int64)
+        for step, share in ((0, 0.25), (1, 0.5), (3, 1.0), (9, 1.0)):
+            step = tf.constant(step, tf.int64)
+            start = model.start(images, step)
+            perturbed = model.perturb(images, labels, start, model.share(step))
+            assert np.abs(start - images).max() == pytest.approx(0.2 * share, rel=0.02)
+            assert np.abs(perturbed - images).max() == pytest.approx(0.2 * share, rel=1e-5)
 
 
 def weights_of(run):
