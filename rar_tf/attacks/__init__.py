@@ -10,12 +10,15 @@ PREDICTION_ATTACKS = Registry(
 OBJECTIVES = Registry(
     "objective",
     {
-        "topk": "rar_tf.attacks.ifia:top_k",
-        "mass_center": "rar_tf.attacks.ifia:mass_center",
-        "target": "rar_tf.attacks.ifia:target_region",
-        "random": "rar_tf.attacks.ifia:random_direction",
-        "kendall": "rar_tf.attacks.ifia:kendall",
-        "cosine": "rar_tf.attacks.ifia:cosine",
+        "topk": "rar_tf.attacks.objectives:top_k",
+        "topk_soft": "rar_tf.attacks.objectives:top_k_soft",
+        "mass_center": "rar_tf.attacks.objectives:mass_center",
+        "target": "rar_tf.attacks.objectives:target_region",
+        "random": "rar_tf.attacks.objectives:random_direction",
+        "kendall": "rar_tf.attacks.objectives:kendall",
+        "kendall_support": "rar_tf.attacks.objectives:kendall_support",
+        "spearman": "rar_tf.attacks.objectives:spearman",
+        "cosine": "rar_tf.attacks.objectives:cosine",
     },
 )
 MEASURES = ("kendall", "intersection", "spearman", "mass_center")

@@ -2,6 +2,9 @@
 
 An attack is an objective of maps plus the ascent loop: directions come from a smooth surrogate, maps are scored on the
 network itself, and the iterate that is kept has the lowest measure of all that keep the label.
+
+Scores can be had cheaply: iterates are screened with maps of few path points, and only the candidates with the lowest
+screened scores are scored with all of them.
 """
 
 import dataclasses
@@ -11,14 +14,13 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from rar_tf import checks, metrics, similarity
+from rar_tf import checks, metrics
 from rar_tf.attacks import MEASURES, OBJECTIVES
 from rar_tf.attacks.ascent import ascend
 from rar_tf.attacks.balls import LINF, Ball
-from rar_tf.attacks.steps import where_each
-from rar_tf.attributions import maps
+from rar_tf.attacks.objectives import Clean
+from rar_tf.attacks.steps import StepRule, where_each
 from rar_tf.attributions.explainer import Explainer
-from rar_tf.errors import UsageError
 
 # The 2019 reference's projection: its rounding decides which whole pixel an iterate is cut to.
 _REFERENCE_BALL = LINF._replace(
@@ -26,97 +28,40 @@ _REFERENCE_BALL = LINF._replace(
 )
 
 
-class Clean(NamedTuple):
-    """What an objective may know of the unperturbed images: they, their labels, maps, and the surrogate's maps."""
+class Pool(NamedTuple):
+    """The candidates of each image: for each of M scores the C iterates with the lowest screened values.
 
+    scores [B, M, C], 1 where there is none yet; images [B, M, C, H, W, channels].
+    """
+
+    scores: tf.Tensor
     images: tf.Tensor
-    labels: tf.Tensor
-    maps: tf.Tensor
-    surrogate_maps: tf.Tensor
 
+    @classmethod
+    def empty(cls, images: tf.Tensor, scores: int, candidates: int) -> "Pool":
+        """Return the pool of images [B, H, W, channels] before anything is found."""
+        batch = tf.shape(images)[0]
+        return cls(
+            tf.ones([batch, scores, candidates]),
+            tf.tile(images[:, None, None], [1, scores, candidates, 1, 1, 1]),
+        )
 
-# Objectives: (attack, clean) -> function (perturbed images, their maps [B, D]) -> [B], to be made large.
-
-
-def top_k(attack, clean):
-    mask = maps.top_k_mask(clean.maps, attack.k)
-    return lambda perturbed, values: -tf.reduce_sum(mask * values, axis=1)
-
-
-def mass_center(attack, clean):
-    height, width, channels = clean.images.shape[1:]
-
-    def center(values):
-        grid = tf.reduce_sum(tf.reshape(tf.abs(values), [-1, height * width, values.shape[1] // (height * width)]), 2)
-        total = tf.reduce_sum(grid, axis=1, keepdims=True)
-        return maps.mass_center(height * width * tf.math.divide_no_nan(grid, total), height, width)
-
-    origin = center(clean.surrogate_maps if attack.reference else clean.maps)
-    if attack.reference:
-        origin = tf.cast(tf.cast(origin, tf.int32), origin.dtype)
-    return lambda perturbed, values: tf.reduce_sum(tf.square(center(values) - origin), axis=1)
-
-
-def target_region(attack, clean):
-    height, width, channels = clean.images.shape[1:]
-    if attack.region is None:  # the lower right quarter
-        region = np.zeros((height, width), np.float32)
-        region[height // 2 :, width // 2 :] = 1
-    else:
-        region = np.asarray(attack.region, np.float32)
-        if region.shape != (height, width):
-            raise UsageError(f"the target region must be of shape {(height, width)}, got {region.shape}")
-    repeats = clean.maps.shape[1] // (height * width)
-    mask = tf.constant(np.repeat(region.reshape(1, -1), repeats, axis=1))
-    return lambda perturbed, values: tf.reduce_sum(mask * values, axis=1)
-
-
-def random_direction(attack, clean):
-    # Without a gradient of maps the graph computes none: the attack goes to a random corner of the ball.
-    signs = tf.random.stateless_uniform(clean.images.shape[1:], [attack.seed, 1], -1.0, 1.0)
-    return lambda perturbed, values: tf.reduce_sum(signs * perturbed, axis=[1, 2, 3])
-
-
-def kendall(attack, clean):
-    """Σ over seeded pairs of −sign(s₀ᵢ − s₀ⱼ)·tanh(κ(sᵢ − sⱼ)), a smooth stand-in for Kendall's rank correlation."""
-    features = clean.maps.shape[1]
-    rng = np.random.default_rng((attack.seed, features))
-    left = rng.integers(0, features, attack.pairs)
-    right = (left + rng.integers(1, features, attack.pairs)) % features
-    order = tf.sign(tf.gather(clean.maps, left, axis=1) - tf.gather(clean.maps, right, axis=1))
-    # κ counts in units of the mean absolute map value, which is 1 in the protocol `rar`.
-    scale = tf.reduce_mean(tf.abs(clean.maps), axis=1, keepdims=True)
-
-    def objective(perturbed, values):
-        difference = tf.gather(values, left, axis=1) - tf.gather(values, right, axis=1)
-        return -tf.reduce_sum(order * tf.tanh(attack.sharpness * tf.math.divide_no_nan(difference, scale)), axis=1)
-
-    return objective
-
-
-def cosine(attack, clean):
-    return lambda perturbed, values: 1.0 - similarity.cosine_similarity(values, clean.maps)
-
-
-def _scorers(attack, shape):
-    """Host functions (clean maps, maps) -> [B], lower where the attack succeeds better."""
-    return {
-        "kendall": metrics.kendall,
-        "intersection": lambda a, b: metrics.topk_intersection(a, b, attack.k),
-        "spearman": metrics.spearman,
-        "cosine": metrics.cosine,
-        "kendall_support": metrics.kendall_support,
-        "topk_intersection": lambda a, b: metrics.topk_intersection(a, b, attack.metric_k),
-        "mass_center": lambda a, b: -metrics.mass_center_distance(a, b, shape, truncate=attack.reference),
-    }
+    def insert(self, scores: tf.Tensor, images: tf.Tensor) -> "Pool":
+        """Return the pool with images [B, H, W, channels] in the worst candidates' places where scores [B, M] are lower."""
+        worst = tf.one_hot(tf.argmax(self.scores, axis=2), self.scores.shape[2], on_value=True, off_value=False)
+        better = worst & (scores < tf.reduce_max(self.scores, axis=2))[..., None]
+        return Pool(
+            tf.where(better, scores[..., None], self.scores),
+            tf.where(better[..., None, None, None], images[:, None, None], self.images),
+        )
 
 
 class Kept(NamedTuple):
     """What an attack leaves of each image.
 
     images [B, H, W, C] and maps [B, D]: the kept iterate; score [B]: its measure, 1 where no iterate improved;
-    lowest [B, M]: the least of every tracked score over all iterates that keep the label, at most 1;
-    curve [T, B]: the lowest measure so far after each step.
+    lowest [B, M]: the least of every tracked score over all candidates, at most 1; curve [T, B]: the lowest (screened)
+    measure so far after each step.
     """
 
     images: tf.Tensor
@@ -131,24 +76,26 @@ class Ifia:
     """An attribution attack's settings; calling it attacks a batch.
 
     Args:
-      epsilon, step_size: in pixel units; step_size may be a function of the step.
+      epsilon: in pixel units. step_size: the same, or a function of the step, or a rule of `attacks.steps`.
       bounds: pixel range.
-      k: features that the objective `topk` and the measure `intersection` look at.
+      k: features that the top-k objectives and the measure `intersection` look at.
       metric_k: features of the tracked score `topk_intersection`.
-      objective: a name of `OBJECTIVES`; measure: a name of `MEASURES`.
+      objective: a name of `attacks.OBJECTIVES`; measure: a name of `attacks.MEASURES`.
       explainer: how maps are scored; directions: how the maps are made that directions come from (None: the same).
-      track: further scores whose lowest value over all iterates is recorded.
-      feasible: refuse steps that lose the label, try half and quarter of them first.
+      screen: how the maps are made that iterates are screened with; None scores every iterate as `explainer` does.
+      candidates: iterates of each score that are scored after screening.
+      track: further scores whose lowest value over all candidates is recorded.
+      feasible: refuse steps that lose the label, try half and quarter of them first; the start counts as an iterate.
       score_every: score every so many iterates, the last one always.
       reference: the 2019 reference's details: the clean mass centre is the surrogate's, mass centres are cut to whole
         pixels, and so are iterates where pixels count to more than 1.
       region: [H, W] mask of the objective `target`; None is the lower right quarter.
-      pairs, sharpness: feature pairs and κ of the objective `kendall`.
+      pairs, sharpness: feature pairs and κ of the pairwise objectives.
       seed: of pairs and random directions.
     """
 
     epsilon: float
-    step_size: float | Callable
+    step_size: float | Callable | StepRule
     steps: int
     bounds: tuple[float, float]
     k: int
@@ -157,6 +104,8 @@ class Ifia:
     measure: str = "kendall"
     explainer: Explainer = Explainer()
     directions: Explainer | None = None
+    screen: Explainer | None = None
+    candidates: int = 1
     ball: Ball = LINF
     track: tuple[str, ...] = ()
     feasible: bool = False
@@ -171,7 +120,7 @@ class Ifia:
         checks.one_of(OBJECTIVES, objective=self.objective)
         checks.one_of(MEASURES, measure=self.measure)
         checks.positive(ifia_epsilon=self.epsilon)
-        checks.at_least_one(ifia_steps=self.steps)
+        checks.at_least_one(ifia_steps=self.steps, candidates=self.candidates)
 
     @property
     def tracked(self) -> tuple[str, ...]:
@@ -183,33 +132,8 @@ class Ifia:
     ) -> Kept:
         """Attack the maps of images [B, H, W, C] that the network classifies as labels [B], beginning at `start`."""
         clean = self.clean(network, surrogate, images, labels)
-        start = images if start is None else start
-        if self.feasible:
-            start = where_each(keeps_label(network, start, labels), start, images)
-        state = (
-            0,
-            Kept(
-                images,
-                clean.maps,
-                tf.ones_like(labels, tf.float32),
-                tf.ones([tf.shape(images)[0], len(self.tracked)]),
-                tf.ones([self.steps, tf.shape(images)[0]]),
-            ),
-        )
-        _, (_, kept) = ascend(
-            self.objective_of(surrogate, clean),
-            images,
-            start,
-            epsilon=self.epsilon,
-            step_size=self.step_size,
-            steps=self.steps,
-            bounds=self.bounds,
-            ball=_REFERENCE_BALL if self.reference else self.ball,
-            move=self._move(network, labels),
-            observe=self._observe(network, clean),
-            state=state,
-        )
-        return kept
+        pool, curve = self.search(network, surrogate, clean, images if start is None else start, self.empty(images))
+        return self.settle(network, clean, pool)._replace(curve=curve)
 
     def clean(self, network, surrogate, images: tf.Tensor, labels: tf.Tensor) -> Clean:
         """Return what the objective compares with. Raises: UsageError where k exceeds a map's features."""
@@ -217,6 +141,70 @@ class Ifia:
         for name in ("k", "metric_k"):
             metrics.check_k(getattr(self, name), clean_maps.shape[1], f"ifia_{name}")
         return Clean(images, labels, clean_maps, self.explainer(surrogate, images, labels))
+
+    def empty(self, images: tf.Tensor) -> Pool:
+        """Return the pool that a search begins with."""
+        return Pool.empty(images, len(self.tracked), self.candidates)
+
+    def search(self, network, surrogate, clean: Clean, start: tf.Tensor, pool: Pool) -> tuple[Pool, tf.Tensor]:
+        """Return the pool with what an ascent from `start` [B, H, W, C] finds, and the measure's curve [T, B]."""
+        observe = self._observe(network, clean)
+        if self.feasible:
+            start = tf.clip_by_value(start, *self.bounds)
+            start = where_each(keeps_label(network, start, clean.labels), start, clean.images)
+            pool = observe(start, pool)
+        curve = tf.TensorArray(tf.float32, self.steps)
+
+        def record(iterate, state):
+            step, pool, curve = state
+            if self.score_every == 1:
+                pool = observe(iterate, pool)
+            else:
+                due = ((step + 1) % self.score_every == 0) | (step + 1 == self.steps)
+                pool = tf.cond(due, lambda: observe(iterate, pool), lambda: pool)
+            return step + 1, pool, curve.write(step, tf.reduce_min(pool.scores[:, 0], axis=1))
+
+        _, (_, pool, curve) = ascend(
+            self.objective_of(surrogate, clean),
+            clean.images,
+            start,
+            epsilon=self.epsilon,
+            step_size=self.step_size,
+            steps=self.steps,
+            bounds=self.bounds,
+            ball=_REFERENCE_BALL if self.reference else self.ball,
+            move=self._move(network, clean.labels),
+            observe=record,
+            state=(0, pool, curve),
+        )
+        return pool, curve.stack()
+
+    def settle(self, network, clean: Clean, pool: Pool) -> Kept:
+        """Return what is kept of the candidates, scored as `explainer` does; the curve is empty."""
+        batch, count = tf.shape(clean.images)[0], pool.scores.shape[1] * pool.scores.shape[2]
+        shape = tf.concat([[batch, count], tf.shape(clean.images)[1:]], 0)
+        candidates = tf.unstack(
+            tf.ensure_shape(tf.reshape(pool.images, shape), [None, count, *clean.images.shape[1:]]), axis=1
+        )
+        found = tf.unstack(tf.reshape(pool.scores, [-1, count]) < 1, axis=1)
+        kept = Kept(
+            clean.images,
+            clean.maps,
+            tf.ones([batch]),
+            tf.ones([batch, len(self.tracked)]),
+            tf.zeros([0, batch]),
+        )
+        score = self._scores(network, clean, self.explainer)
+        for candidate, is_found in zip(candidates, found):
+            values, scores, feasible = score(candidate)
+            better = is_found & feasible & (scores[:, 0] < kept.score)
+            kept = kept._replace(
+                images=where_each(better, candidate, kept.images),
+                maps=where_each(better, values, kept.maps),
+                score=tf.where(better, scores[:, 0], kept.score),
+                lowest=tf.where((is_found & feasible)[:, None], tf.minimum(scores, kept.lowest), kept.lowest),
+            )
+        return kept
 
     def objective_of(self, surrogate, clean: Clean) -> Callable:
         """Return what the ascent climbs: perturbed images [B, H, W, C] -> [B]."""
@@ -240,38 +228,51 @@ class Ifia:
         return move
 
     def _observe(self, network, clean):
+        """(iterate, pool) -> pool with the iterate where it is among the best."""
+        score = self._scores(network, clean, self.screen or self.explainer)
+
+        def observe(iterate, pool):
+            _, scores, _ = score(iterate)
+            return pool.insert(scores, iterate)
+
+        return observe
+
+    def _scores(self, network, clean, explainer):
+        """Perturbed images -> (maps [B, D], tracked scores [B, M], whether the label is kept [B]).
+
+        Images that lost their label are not scored: they have 1.
+        """
         scorers = _scorers(self, tuple(clean.images.shape[1:3]))
         # The reference measures how far the mass centre moved from where the surrogate has it.
         before = clean.surrogate_maps if self.reference and self.measure == "mass_center" else clean.maps
 
-        def host_scores(before, after):
-            return np.stack([scorers[name](before, after) for name in self.tracked], axis=1).astype(np.float32)
+        def host_scores(before, after, feasible):
+            scores = np.ones((len(after), len(self.tracked)), np.float32)
+            if feasible.any():
+                rows = before[feasible], after[feasible]
+                scores[feasible] = np.stack([scorers[name](*rows) for name in self.tracked], axis=1)
+            return scores
 
-        def score(iterate, kept):
-            values = self.explainer(network, iterate, clean.labels)
-            scores = tf.ensure_shape(
-                tf.numpy_function(host_scores, [before, values], tf.float32), [None, len(self.tracked)]
-            )
-            feasible = keeps_label(network, iterate, clean.labels)
-            better = feasible & (scores[:, 0] < kept.score)
-            return kept._replace(
-                images=where_each(better, iterate, kept.images),
-                maps=where_each(better, values, kept.maps),
-                score=tf.where(better, scores[:, 0], kept.score),
-                lowest=tf.where(feasible[:, None], tf.minimum(scores, kept.lowest), kept.lowest),
-            )
+        def score(perturbed):
+            values = explainer(network, perturbed, clean.labels)
+            feasible = keeps_label(network, perturbed, clean.labels)
+            scores = tf.numpy_function(host_scores, [before, values, feasible], tf.float32)
+            return values, tf.ensure_shape(scores, [None, len(self.tracked)]), feasible
 
-        def observe(iterate, state):
-            step, kept = state
-            if self.score_every == 1:
-                kept = score(iterate, kept)
-            else:
-                due = ((step + 1) % self.score_every == 0) | (step + 1 == self.steps)
-                kept = tf.cond(due, lambda: score(iterate, kept), lambda: kept)
-            curve = tf.where((tf.range(self.steps) == step)[:, None], kept.score, kept.curve)
-            return step + 1, kept._replace(curve=curve)
+        return score
 
-        return observe
+
+def _scorers(attack, shape):
+    """Host functions (clean maps, maps) -> [B], lower where the attack succeeds better."""
+    return {
+        "kendall": metrics.kendall,
+        "intersection": lambda a, b: metrics.topk_intersection(a, b, attack.k),
+        "spearman": metrics.spearman,
+        "cosine": metrics.cosine,
+        "kendall_support": metrics.kendall_support,
+        "topk_intersection": lambda a, b: metrics.topk_intersection(a, b, attack.metric_k),
+        "mass_center": lambda a, b: -metrics.mass_center_distance(a, b, shape, truncate=attack.reference),
+    }
 
 
 def keeps_label(network, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:

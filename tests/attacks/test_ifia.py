@@ -7,8 +7,9 @@ import pytest
 import tensorflow as tf
 
 from rar_tf import metrics
+from rar_tf.attacks import OBJECTIVES
 from rar_tf.attacks.balls import L2, LINF
-from rar_tf.attacks.ifia import OBJECTIVES, Explainer, Ifia, keeps_label
+from rar_tf.attacks.ifia import Explainer, Ifia, keeps_label
 from rar_tf.attacks.pgd import random_starts
 from rar_tf.errors import UsageError
 from rar_tf.models.surrogate import softplus_surrogate
