@@ -10,6 +10,7 @@ PREDICTION_ATTACKS = Registry(
         "apgd_ce": "rar_tf.attacks.apgd:APGD_CE",
         "apgd_dlr": "rar_tf.attacks.apgd:APGD_DLR",
         "apgd_t": "rar_tf.attacks.apgd:APGD_T",
+        "fab_t": "rar_tf.attacks.fab:FAB_T",
     },
 )
 OBJECTIVES = Registry(
