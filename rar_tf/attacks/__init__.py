@@ -11,6 +11,7 @@ PREDICTION_ATTACKS = Registry(
         "apgd_dlr": "rar_tf.attacks.apgd:APGD_DLR",
         "apgd_t": "rar_tf.attacks.apgd:APGD_T",
         "fab_t": "rar_tf.attacks.fab:FAB_T",
+        "square": "rar_tf.attacks.square:SQUARE",
     },
 )
 OBJECTIVES = Registry(
