@@ -12,6 +12,8 @@ PREDICTION_ATTACKS = Registry(
         "apgd_t": "rar_tf.attacks.apgd:APGD_T",
         "fab_t": "rar_tf.attacks.fab:FAB_T",
         "square": "rar_tf.attacks.square:SQUARE",
+        "autoattack": "rar_tf.attacks.autoattack:AUTOATTACK",
+        "autoattack_l2": "rar_tf.attacks.autoattack:AUTOATTACK_L2",
     },
 )
 OBJECTIVES = Registry(
