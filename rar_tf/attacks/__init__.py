@@ -5,7 +5,16 @@ from rar_tf.registry import Registry
 BALLS = Registry("constraint", {"linf": "rar_tf.attacks.balls:LINF", "l2": "rar_tf.attacks.balls:L2"})
 PREDICTION_ATTACKS = Registry(
     "prediction attack",
-    {name: f"rar_tf.attacks.pgd:{name.upper()}" for name in ("pgd", "pgd_l2", "cw", "fgsm", "pgd20", "pgd40")},
+    {
+        **{name: f"rar_tf.attacks.pgd:{name.upper()}" for name in ("pgd", "pgd_l2", "cw", "fgsm", "pgd20", "pgd40")},
+        "apgd_ce": "rar_tf.attacks.apgd:APGD_CE",
+        "apgd_dlr": "rar_tf.attacks.apgd:APGD_DLR",
+        "apgd_t": "rar_tf.attacks.apgd:APGD_T",
+        "fab_t": "rar_tf.attacks.fab:FAB_T",
+        "square": "rar_tf.attacks.square:SQUARE",
+        "autoattack": "rar_tf.attacks.autoattack:AUTOATTACK",
+        "autoattack_l2": "rar_tf.attacks.autoattack:AUTOATTACK_L2",
+    },
 )
 OBJECTIVES = Registry(
     "objective",

@@ -4,13 +4,13 @@ All are the one ascent loop on a loss of the logits.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import tensorflow as tf
 
 from rar_tf import losses
 from rar_tf.attacks.ascent import ascend
-from rar_tf.attacks.balls import LINF, Ball
+from rar_tf.attacks.balls import L2, LINF, Ball
+from rar_tf.attacks.predictions import Member
 
 
 def pgd(
@@ -65,30 +65,47 @@ def random_starts(images: tf.Tensor, indices: tf.Tensor, *, epsilon: float, ball
     return tf.map_fn(one, (images, tf.cast(indices, tf.int64)), fn_output_signature=images.dtype)
 
 
-class PredictionAttack(NamedTuple):
-    """A named prediction attack: what it has of its own, and takes from an evaluation's settings otherwise.
+def member(
+    name: str,
+    *,
+    loss: Callable = losses.cross_entropy,
+    ball: Ball = LINF,
+    steps: int | None = None,
+    step: float | None = None,
+    random_start: bool = True,
+) -> Member:
+    """Return PGD as a prediction attack: what it has of its own; the rest it takes from an evaluation's terms.
 
-    loss: what it climbs. ball: a name of `attacks.BALLS`. steps: its number of steps. step: its step size in parts of
-    epsilon, for attacks with a number of steps of their own; 2.5/steps by default. random_start: whether it starts from a
-    random point of the ball.
+    Args:
+      loss: what it climbs.
+      steps: its number of steps; step: their size in parts of epsilon, 2.5/steps by default.
+      random_start: whether it starts at a random point of the ball; otherwise it starts at the images, once.
     """
 
-    loss: Callable = losses.cross_entropy
-    ball: str = "linf"
-    steps: int | None = None
-    step: float | None = None
-    random_start: bool = True
+    def perturb(network, images, labels, *, indices, seed, run, terms):
+        size = terms.step_size
+        if steps is not None:
+            size = terms.epsilon * (2.5 / steps if step is None else step)
+        start = random_starts(images, indices, epsilon=terms.epsilon, ball=ball, seed=seed) if random_start else None
+        return pgd(
+            network,
+            images,
+            labels,
+            epsilon=terms.epsilon,
+            step_size=size,
+            steps=terms.steps if steps is None else steps,
+            bounds=terms.bounds,
+            loss=loss,
+            ball=ball,
+            start=start,
+        )
 
-    def schedule(self, epsilon: float, steps: int, step_size: float) -> tuple[int, float]:
-        """Return (steps, step size in pixel units), its own or the evaluation's."""
-        if self.steps is None:
-            return steps, step_size
-        return self.steps, epsilon * (2.5 / self.steps if self.step is None else self.step)
+    return Member(name, perturb, runs=lambda terms: terms.restarts if random_start else 1)
 
 
-PGD = PredictionAttack()
-PGD_L2 = PredictionAttack(ball="l2")
-CW = PredictionAttack(loss=losses.margin)
-FGSM = PredictionAttack(steps=1, step=1.0, random_start=False)
-PGD20 = PredictionAttack(steps=20)
-PGD40 = PredictionAttack(steps=40)
+PGD = (member("pgd"),)
+PGD_L2 = (member("pgd_l2", ball=L2),)
+CW = (member("cw", loss=losses.margin),)
+FGSM = (member("fgsm", steps=1, step=1.0, random_start=False),)
+PGD20 = (member("pgd20", steps=20),)
+PGD40 = (member("pgd40", steps=40),)

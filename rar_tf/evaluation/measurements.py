@@ -10,8 +10,9 @@ import tensorflow as tf
 
 from rar_tf import metrics
 from rar_tf.attacks import BALLS, PREDICTION_ATTACKS, ensemble
-from rar_tf.attacks.ifia import Explainer, Ifia
-from rar_tf.attacks.pgd import pgd, random_starts
+from rar_tf.attacks.ifia import Explainer, Ifia, keeps_label
+from rar_tf.attacks.pgd import random_starts
+from rar_tf.attacks.predictions import Terms, standing_after
 from rar_tf.attributions.gradients import gradient
 from rar_tf.evaluation.activity import ActivityCounter
 from rar_tf.evaluation.settings import EvaluationSettings
@@ -50,46 +51,54 @@ class Measurement:
 
 
 class Predictions(Measurement):
-    """Whether predictions withstand each of the prediction attacks, all random starts of it."""
+    """Whether predictions withstand each of the prediction attacks; of those with several members, also each member."""
 
     def __init__(self, subject, settings):
         super().__init__(subject, settings)
-        self.columns = tuple(map(accuracy_column, settings.prediction_attacks))
+        self.attacks = {name: PREDICTION_ATTACKS[name] for name in settings.prediction_attacks}
+        self.columns = tuple(column for name in self.attacks for column in (accuracy_column(name), *self._parts(name)))
+        self._terms: Terms | None = None
+        shape = getattr(subject.network, "output_shape", None)
+        if shape is not None:  # now, so that a continued evaluation warns as one in one go does
+            self._agree(shape[-1])
 
     def __call__(self, batch):
-        found = (self._survive(name, batch).astype(int) for name in self.settings.prediction_attacks)
-        return dict(zip(self.columns, found))
+        if self._terms is None:
+            self._agree(self.subject.network(tf.constant(batch.images[:1]), training=False).shape[-1])
+        columns = {}
+        for name, members in self.attacks.items():
+            after = self._attack(name, members, batch)
+            columns[accuracy_column(name)] = after[-1]
+            columns.update(zip(self._parts(name), after))
+        return columns
 
-    def _survive(self, name, batch):
-        s, attack, network = self.settings, PREDICTION_ATTACKS[name], self.subject.network
-        steps, step_size = attack.schedule(s.pgd_epsilon, s.pgd_steps, s.pgd_step_size)
-        ball = BALLS[attack.ball]
+    def _parts(self, name):
+        members = self.attacks[name]
+        return [f"{accuracy_column(name)}:{member.name}" for member in members] if len(members) > 1 else []
 
-        def survive(images, labels, index, seed):
-            start = random_starts(images, index, epsilon=s.pgd_epsilon, ball=ball, seed=seed)
-            perturbed = pgd(
-                network,
-                images,
-                labels,
-                epsilon=s.pgd_epsilon,
-                step_size=step_size,
-                steps=steps,
-                bounds=s.bounds,
-                loss=attack.loss,
-                ball=ball,
-                start=start if attack.random_start else None,
-            )
-            return tf.argmax(network(perturbed, training=False), axis=1) == labels
+    def _agree(self, classes):
+        """Fix the terms, and warn about members that are not what they are under others."""
+        s = self.settings
+        self._terms = Terms(s.pgd_epsilon, s.bounds, classes, s.pgd_steps, s.pgd_step_size, s.pgd_restarts)
+        cautions = (member.caution(self._terms) for members in self.attacks.values() for member in members)
+        for caution in filter(None, cautions):
+            self.subject.warn(caution)
 
-        survives = self.subject.compiled(f"predictions {name}", survive)
-        restarts = s.pgd_restarts if attack.random_start else 1
-        return np.all(
-            [
-                survives(batch.images, batch.labels, batch.index, np.int64(s.seed * 1009 + 500 + restart))
-                for restart in range(restarts)
-            ],
-            axis=0,
-        )
+    def _attack(self, name, members, batch):
+        """Which images stand after each member, int [M, B]."""
+        network, terms = self.subject.network, self._terms
+
+        def survives(member, which, seed, run):
+            def keep(images, labels, index, seed, run):
+                perturbed = member.perturb(network, images, labels, indices=index, seed=seed, run=run, terms=terms)
+                return keeps_label(network, perturbed, labels)
+
+            compiled = self.subject.compiled(f"predictions {name} {member.name}", keep)
+            return compiled(batch.images[which], batch.labels[which], batch.index[which], seed, run)
+
+        seed = self.settings.seed * 1009 + 500
+        after = standing_after(members, terms, survives, count=len(batch.labels), seed=seed)
+        return np.array(list(after.values())).astype(int)
 
 
 class Diagnosis(Measurement):
