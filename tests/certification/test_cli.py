@@ -11,7 +11,8 @@ import pytest
 from keras import layers
 
 from rar_tf import cli
-from rar_tf.certification.methods import METHODS, _budget
+from rar_tf.certification import CERTIFICATES
+from rar_tf.certification.settings import parse_budget
 
 from conftest import ROOT
 
@@ -32,7 +33,7 @@ def certify(*arguments):
 
 
 def test_there_are_flag_files_of_every_method():
-    assert {cli.read_settings(path).method for path in FILES} == set(METHODS)
+    assert {cli.read_settings(path).method for path in FILES} == set(CERTIFICATES)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -43,7 +44,7 @@ def test_flag_file_says_its_command_and_makes_sense(path):
     settings = cli.read_settings(path)
     assert path.stem.startswith(settings.dataset) and settings.formula == "sound"
     assert all(0 < threshold < 1 for threshold in settings.threshold)
-    assert all(_budget(budget)[1] > 0 for budget in settings.budgets)
+    assert all(parse_budget(budget)[1] > 0 for budget in settings.budgets)
 
 
 def test_certifies_a_keras_file_and_says_what_it_guarantees(tmp_path):
