@@ -31,7 +31,7 @@ class Job:
 
     columns: the names of all values that a row can have, in order. text: those of them that are no numbers.
     record: what decides the numbers (settings, weights, images). count: images.
-    per_image: rows an image. files: names of what it leaves beside the rows.
+    per_image: rows an image. files: names of what it leaves beside the rows. mark: what only its summaries hold.
     """
 
     columns: Sequence[str]
@@ -40,6 +40,7 @@ class Job:
     count: int
     per_image: int = 1
     files: Sequence[str] = ()
+    mark: str
 
     def groups(self, part: slice) -> list[slice]:
         """Return the runs of images that are worked on at once; by default each image alone."""
@@ -153,13 +154,16 @@ def merge(job: type[Job], folder, count: int | None = None) -> dict:
         raise UsageError(f"{folder}: of {count} parts {', '.join(missing)} is missing or not finished: run its --shard")
     parts = [folder / name for name in _names(count)]
     records = [read_json(part / "settings.json") for part in parts]
-    for part, record in zip(parts, records):
+    summaries = [read_json(part / "summary.json") for part in parts]
+    for part, record, summary in zip(parts, records, summaries):
         _check_same(records[0], record, part, but=("shard",))
+        if job.mark not in summary:
+            raise UsageError(f"{part} was not made by this command")
     columns = (parts[0] / "examples.csv").read_text().split("\n")[0].split(",")
     rows = [row for part in parts for row in read_rows(part / "examples.csv", columns, job.text)[0]]
     table = Table(folder, {**records[0], "shard": f"{ALL}, from {count} parts"}, columns, job.text, anew=True)
     table.write(rows)
-    notes = job.join(folder, parts, [read_json(part / "summary.json") for part in parts])
+    notes = job.join(folder, parts, summaries)
     return _finished(job, folder, rows, table.record, notes)
 
 
@@ -287,7 +291,7 @@ def read_rows(path, columns: Sequence[str] | None = None, text: Sequence[str] = 
     header = next(csv.reader(lines[:1]))
     if columns is not None and header != list(columns):
         raise UsageError(f"{path}: its columns are other ones than it should have; give another --output_dir")
-    rows = []
+    rows: list[dict] = []
     for number, values in enumerate(csv.reader(lines[1:]), start=2):
         if len(values) != len(header):
             if number == len(lines):

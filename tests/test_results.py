@@ -16,6 +16,7 @@ class Squares(results.Job):
     """Two rows an image; images in groups of three; counts what it has made in a file of its own."""
 
     columns, text = ["index", "which", "value", "name"], ("name",)
+    mark = "by"
     record, count, per_image, files = {"power": 2, "limits": (0, float("inf"))}, COUNT, 2, ("made.txt",)
 
     def __init__(self, stop=None):
@@ -136,6 +137,16 @@ def test_the_part_that_ends_last_merges(whole, tmp_path):
     assert results.finished_folder(tmp_path, "1/3") == tmp_path
     assert text(tmp_path) == text(whole)
     assert results.merge(Squares, tmp_path) == summary == results.run(Squares(), tmp_path, shard="0/3")
+
+
+def test_parts_of_another_kind_are_refused(tmp_path):
+    class Others(Squares):
+        mark = "guarantee"
+
+    for shard in ("0/2", "1/2"):
+        results.run(Squares(), tmp_path, shard=shard)
+    with pytest.raises(UsageError, match="shard-0-of-2 was not made by this command"):
+        results.merge(Others, tmp_path)
 
 
 def test_parts_of_two_divisions_are_not_mixed(whole, tmp_path):

@@ -61,7 +61,7 @@ def certify(
     Raises: UsageError for settings that make no sense or are unknown, or images out of range.
     """
     Settings = certificate_of(method).Settings
-    names = {item.flag: item.name for item in items(Settings)}
+    names = {item.flag or item.otherwise: item.name for item in items(Settings)}
     given = {names.get(name, name): value for name, value in settings.items()}
     chosen = Settings.make({**given, "bounds": bounds, "image_shape": np.shape(images)[1:]})
     job = CertificationJob(network, images, labels, method, chosen)
@@ -118,6 +118,8 @@ class CertificationJob(results.Job):
 
     Args: those of `certify_into`.
     """
+
+    mark = "guarantee"
 
     def __init__(self, network, images, labels, method: str, settings: records.Certificate, sources=None):
         self.images, self.labels = np.asarray(images, np.float32), np.asarray(labels)

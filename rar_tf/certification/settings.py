@@ -1,14 +1,18 @@
-"""What each certificate can be set to: a record a certificate, from which keyword arguments and flags are made."""
+"""What each certificate can be set to: one record per certificate, from which keyword arguments and flags are made.
+
+A certificate's ε is its own: --epsilon counts where it is given, a training budget does not.
+"""
 
 import dataclasses
 import math
 from typing import Any
 
 from rar_tf import checks
-from rar_tf.attributions import ATTRIBUTIONS
+from rar_tf.attacks.settings import Bounded
+from rar_tf.attributions.settings import Attributed
 from rar_tf.certification import FORMULAS, INTERVALS, NORMALIZATIONS
 from rar_tf.errors import UsageError
-from rar_tf.settings import Seeded, setting
+from rar_tf.settings import Seeded, items, same, setting
 
 SMALL = 0.02  # of the pixel range: the default budget of smoothed maps
 RADII = (2.5, 5.0)  # default smoothing radii, in units of ε·√d: certificates depend on ε·√d/r, hardly on d itself
@@ -36,14 +40,10 @@ def _rounded(value):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Certificate(Seeded):
+class Certificate(Seeded, Bounded, Attributed):
     """What every certificate has; the images' pixel range and shape come from the data."""
 
-    bounds: tuple[float, float] = setting(dataclasses.MISSING, "pixel range (low, high)", flag=None)
     image_shape: tuple[int, ...] = setting(dataclasses.MISSING, "height, width, channels", flag=None)
-    attribution: str = setting(
-        "integrated_gradients", "attribution that is attacked or certified", choices=ATTRIBUTIONS
-    )
     ig_steps: int = setting(
         10,
         "path points of the integrated gradients that are certified",
@@ -69,10 +69,12 @@ class Certificate(Seeded):
         return self.bounds[1] - self.bounds[0]
 
     def record(self) -> dict[str, Any]:
-        """Return all resolved values that decide numbers, by flag name."""
-        flags = self.flags()
-        flags.pop("memory_limit", None)
-        return {**flags, "image_shape": list(self.image_shape)}
+        """Return all resolved values that decide numbers, by the name of the flag that they come from."""
+        record = self.resolved()
+        values = {item.flag or item.otherwise or item.name: getattr(record, item.name) for item in items(type(self))}
+        for name in ("bounds", "memory_limit"):
+            values.pop(name, None)
+        return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,8 +88,9 @@ class Attacked(Certificate):
     )
     k: int = setting(
         100,
-        "features in the reported top-k intersection, and in the objective of certificates' attacks",
-        flag="ifia_metric_k",
+        "features in the attack's top-k objective",
+        flag=None,
+        otherwise="ifia_metric_k",
         check=checks.at_least_one,
     )
     certify_softplus_beta: float = setting(
@@ -109,7 +112,7 @@ class Sampled(Certificate):
     sample_batch: int = setting(250, "samples held in memory at once", check=checks.at_least_one)
     num_samples: int = setting(
         100_000,
-        "Monte Carlo samples: an image and radius, or in each of center smoothing's parts (there 10,000 by default)",
+        "Monte Carlo samples for each image and radius, or for each of center smoothing's three parts",
         check=checks.at_least_one,
     )
 
@@ -119,9 +122,11 @@ class UpperBound(Attacked):
     """Upper bounds of the linear model of a smooth network."""
 
     epsilon: float | None = setting(
-        None, "the budget, of the ball --constraint, where --budgets is not given", check=checks.positive
+        None, "the budget where budgets is not given", flag=None, otherwise="epsilon", check=checks.positive
     )
-    constraint: str | None = setting(None, "the ball of --epsilon; by default linf")
+    constraint: str | None = setting(
+        None, "the ball of that budget; by default linf", flag=None, otherwise="constraint"
+    )
     budgets: tuple[str, ...] | None = setting(
         None,
         "perturbation budgets of the upper bounds, as l2:0.1,linf:0.01 (the default, for pixels in [0, 1])",
@@ -154,6 +159,8 @@ class UniformSmoothing(Sampled, Attacked):
     epsilon: float | None = setting(
         None,
         "l2 perturbation that is certified; by default 2 % of the pixel range, or what the least radius allows",
+        flag=None,
+        otherwise="epsilon",
         check=checks.positive,
         derive=lambda s: _rounded(
             SMALL * s.pixel_range if s.radius is None else min(s.radius) / (RADII[0] * math.sqrt(s.dimension))
@@ -197,7 +204,12 @@ class CenterSmoothing(Sampled):
     epsilon: float | None = setting(
         None,
         "l2 perturbation that is certified; by default 2 % of the pixel range",
+        flag=None,
+        otherwise="epsilon",
         check=checks.positive,
         derive=lambda s: _rounded(SMALL * s.pixel_range),
     )
-    num_samples: int = dataclasses.field(default=10_000, metadata=Sampled.__dataclass_fields__["num_samples"].metadata)
+    num_samples: int = same(Sampled, "num_samples", 10_000)
+
+
+RECORDS = (Certificate, Attacked, Sampled, UpperBound, UniformSmoothing, CenterSmoothing)

@@ -9,7 +9,7 @@ import numpy as np
 
 from rar_tf import figures, results
 from rar_tf.errors import UsageError
-from rar_tf.evaluation.evaluator import EvaluationSettings, Evaluator, _check_k
+from rar_tf.evaluation.evaluator import Evaluator, _check_k
 from rar_tf.evaluation.summary import Evaluation, Examples
 from rar_tf.files import atomic_write
 
@@ -29,14 +29,14 @@ class EvaluationJob(results.Job):
       strict: raise UsageError where no image is classified correctly.
     """
 
-    text, files = TEXT, ("maps.npz",)
+    text, files, mark = TEXT, ("maps.npz",), "run_warnings"
 
     def __init__(self, evaluator: Evaluator, images, labels, *, record=None, batch_size: int = 16, strict: bool = True):
         self.evaluator, self.batch_size = evaluator, batch_size
         self.images, self.labels = np.asarray(images, np.float32), np.asarray(labels)
         results.check_images(self.images, self.labels, evaluator.settings.bounds)
         _check_k(self.images.shape, evaluator.settings)
-        self.predictions, self.count = evaluator.predict(self.images), len(self.images)
+        self.predictions, self.count = evaluator.subject.predict(self.images), len(self.images)
         if strict and not (self.predictions == self.labels).any():
             raise UsageError(f"none of the {self.count} images is classified correctly: there is nothing to attack")
         self.columns = evaluator.columns
@@ -78,7 +78,7 @@ class EvaluationJob(results.Job):
             self._new_examples = False
 
     def notes(self):
-        return {"warnings": list(self.evaluator.warnings)}
+        return {"warnings": list(self.evaluator.subject.warnings)}
 
     @classmethod
     def finish(cls, folder, rows, record, notes):
@@ -148,27 +148,3 @@ def write_examples(path: pathlib.Path, examples: Examples) -> None:
     """Write maps whole."""
     with atomic_write(path) as temporary:
         np.savez_compressed(temporary, **dataclasses.asdict(examples))
-
-
-# Settings of a run that have a say in an evaluation's numbers, and their names in the library.
-_ATTACK_FIELDS = ("attack", "attribution", "protocol", "seed", "ig_chunk", "prediction_attacks")
-_RECORDED = ("dataset", "method", "num_examples", "equalize")
-
-
-def evaluation_settings(settings, bounds: tuple[float, float]) -> EvaluationSettings:
-    """Return what a run's `rar_tf.config.Settings` say about its evaluation."""
-    values = {name: getattr(settings, name) for name in _ATTACK_FIELDS}
-    values.update({name.removeprefix("ifia_"): getattr(settings, name) for name in _flags_of("ifia_", settings)})
-    values.update({name.removeprefix("eval_"): getattr(settings, name) for name in _flags_of("eval_pgd_", settings)})
-    values["prediction_attacks"] = tuple(values["prediction_attacks"])
-    return EvaluationSettings(bounds=tuple(bounds), **values)
-
-
-def settings_record(settings) -> dict:
-    """Return the settings of a run that decide its evaluation's numbers, under their flags' names."""
-    names = (*_RECORDED, *_ATTACK_FIELDS, *_flags_of("ifia_", settings), *_flags_of("eval_pgd_", settings))
-    return {name: getattr(settings, name) for name in names}
-
-
-def _flags_of(prefix, settings):
-    return [field.name for field in dataclasses.fields(settings) if field.name.startswith(prefix)]

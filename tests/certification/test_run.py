@@ -7,7 +7,6 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from rar_tf.config import Settings
 
 import rar_tf
 from rar_tf.certification import CERTIFICATES, run
@@ -274,6 +273,12 @@ def test_certifying_in_memory_gives_the_rows_of_the_files(network, data, tmp_pat
         rar_tf.certify(network, *data, method="uniform_smoothing", bounds=(0, 1), shard="0/2")
     with pytest.raises(UsageError, match="pixel range"):
         rar_tf.certify(network, 255 * data[0], data[1], method="uniform_smoothing", bounds=(0, 1))
+
+
+def test_settings_go_by_their_names_or_their_flags(network, data):
+    names = [{"k": 7, "ig_steps": 4}, {"ifia_metric_k": 7, "certify_ig_steps": 4}]
+    found = [rar_tf.certify(network, *data, method="upper_bound", bounds=(0, 1), **given).settings for given in names]
+    assert found[0] == found[1] and (found[0]["ifia_metric_k"], found[0]["certify_ig_steps"]) == (7, 4)
 
 
 def test_defaults_say_something(network, data):

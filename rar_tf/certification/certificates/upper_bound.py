@@ -6,7 +6,7 @@ from absl import logging
 from scipy.sparse.linalg import aslinearoperator
 
 from rar_tf import metrics
-from rar_tf.attacks.balls import get as get_ball
+from rar_tf.attacks import BALLS
 from rar_tf.attributions import ATTRIBUTIONS
 from rar_tf.attributions.gradients import gradient
 from rar_tf.attributions.targets import Target
@@ -71,7 +71,7 @@ class UpperBound(Certificate):
                 field,
                 self.smooth,
                 objective=objective,
-                ball=get_ball(name),
+                ball=BALLS[name],
                 steps=steps,
                 relative_step=share,
                 bounds=self.settings.bounds,
