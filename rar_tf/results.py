@@ -1,68 +1,240 @@
-"""An evaluation as files: rows appended and flushed a batch at a time, so that a killed run goes on where it was.
+"""Work on images as files: rows appended and flushed a group at a time, so that a killed run goes on where it was.
 
-A folder holds settings.json (what decides the numbers), examples.csv (a row an image), maps.npz and maps.png (the first
-attacked images) and, at the end, summary.json.
+A folder holds settings.json (what decides the numbers), examples.csv (the rows) and, at the end, summary.json; a job
+may leave files of its own beside them. A part i/n of the images has a folder of its own, shard-i-of-n, inside; the part
+that finishes last puts all of them together.
 """
 
 import csv
-import dataclasses
 import hashlib
 import io
+import itertools
 import json
+import math
 import os
 import pathlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from absl import logging
 
-from rar_tf import figures
 from rar_tf.errors import UsageError
-from rar_tf.evaluation.summary import Evaluation, Examples
 from rar_tf.files import atomic_write
 
-NUM_FIGURES = 8
+ALL = "0/1"
 
 
-class Results:
-    """The files of one evaluation.
+class Job:
+    """Something that is done to images, group by group, and gives the same number of rows for each image.
+
+    columns: the names of all values that a row can have, in order. text: those of them that are no numbers.
+    record: what decides the numbers (settings, weights, images). count: images.
+    per_image: rows an image. files: names of what it leaves beside the rows. mark: what only its summaries hold.
+    """
+
+    columns: Sequence[str]
+    text: Sequence[str] = ()
+    record: dict
+    count: int
+    per_image: int = 1
+    files: Sequence[str] = ()
+    mark: str
+
+    def groups(self, part: slice) -> list[slice]:
+        """Return the runs of images that are worked on at once; by default each image alone."""
+        return [slice(i, i + 1) for i in range(part.start, part.stop)]
+
+    def rows(self, group: slice) -> list[dict]:
+        """Return the rows of a group of images."""
+        raise NotImplementedError
+
+    def restore(self, folder: pathlib.Path) -> None:
+        """Read what `keep` left in a run that was stopped."""
+
+    def keep(self, folder: pathlib.Path) -> None:
+        """Write the job's own files as far as they have come; called before a group's rows are written."""
+
+    def notes(self) -> dict:
+        """Return what the summary says besides, known only where the work was done: warnings, guarantees."""
+        return {}
+
+    # What follows needs the files alone, so that parts are put together without a network.
+
+    @classmethod
+    def finish(cls, folder: pathlib.Path, rows: list[dict], record: dict, notes: dict) -> dict:
+        """Write pictures; return the summary. notes: those of `notes`, and the `seconds` of the run."""
+        raise NotImplementedError
+
+    @classmethod
+    def join(cls, folder: pathlib.Path, parts: list[pathlib.Path], summaries: list[dict]) -> dict:
+        """Put the job's own files of all parts together; return the notes of the whole."""
+        return {}
+
+
+def run(job: Job, folder, *, shard: str = ALL, progress: Callable[[int], None] | None = None) -> dict:
+    """Do a job, or a part of it, or go on with it where it was stopped; leave its files in a folder.
+
+    Where this is the last of several parts that was missing, all of them are put together.
+
+    Args:
+      shard: i/n, the part; its files lie in a folder of its own inside.
+      progress: called with the number of images finished, each time some are (at first with those of an earlier run).
+
+    Returns: the summary, of the whole where that is finished.
+    Raises: UsageError where the folder belongs to another job, or for a shard that cannot be.
+    """
+    part, own = shard_slice(shard, job.count), shard_folder(folder, shard)
+    record = {**job.record, "shard": shard}
+    count = int(shard.split("/")[1])
+    if count > 1:  # now, since a whole whose parts do not fit together would be found out at the very end
+        for other in (pathlib.Path(folder), *(pathlib.Path(folder) / name for name in _names(count))):
+            if (other / "settings.json").is_file():
+                _check_same(read_json(other / "settings.json"), record, other, but=("shard",))
+    table, begun = Table(own, record, job.columns, job.text), time.monotonic()
+    rows = work(job, part, progress=progress, table=table)
+    notes = {**job.notes(), "seconds": round(time.monotonic() - begun, 1)}
+    summary = _finished(type(job), own, rows, table.record, notes)
+    return merge(type(job), folder, count) if finished_folder(folder, shard) != own else summary
+
+
+def finished_folder(folder, shard: str) -> pathlib.Path:
+    """Return where the summary lies that `run` has returned: the part's folder, or that of all where it is finished."""
+    count = int(shard.split("/")[1])
+    return shard_folder(folder, shard) if count > 1 and unfinished(folder, count) else pathlib.Path(folder)
+
+
+def work(
+    job: Job,
+    part: slice | None = None,
+    *,
+    progress: Callable[[int], None] | None = None,
+    table: "Table | None" = None,
+) -> list[dict]:
+    """Return the rows of a part of a job's images, written to a table as soon as they are there.
+
+    Args:
+      part: None is all images.
+      table: has the rows of a run that was stopped, which are not made again. None keeps the rows in memory alone.
+    """
+    groups = job.groups(slice(0, job.count) if part is None else part)
+    ends = list(itertools.accumulate(job.per_image * (group.stop - group.start) for group in groups))
+    rows = [] if table is None else table.resume(ends)
+    if table is not None and rows:
+        job.restore(table.folder)
+    elif table is not None:
+        for name in job.files:
+            (table.folder / name).unlink(missing_ok=True)
+    if rows and progress is not None:
+        progress(len(rows) // job.per_image)
+    for group in groups[sum(end <= len(rows) for end in ends) :]:
+        new = job.rows(group)
+        if table is not None:
+            job.keep(table.folder)
+            table.append(new)
+        rows += new
+        if progress is not None:
+            progress(group.stop - group.start)
+    return rows
+
+
+def merge(job: type[Job], folder, count: int | None = None) -> dict:
+    """Put the parts in `folder`/shard-*-of-n together into the folder's own files; return the summary.
+
+    Args:
+      count: n; None finds it.
+
+    Raises: UsageError where a part is missing, unfinished or of another job, and says which.
+    """
+    folder = pathlib.Path(folder)
+    count = _parts_of(folder) if count is None else count
+    missing = unfinished(folder, count)
+    if missing:
+        raise UsageError(f"{folder}: of {count} parts {', '.join(missing)} is missing or not finished: run its --shard")
+    parts = [folder / name for name in _names(count)]
+    records = [read_json(part / "settings.json") for part in parts]
+    summaries = [read_json(part / "summary.json") for part in parts]
+    for part, record, summary in zip(parts, records, summaries):
+        _check_same(records[0], record, part, but=("shard",))
+        if job.mark not in summary:
+            raise UsageError(f"{part} was not made by this command")
+    columns = (parts[0] / "examples.csv").read_text().split("\n")[0].split(",")
+    rows = [row for part in parts for row in read_rows(part / "examples.csv", columns, job.text)[0]]
+    table = Table(folder, {**records[0], "shard": f"{ALL}, from {count} parts"}, columns, job.text, anew=True)
+    table.write(rows)
+    notes = job.join(folder, parts, summaries)
+    return _finished(job, folder, rows, table.record, notes)
+
+
+def _finished(job, folder, rows, record, notes):
+    summary = as_json(job.finish(folder, rows, record, notes))
+    write_json(folder / "summary.json", summary)
+    return summary
+
+
+def unfinished(folder, count: int) -> list[str]:
+    """Return the names of those of `count` parts that have no summary yet."""
+    return [name for name in _names(count) if not (pathlib.Path(folder) / name / "summary.json").is_file()]
+
+
+def _names(count):
+    return [f"shard-{number}-of-{count}" for number in range(count)]
+
+
+def _parts_of(folder):
+    counts = sorted({int(part.name.rsplit("-", 1)[1]) for part in folder.glob("shard-*-of-*")})
+    if not counts:
+        raise UsageError(f"{folder} holds no shard-i-of-n folders to merge")
+    if len(counts) > 1:
+        raise UsageError(f"{folder} holds parts of n = {' and '.join(map(str, counts))}: remove those of one")
+    return counts[0]
+
+
+class Table:
+    """examples.csv, and the record in settings.json of what decides its numbers.
 
     Args:
       folder: where they lie; made where absent.
-      record: what decides the numbers (settings, weights, images), as JSON has it.
-      columns: the header of examples.csv.
+      columns, text: the header, and those columns that are no numbers.
+      anew: whether what lies there is overwritten.
 
-    Raises: UsageError where the folder holds an evaluation with another record.
+    Raises: UsageError where the folder holds a table with another record.
     """
 
-    def __init__(self, folder, record: dict, columns: list[str]):
-        self.folder = pathlib.Path(folder)
-        self.columns = columns
-        self.examples: Examples | None = None
-        record = json.loads(json.dumps(record))
-        self.record = record
+    def __init__(self, folder, record: dict, columns: Sequence[str], text: Sequence[str] = (), *, anew: bool = False):
+        self.folder, self.columns, self.text = pathlib.Path(folder), list(columns), tuple(text)
+        self.record = as_json(record)
+        if anew:
+            return
         if (self.folder / "settings.json").is_file():
-            _check_same(read_json(self.folder / "settings.json"), record, self.folder)
+            _check_same(read_json(self.folder / "settings.json"), self.record, self.folder)
         elif self.csv.exists():
             raise UsageError(f"{self.csv} lies there without settings.json: remove it, or give another --output_dir")
-
-    def claim(self) -> None:
-        """Make the folder this evaluation's own. Raises: UsageError where it cannot be written."""
-        try:
-            write_json(self.folder / "settings.json", self.record)
-        except OSError as error:
-            raise UsageError(f"cannot write to {self.folder}: {error.strerror}") from error
 
     @property
     def csv(self) -> pathlib.Path:
         return self.folder / "examples.csv"
 
-    def resume(self, groups: list[slice]) -> list[dict]:
-        """Return the rows of the groups of images that are finished; cut off what follows them in the file."""
+    def claim(self) -> None:
+        """Make the folder this table's own. Raises: UsageError where it cannot be written."""
+        try:
+            write_json(self.folder / "settings.json", self.record)
+        except OSError as error:
+            raise UsageError(f"cannot write to {self.folder}: {error.strerror}") from error
+
+    def resume(self, ends: Sequence[int]) -> list[dict]:
+        """Return the rows of the groups that are finished; cut off what follows them in the file.
+
+        Args:
+          ends: how many rows there are after each group, rising.
+        """
         self.claim()
         if not self.csv.is_file():
+            (self.folder / "summary.json").unlink(missing_ok=True)
             return []
-        rows, whole = read_rows(self.csv, self.columns)
-        done = max([group.stop for group in groups if group.stop <= len(rows)], default=0)
+        rows, whole = read_rows(self.csv, self.columns, self.text)
+        done = max([end for end in ends if end <= len(rows)], default=0)
         if not whole or done < len(rows):
             logging.warning(
                 "%s: %d finished rows kept, the last, unfinished batch of %d is made again%s",
@@ -71,38 +243,26 @@ class Results:
                 len(rows) - done,
                 "" if whole else " (its end was truncated: repaired)",
             )
-            with atomic_write(self.csv) as temporary:
-                temporary.write_bytes(self._text(rows[:done], header=True).encode())
+            self._write(rows[:done])
         elif done:
-            logging.info("%s: going on after %d finished images", self.csv, done)
-        if (self.folder / "maps.npz").is_file():
-            self.examples = read_examples(self.folder / "maps.npz")
+            logging.info("%s: going on after %d finished rows", self.csv, done)
         return rows[:done]
 
-    def append(self, rows: list[dict], examples: Examples | None) -> None:
-        """Write finished rows to the disk, and the first attacked images' maps."""
-        if examples is not None and (self.examples is None or len(self.examples.index) < NUM_FIGURES):
-            known = self.examples
-            if known is not None:  # a run that was killed between maps and rows has some of them already
-                examples = known + examples.take(~np.isin(examples.index, known.index))
-            self.examples = examples.take(np.arange(min(NUM_FIGURES, len(examples.index))))
-            with atomic_write(self.folder / "maps.npz") as temporary:
-                np.savez_compressed(temporary, **dataclasses.asdict(self.examples))
+    def append(self, rows: list[dict]) -> None:
+        """Write finished rows to the disk."""
         with open(self.csv, "ab") as file:
             file.write(self._text(rows, header=file.tell() == 0).encode())
             file.flush()
             os.fsync(file.fileno())
 
-    def finish(self, evaluation: Evaluation, bounds: tuple[float, float]) -> dict:
-        """Write maps.png and summary.json; return the summary."""
-        if self.examples is not None:
-            e = self.examples
-            picture = figures.maps_figure(e.images, e.perturbed, e.maps, e.perturbed_maps, e.scores, bounds=bounds)
-            with atomic_write(self.folder / "maps.png") as temporary:
-                picture.savefig(temporary, dpi=110)
-        summary = evaluation.summary()
-        write_json(self.folder / "summary.json", summary)
-        return summary
+    def write(self, rows: list[dict]) -> None:
+        """Write all rows, and the record, in place of what lies there."""
+        self.claim()
+        self._write(rows)
+
+    def _write(self, rows):
+        with atomic_write(self.csv) as temporary:
+            temporary.write_bytes(self._text(rows, header=True).encode())
 
     def _text(self, rows, header):
         text = io.StringIO()
@@ -113,99 +273,65 @@ class Results:
         return text.getvalue()
 
 
-def evaluate_into(
-    folder,
-    evaluator,
-    images: np.ndarray,
-    labels: np.ndarray,
-    *,
-    record: dict | None = None,
-    index: np.ndarray | None = None,
-    batch_size: int = 16,
-    progress=None,
-    strict: bool = True,
-) -> dict:
-    """Evaluate images and leave settings.json, examples.csv, maps.npz, maps.png and summary.json in a folder.
+def read_rows(path, columns: Sequence[str] | None = None, text: Sequence[str] = ()) -> tuple[list[dict], bool]:
+    """Return the whole rows of an examples.csv, and whether the file ends with one.
 
-    A folder that an interrupted run with the same record left is continued; the numbers are the same.
-
-    Shape: images [N, H, W, C], labels int [N].
+    An empty cell is absent from its row.
 
     Args:
-      record: the settings under the names that the files are to have; None takes the evaluator's own.
-      index: the images' places in their data set; None counts from 0.
-      progress: called with the number of images finished, each time some are (at first with those of an earlier run).
-      strict: raise UsageError, before anything is written, where no image is classified correctly.
-
-    Returns: the summary.
-    Raises: UsageError where the folder belongs to another evaluation.
-    """
-    record = {
-        **(record or evaluator.settings.record()),
-        "bounds": list(evaluator.settings.bounds),
-        "prediction_attacks": list(evaluator.settings.prediction_attacks),
-        "eval_batch_size": batch_size,
-        **evaluator.digests(images, labels),
-    }
-    from rar_tf.evaluation.evaluator import run
-
-    results = Results(folder, record, evaluator.columns)
-    evaluation = run(
-        evaluator, images, labels, index=index, batch_size=batch_size, progress=progress, results=results, strict=strict
-    )
-    evaluation.settings = {**record, "seconds": evaluation.settings["seconds"]}
-    return results.finish(evaluation, evaluator.settings.bounds)
-
-
-def read_rows(path, columns: list[str] | None = None) -> tuple[list[dict], bool]:
-    """Return the whole rows of an examples.csv, and whether the file ends with one.
+      text: the columns that are no numbers.
 
     Raises: UsageError where its header is not `columns`, or a row in the middle is damaged.
     """
-    text = pathlib.Path(path).read_text()
-    whole = text.endswith("\n")
-    lines = text.split("\n")[:-1]
+    content = pathlib.Path(path).read_text()
+    whole = content.endswith("\n")
+    lines = content.split("\n")[:-1]
     if not lines:
-        return [], whole and not text
+        return [], whole and not content
     header = next(csv.reader(lines[:1]))
     if columns is not None and header != list(columns):
-        raise UsageError(f"{path}: its columns are not those of this evaluation; give another --output_dir")
-    rows = []
+        raise UsageError(f"{path}: its columns are other ones than it should have; give another --output_dir")
+    rows: list[dict] = []
     for number, values in enumerate(csv.reader(lines[1:]), start=2):
         if len(values) != len(header):
             if number == len(lines):
                 return rows, False
             raise UsageError(f"{path}:{number}: a row of {len(values)} values under a header of {len(header)}")
-        rows.append({name: _value(name, value) for name, value in zip(header, values) if value != ""})
+        cells = {name: value for name, value in zip(header, values) if value != ""}
+        rows.append({name: value if name in text else _number(value) for name, value in cells.items()})
     return rows, whole
 
 
-def _value(name, value):
-    if name == "curve":
-        return value
+def _number(text):
     try:
-        return int(value)
+        return int(text)
     except ValueError:
-        return float(value)
+        return float(text)
 
 
-def read_examples(path) -> Examples:
-    """Return the maps that `Results` left."""
-    with np.load(path) as archive:
-        return Examples(**dict(archive))
-
-
-def _check_same(old, new, folder):
+def _check_same(old, new, folder, but=()):
+    new = as_json(new)
     differing = [
         f"{name} was {old.get(name)}, now {new.get(name)}"
-        for name in sorted({*old, *new})
+        for name in sorted({*old, *new} - set(but))
         if old.get(name) != new.get(name)
     ]
     if differing:
         raise UsageError(
-            f"{folder} holds an evaluation of another model or other settings "
+            f"{folder} holds results of another model or other settings "
             f"({'; '.join(differing)}); give another --output_dir or remove it"
         )
+
+
+def as_json(value: Any) -> Any:
+    """Return a value as JSON holds it: tuples as lists, NaN and infinities, which JSON has not, as null."""
+    if isinstance(value, dict):
+        return {str(name): as_json(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_json(each) for each in value]
+    if isinstance(value, (np.generic, np.ndarray)):
+        return as_json(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(path) -> dict:
@@ -217,9 +343,9 @@ def read_json(path) -> dict:
 
 
 def write_json(path, values: dict) -> None:
-    """Write a JSON file whole."""
+    """Write a JSON file whole, see `as_json`."""
     with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=2) + "\n")
+        temporary.write_text(json.dumps(as_json(values), indent=2, allow_nan=False) + "\n")
 
 
 def shard_slice(shard: str, count: int) -> slice:
@@ -241,45 +367,8 @@ def shard_slice(shard: str, count: int) -> slice:
 
 def shard_folder(folder, shard: str) -> pathlib.Path:
     """Return where a part's files lie: a folder of its own inside, unless it is all."""
-    number, parts = shard.split("/")
-    return pathlib.Path(folder) if int(parts) == 1 else pathlib.Path(folder) / f"shard-{number}-of-{parts}"
-
-
-def merge(folder) -> dict:
-    """Put the parts in `folder`/shard-*-of-n together into the folder's own files; return the summary.
-
-    Raises: UsageError where a part is missing, unfinished or of another evaluation.
-    """
-    folder = pathlib.Path(folder)
-    parts = sorted(folder.glob("shard-*-of-*"), key=lambda p: int(p.name.split("-")[1]))
-    if not parts:
-        raise UsageError(f"{folder} holds no shard-i-of-n folders to merge")
-    count = int(parts[0].name.split("-")[3])
-    if [p.name for p in parts] != [f"shard-{i}-of-{count}" for i in range(count)]:
-        raise UsageError(f"{folder}: the parts are not 0 … {count - 1} of {count}: {', '.join(p.name for p in parts)}")
-    own = {"shard", "images_digest"}  # what differs between parts by right
-    records, summaries, rows, columns, examples = [], [], [], None, None
-    for part in parts:
-        if not (part / "summary.json").is_file():
-            raise UsageError(f"{part} is not finished: run its --shard again")
-        records.append(read_json(part / "settings.json"))
-        summaries.append(read_json(part / "summary.json"))
-        shared = [{k: v for k, v in r.items() if k not in own} for r in (records[0], records[-1])]
-        _check_same(*shared, part)
-        rows += read_rows(part / "examples.csv")[0]
-        columns = columns or (part / "examples.csv").read_text().split("\n")[0].split(",")
-        if (part / "maps.npz").is_file():
-            found = read_examples(part / "maps.npz")
-            examples = found if examples is None else examples + found
-    record = {**shared[0], "shard": f"{count} merged"}
-    for name in ("examples.csv", "settings.json"):
-        (folder / name).unlink(missing_ok=True)
-    results = Results(folder, record, columns)
-    results.claim()
-    results.append(rows, examples)
-    warnings = list(dict.fromkeys(w for s in summaries for w in s["run_warnings"]))
-    settings = {**record, "seconds": round(sum(s["seconds"] for s in summaries), 1)}
-    return results.finish(Evaluation(rows, settings, examples, warnings), tuple(record["bounds"]))
+    number, parts = map(int, shard.split("/"))
+    return pathlib.Path(folder) if parts == 1 else pathlib.Path(folder) / _names(parts)[number]
 
 
 def check_images(images: np.ndarray, labels: np.ndarray, bounds: tuple[float, float]) -> None:

@@ -1,6 +1,21 @@
 """Bounds and certificates of how far a small perturbation can move an attribution.
 
-`upper_bound`: of the linear model of a smooth network (Wang and Kong 2023). `overlap` and `smoothing`: of uniformly
-smoothed attributions, with a confidence level. `center_smoothing`: for comparison (Kumar and Goldstein 2021).
-`attack` looks for violations, `run` makes files of it all. docs/certification.md says what each number guarantees.
+A certificate is a file of `certificates`, with its columns, rows, guarantee and plots, its record in `settings`, and a
+line below. The formulas have files of their own: `upper_bound` and `jacobian` (Wang and Kong 2023), `overlap`,
+`smoothing` and `chi_square` (uniformly smoothed attributions), `center_smoothing` (Kumar and Goldstein 2021). `attack`
+looks for violations, `run` makes rows and files of it all. docs/certification.md says what each number guarantees.
 """
+
+from rar_tf.registry import Registry
+
+CERTIFICATES = Registry(
+    "method",
+    {
+        "upper_bound": "rar_tf.certification.certificates.upper_bound:UpperBound",
+        "uniform_smoothing": "rar_tf.certification.certificates.uniform_smoothing:UniformSmoothing",
+        "center_smoothing": "rar_tf.certification.certificates.center_smoothing:CenterSmoothing",
+    },
+)
+FORMULAS = ("sound", "paper")
+INTERVALS = ("concentration", "chi_square")
+NORMALIZATIONS = ("unit", "clip", "lipschitz")

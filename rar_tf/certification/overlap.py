@@ -16,8 +16,7 @@ import numpy as np
 from scipy import special
 
 from rar_tf import checks
-
-FORMULAS = ("sound", "paper")
+from rar_tf.certification import FORMULAS
 
 
 def overlap_deficit(epsilon, radius, dimension: int):

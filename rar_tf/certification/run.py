@@ -1,57 +1,25 @@
-"""A certification: rows and their statistics, in memory or as files.
-
-The files are settings.json, examples.csv (rows appended image by image), summary.json and plots.
-
-A run that was stopped goes on where it was. A part i/n of the images writes to a folder of its own; the part that
-finishes last puts all of them together.
-"""
+"""A certification: rows and their statistics, in memory or as files, see `rar_tf.results`."""
 
 import dataclasses
 import math
-import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from rar_tf import checks
-from rar_tf.certification import methods, plots
-from rar_tf.config import Settings
+from rar_tf import results
+from rar_tf.certification import CERTIFICATES
+from rar_tf.certification import settings as records
+from rar_tf.certification.certificate import Certificate
 from rar_tf.errors import UsageError
-from rar_tf.evaluation.evaluator import check_images, fingerprint, images_digest
 from rar_tf.evaluation.summary import statistics
 from rar_tf.files import atomic_write
-from rar_tf.results import Results, read_json, read_rows, shard_folder, shard_slice, write_json
+from rar_tf.settings import items
 
 COMMON = ["index", "label", "prediction", "correct"]
-SETTINGS = (
-    "method",
-    "attribution",
-    "seed",
-    "epsilon",
-    "constraint",
-    "radius",
-    "threshold",
-    "num_samples",
-    "confidence",
-    "formula",
-    "certify_ig_steps",
-    "sample_batch",
-    "interval",
-    "normalization",
-    "attribution_bound",
-    "largest_radius",
-    "budgets",
-    "certify_softplus_beta",
-    "certify_smooth_pooling",
-    "blockwise",
-    "certificate_attack",
-    "certificate_attack_restarts",
-    "ifia_metric_k",
-)
-SOURCES = ("dataset", "equalize", "num_examples", "shard", "model_dir", "keras_model", "saved_model")
 
 
 @dataclasses.dataclass
@@ -60,10 +28,11 @@ class Certification:
 
     rows: list[dict]
     settings: dict
+    guarantee: str
 
     def summary(self) -> dict:
         """Return the record that `summary.json` holds."""
-        return summarize(self.rows, self.settings)
+        return summarize(self.rows, self.settings, self.guarantee)
 
 
 def certify(
@@ -83,22 +52,21 @@ def certify(
     Shape: images [N, H, W, C] in `bounds`, labels int [N].
 
     Args:
-      network: images -> logits. method: `upper_bound`, `uniform_smoothing` or `center_smoothing`.
-      settings: the flags of `scripts/certify.py`, such as radius, threshold, num_samples, budgets; a single radius,
-        threshold or budget need not be a list. seed: of all samples.
+      network: images -> logits. method: of `CERTIFICATES`: `upper_bound`, `uniform_smoothing`, `center_smoothing`.
+      settings: those of the certificate's record in `rar_tf.certification.settings`, by their names or their flags',
+        such as radius, threshold, num_samples, budgets; a single radius, threshold or budget need not be a tuple.
+        seed: of all samples.
       progress: called with the number of images finished.
 
     Raises: UsageError for settings that make no sense or are unknown, or images out of range.
     """
-    unknown = sorted(set(settings) - set(SETTINGS) - {"memory_limit"})
-    if unknown:
-        raise UsageError(f"unknown certification setting: {', '.join(unknown)}")
-    lists = {name: np.ravel(settings[name]).tolist() for name in ("radius", "threshold", "budgets") if name in settings}
-    chosen = Settings(method=method, **{**settings, **lists})
-    images, labels = _checked(images, labels, bounds, chosen)
-    maker = methods.make(network, chosen, bounds)
-    rows = _rows(network, maker, images, labels, range(len(images)), progress)
-    return Certification(rows, {**_record(network, maker, images, labels, chosen), "guarantee": maker.describe()})
+    Settings = certificate_of(method).Settings
+    names = {item.flag or item.otherwise: item.name for item in items(Settings)}
+    given = {names.get(name, name): value for name, value in settings.items()}
+    chosen = Settings.make({**given, "bounds": bounds, "image_shape": np.shape(images)[1:]})
+    job = CertificationJob(network, images, labels, method, chosen)
+    rows = results.work(job, progress=progress)
+    return Certification(rows, results.as_json(job.record), job.certificate.guarantee())
 
 
 def certify_into(
@@ -106,193 +74,168 @@ def certify_into(
     network,
     images: np.ndarray,
     labels: np.ndarray,
-    settings: Settings,
     *,
-    bounds: tuple[float, float],
+    method: str,
+    settings: records.Certificate,
+    sources: Mapping[str, Any] | None = None,
+    shard: str = results.ALL,
     progress: Callable[[int], None] | None = None,
 ) -> dict:
-    """Certify images as `settings` say and leave settings.json, examples.csv, summary.json and plots in `folder`.
+    """Certify images and leave settings.json, examples.csv, summary.json and plots in `folder`.
 
     A folder that an interrupted run with the same record left is continued; the numbers are the same.
 
-    Shape: images [N, H, W, C] in `bounds`, labels int [N].
+    Shape: images [N, H, W, C] in the settings' bounds, labels int [N].
 
     Args:
-      progress: called with the number of images finished (at first with those of an earlier run).
+      method: of `CERTIFICATES`. settings: its record.
+      sources: where network and images come from, for the record.
+      shard, progress: those of `rar_tf.results.run`.
 
-    Returns: the summary. Raises: as `certify`, and UsageError where the folder belongs to another certification.
+    Returns: the summary, of all parts where they are finished.
+    Raises: as `certify`, and UsageError where the folder belongs to another certification.
     """
-    images, labels = _checked(images, labels, bounds, settings)
-    maker = methods.make(network, settings, bounds)
-    part = shard_slice(settings.shard, len(images))
-    folder, target = pathlib.Path(folder), shard_folder(folder, settings.shard)
-    record = {
-        **{name: getattr(settings, name) for name in SOURCES},
-        **_record(network, maker, images, labels, settings),
-    }
-    results = Results(target, record, [*COMMON, *maker.columns, "seconds"])
-    count = part.stop - part.start
-    rows = results.resume([slice(n * maker.groups, (n + 1) * maker.groups) for n in range(count)])
-    done = len(rows) // maker.groups
-    if done and progress is not None:
-        progress(done)
-    _spend(maker, rows)
-    rows += _rows(network, maker, images, labels, range(part.start + done, part.stop), progress, results)
-    if getattr(maker, "pictured", None) is not None:
-        with atomic_write(target / "jacobian.npz") as temporary:
-            np.savez_compressed(temporary, **maker.pictured)
-    summary = _finish(target, rows, {**record, "guarantee": maker.describe()})
-    if target != folder:
-        return merge(folder) or summary
-    return summary
+    job = CertificationJob(network, images, labels, method, settings, sources)
+    return results.run(job, folder, shard=shard, progress=progress)
 
 
-def _record(network, maker, images, labels, settings):
-    """What decides the numbers."""
-    return {
-        **{name: getattr(settings, name) for name in SETTINGS},
-        "weights_digest": fingerprint(network),
-        "images_digest": images_digest(images, labels),
-        "image_shape": list(images.shape[1:]),
-        "bound": getattr(maker, "bound", None),
-    }
+def merge(folder) -> dict:
+    """Put the parts in a folder together, see `rar_tf.results.merge`; return the summary."""
+    return results.merge(CertificationJob, folder)
 
 
-def _checked(images, labels, bounds, settings):
-    checks.at_least_one(num_samples=settings.num_samples, sample_batch=settings.sample_batch)
-    images, labels = np.asarray(images, np.float32), np.asarray(labels)
-    check_images(images, labels, bounds)
-    return images, labels
+def certificate_of(method: str) -> type[Certificate]:
+    """Return the class that a name stands for. Raises: UsageError for an unknown one."""
+    if method not in CERTIFICATES:
+        raise UsageError(f"--method={method} is no certificate; known: {', '.join(CERTIFICATES)}")
+    return CERTIFICATES[method]
 
 
-def _spend(maker, rows):
-    """Count the attacks that an earlier run has made already."""
-    if getattr(maker, "attacks_left", 0):
-        maker.attacks_left -= sum(row["correct"] for row in rows[:: maker.groups])
+class CertificationJob(results.Job):
+    """The certification of images, one after the other.
 
+    Which of them are attacked is decided by all images' predictions, so that it is the same for every part of them.
 
-def _rows(network, maker, images, labels, indices, progress, results=None):
-    """The rows of some images, each image's appended to `results` as soon as it has them."""
-    rows = []
-    for index in indices:
-        new = _image_rows(network, maker, images[index], int(labels[index]), index)
-        if results is not None:
-            results.append(new, None)
-        rows += new
-        if progress is not None:
-            progress(1)
-    return rows
+    Args: those of `certify_into`.
+    """
 
+    mark = "guarantee"
 
-def _image_rows(network, maker, image, label, index):
-    began = time.monotonic()
-    logits = network(tf.constant(image[None]), training=False).numpy()[0]
-    if not 0 <= label < len(logits):
-        raise UsageError(f"image {index} has the label {label}, the network has {len(logits)} outputs")
-    common = {"index": index, "label": label, "prediction": int(np.argmax(logits))}
-    correct = common["prediction"] == label
-    rows = maker.rows(image, label, index) if correct else [{}] * maker.groups
-    seconds = round((time.monotonic() - began) / len(rows), 3)
-    return [
-        {
-            **common,
-            "correct": int(correct),
-            **{name: value for name, value in row.items() if _exists(value)},
-            "seconds": seconds,
+    def __init__(self, network, images, labels, method: str, settings: records.Certificate, sources=None):
+        self.images, self.labels = np.asarray(images, np.float32), np.asarray(labels)
+        results.check_images(self.images, self.labels, settings.bounds)
+        self.certificate = certificate = certificate_of(method)(network, settings)
+        self.count, self.per_image, self.files = len(self.images), certificate.per_image, certificate.files
+        self.columns = [*COMMON, *certificate.columns(certificate.settings), "seconds"]
+        self.record = {
+            **(sources or {}),
+            "method": method,
+            **certificate.record(),
+            "weights_digest": results.fingerprint(network),
+            "images_digest": results.images_digest(self.images, self.labels),
         }
-        for row in rows
-    ]
+        self.predictions = _predictions(network, self.images, self.labels)
+        self.correct = self.predictions == self.labels
+        self.attacked = self.correct & (np.cumsum(self.correct) <= certificate.attacks)
+
+    def rows(self, group):
+        index, began = group.start, time.monotonic()
+        label, correct = int(self.labels[index]), bool(self.correct[index])
+        common = {
+            "index": index,
+            "label": label,
+            "prediction": int(self.predictions[index]),
+            "correct": int(correct),
+        }
+        rows = [{}] * self.per_image
+        if correct:
+            rows = self.certificate.rows(self.images[index], label, index, bool(self.attacked[index]))
+        seconds = round((time.monotonic() - began) / len(rows), 3)
+        return [{**common, **_existing(row), "seconds": seconds} for row in rows]
+
+    def keep(self, folder):
+        for name, arrays in self.certificate.arrays.items():
+            if not (folder / name).is_file():
+                with atomic_write(folder / name) as temporary:
+                    np.savez_compressed(temporary, **arrays)
+
+    def notes(self):
+        return {"guarantee": self.certificate.guarantee()}
+
+    @classmethod
+    def finish(cls, folder, rows, record, notes):
+        correct = [row for row in rows if row["correct"]]
+        if correct:
+            for name, figure in certificate_of(record["method"]).plots(correct, record, folder).items():
+                with atomic_write(folder / name) as temporary:
+                    figure.savefig(temporary, dpi=110)
+        return {**summarize(rows, record, notes["guarantee"]), "seconds": notes["seconds"]}
+
+    @classmethod
+    def join(cls, folder, parts, summaries):
+        for name in certificate_of(summaries[0]["method"]).files:
+            found = [part / name for part in parts if (part / name).is_file()]
+            if found:
+                with atomic_write(folder / name) as temporary:
+                    temporary.write_bytes(found[0].read_bytes())
+        seconds = round(sum(summary["seconds"] for summary in summaries), 1)
+        return {"guarantee": summaries[0]["guarantee"], "seconds": seconds}
 
 
-def _exists(value):
-    return not (isinstance(value, float) and math.isnan(value))
+def _predictions(network, images, labels, batch_size=100):
+    """The predicted labels [N]."""
+    batches = [tf.constant(images[i : i + batch_size]) for i in range(0, len(images), batch_size)]
+    logits = np.concatenate([network(batch, training=False).numpy() for batch in batches])
+    for index in np.flatnonzero((labels < 0) | (labels >= logits.shape[1]))[:1]:
+        raise UsageError(f"image {index} has the label {labels[index]}, the network has {logits.shape[1]} outputs")
+    return np.argmax(logits, axis=1)
 
 
-def _finish(folder, rows, record):
-    summary = summarize(rows, record)
-    write_json(folder / "summary.json", summary)
-    if summary["num_certifiable"]:
-        for name, figure in plots.draw(rows, record, folder).items():
-            with atomic_write(folder / name) as temporary:
-                figure.savefig(temporary, dpi=110)
-    return summary
+def _existing(row):
+    return {name: value for name, value in row.items() if not (isinstance(value, float) and math.isnan(value))}
 
 
-def summarize(rows: list[dict], record: dict) -> dict:
+def summarize(rows: list[dict], record: dict, guarantee: str) -> dict:
     """Return counts and, for each radius or budget, statistics of every column over the images that have a value.
 
     A share of certified images is over all correctly classified ones: an image that cannot be certified counts as 0.
     """
+    certificate = certificate_of(record["method"])
     correct = [row for row in rows if row["correct"]]
     images = {row["index"]: row["correct"] for row in rows}
     summary = {
         "method": record["method"],
-        "formula": record["formula"],
+        "formula": record.get("formula", "sound"),
         "num_examples": len(images),
         "num_certifiable": sum(images.values()),
-        "guarantee": record["guarantee"],
+        "guarantee": guarantee,
         "results": [],
     }
     if not correct:
         logging.warning("no image is classified correctly: nothing was certified")
-    for key in dict.fromkeys(_key(row) for row in correct):
-        group = [row for row in correct if _key(row) == key]
+    for key in dict.fromkeys(tuple((name, row[name]) for name in certificate.key) for row in correct):
+        group = [row for row in correct if all(row[name] == value for name, value in key)]
         entry = dict(key)
         for name in dict.fromkeys(name for row in group for name in row):
             if name in COMMON or name in entry:
                 continue
             values = np.array([row[name] for row in group if name in row], np.float64)
-            if name in (
-                "violation",
-                "exceeded",
-                "corrected_exceeded",
-                "abstained",
-                "certified",
-                "plus_keeps_label",
-                "minus_keeps_label",
-                "dense",
-            ):
-                entry[name] = {"count": int(values.sum()), "of": len(values), "share": float(values.mean())}
-            else:
-                finite = values[np.isfinite(values)]
-                entry[name] = {
-                    **(statistics(finite) if len(finite) else {}),
-                    "count": len(finite),
-                    "min": float(finite.min()) if len(finite) else None,
-                    "max": float(finite.max()) if len(finite) else None,
-                }
+            entry[name] = _share(values) if name in certificate.counted else _spread(values)
         summary["results"].append(entry)
     return {**summary, "settings": record}
 
 
-def _key(row):
-    return tuple((name, row[name]) for name in ("radius", "linf", "epsilon") if name in row)
+def _share(values):
+    return {"count": int(values.sum()), "of": len(values), "share": float(values.mean())}
 
 
-def merge(folder) -> dict | None:
-    """Put the finished parts of a folder together; None while some are not finished.
-
-    Raises: UsageError where the parts belong to different certifications.
-    """
-    folder = pathlib.Path(folder)
-    parts = sorted(folder.glob("shard-*-of-*"), key=lambda path: int(path.name.split("-")[1]))
-    if not parts:
-        raise UsageError(f"{folder} holds no shard-i-of-n folders to merge")
-    count = int(parts[0].name.split("-")[3])
-    if len(parts) < count or not all((part / "summary.json").is_file() for part in parts):
-        return None
-    records = [read_json(part / "settings.json") for part in parts]
-    for part, record in zip(parts, records):
-        if {**record, "shard": None} != {**records[0], "shard": None}:
-            raise UsageError(f"{part} belongs to another certification than {parts[0]}")
-    guarantee = read_json(parts[0] / "summary.json")["guarantee"]
-    rows = [row for part in parts for row in read_rows(part / "examples.csv")[0]]
-    for name in ("examples.csv", "settings.json"):
-        (folder / name).unlink(missing_ok=True)
-    record = {**records[0], "shard": f"0/1, from {count} parts"}
-    columns = (parts[0] / "examples.csv").read_text().split("\n")[0].split(",")
-    Results(folder, record, columns).append(rows, None)
-    if (parts[0] / "jacobian.npz").is_file():
-        with atomic_write(folder / "jacobian.npz") as temporary:
-            temporary.write_bytes((parts[0] / "jacobian.npz").read_bytes())
-    return _finish(folder, rows, {**record, "guarantee": guarantee})
+def _spread(values):
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return {"count": 0, "min": None, "max": None}
+    return {
+        **statistics(finite),
+        "count": len(finite),
+        "min": float(finite.min()),
+        "max": float(finite.max()),
+    }

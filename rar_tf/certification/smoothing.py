@@ -15,10 +15,8 @@ import tensorflow as tf
 
 from rar_tf import checks
 from rar_tf.attacks.balls import L2
-from rar_tf.certification import chi_square, overlap
+from rar_tf.certification import INTERVALS, chi_square, overlap
 from rar_tf.certification.field import Field
-
-INTERVALS = ("concentration", "chi_square")
 
 
 class Estimate(NamedTuple):

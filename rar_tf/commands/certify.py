@@ -2,87 +2,75 @@
 
 python scripts/certify.py --method=uniform_smoothing --model_dir=runs/mnist_natural --dataset=mnist --radius=0.5,1,2,3.5
 
---method is upper_bound, uniform_smoothing or center_smoothing; the network comes from --model_dir, --keras_model or
---saved_model. examples.csv, summary.json and plots go to --output_dir; the same command goes on with a stopped run.
+--method is upper_bound, uniform_smoothing or center_smoothing; a flag that is not given is the certificate's own. The
+network comes from --model_dir, --keras_model or --saved_model. examples.csv, summary.json and plots go to --output_dir;
+the same command goes on with a stopped run.
 Several machines: --shard=0/4 … --shard=3/4 into one --output_dir; the one that ends last puts the parts together (or
 --merge).
 What each number guarantees: docs/certification.md.
 """
 
-import pathlib
+from rar_tf import flagfile
+from rar_tf.certification import CERTIFICATES
+from rar_tf.data.settings import DataSettings
+from rar_tf.errors import UsageError
+from rar_tf.jobs import JobSettings
 
-from rar_tf import cli
+flagfile.define_flags()
 
-cli.define_flags()
-
-METHODS = ("upper_bound", "uniform_smoothing", "center_smoothing")
-SHOWN = (
-    "certified",
-    "largest_epsilon",
-    "smallest_radius",
-    "violation",
-    "bound",
-    "angle",
-    "observed",
-    "exceeded",
-    "cosine_distance",
-    "abstained",
-    "seconds",
-)
+OF_THE_RUN = ("dataset", "equalize", "pixel_range", "image_size", "data_dir")
 
 
 def main():
-    from rar_tf.errors import UsageError
+    from tqdm import tqdm
 
-    settings = run_settings()
-    if settings.method not in METHODS:
-        raise UsageError(f"give --method={'|'.join(METHODS)}, got {settings.method}")
-    folder = output_dir(settings)
-    import tqdm
-
-    from rar_tf import checks, export
+    from rar_tf import export, results
     from rar_tf.certification import run
     from rar_tf.data.datasets import load_data
     from rar_tf.data.pixels import to_pixels
 
-    if settings.merge:
+    given = flagfile.given()
+    method = given.get("method")
+    if method not in CERTIFICATES:
+        raise UsageError(f"give --method={'|'.join(CERTIFICATES)}, got {method or 'none'}")
+    job = JobSettings.of(given)
+    folder = job.folder(f"certification/{method}")
+    if job.merge:
         return show(run.merge(folder), folder)
-    checks.at_least_one(num_examples=settings.num_examples)
-    network = export.load_network(settings.model_dir, settings.keras_model, settings.saved_model)
-    record, splits = load_data(settings)
-    images = to_pixels(record, splits.test.images[: settings.num_examples])
-    labels = splits.test.labels[: settings.num_examples]
-    part = run.shard_slice(settings.shard, len(images))
-    with tqdm.tqdm(total=part.stop - part.start, unit="image", desc=settings.method, smoothing=0) as bar:
-        summary = run.certify_into(folder, network, images, labels, settings, bounds=record.bounds, progress=bar.update)
-    show(summary, folder)
+    data = DataSettings.of({**data_of_run(job.model_dir), **given})
+    network = export.load_network(job.model_dir, job.keras_model, job.saved_model)
+    record, splits = load_data(data)
+    images = to_pixels(record, splits.test.images[: job.num_examples])
+    part = results.shard_slice(job.shard, len(images))
+    with tqdm(total=part.stop - part.start, unit="image", desc=method, smoothing=0) as bar:
+        summary = run.certify_into(
+            folder,
+            network,
+            images,
+            splits.test.labels[: job.num_examples],
+            method=method,
+            settings=CERTIFICATES[method].Settings.of(given, bounds=record.bounds, image_shape=images.shape[1:]),
+            sources={
+                "dataset": record.name,
+                "equalize": data.equalize,
+                "num_examples": job.num_examples,
+                "model_dir": job.model_dir,
+                "keras_model": job.keras_model,
+                "saved_model": job.saved_model,
+            },
+            shard=job.shard,
+            progress=bar.update,
+        )
+    return show(summary, results.finished_folder(folder, job.shard))
 
 
-def run_settings():
-    """The flags given; the data set of the model directory, unless the command line says another one."""
-    settings = cli.settings()
-    if settings.model_dir is None or not (pathlib.Path(settings.model_dir) / "flags.cfg").is_file():
-        return settings
-    own = cli.read_settings(pathlib.Path(settings.model_dir) / "flags.cfg")
-    names = {"dataset", "equalize", "pixel_range", "image_size", "data_dir"} - cli.given()
-    return settings.replace(**{name: getattr(own, name) for name in names})
-
-
-def output_dir(settings):
-    from rar_tf.errors import UsageError
-
-    if settings.output_dir is not None:
-        return pathlib.Path(settings.output_dir)
-    if settings.model_dir is None:
-        raise UsageError("give --output_dir, the directory that the results are written to")
-    return pathlib.Path(settings.model_dir) / "certification" / settings.method
+def data_of_run(model_dir):
+    """What a run's flags say about its data, beside the command line's."""
+    return {name: value for name, value in flagfile.of_run(model_dir).items() if name in OF_THE_RUN}
 
 
 def show(summary, folder):
-    from rar_tf.errors import UsageError
-
-    if summary is None:
-        raise UsageError(f"{folder}: not all parts are finished")
+    shown = CERTIFICATES[summary["method"]].shown
     print(
         f"{folder}/summary.json: {summary['num_certifiable']} of {summary['num_examples']} images classified correctly"
     )
@@ -91,7 +79,7 @@ def show(summary, folder):
             "; ".join(
                 _said(name, value)
                 for name, value in entry.items()
-                if not isinstance(value, dict) or name.startswith(SHOWN)
+                if not isinstance(value, dict) or name.startswith(shown)
             )
         )
     print(summary["guarantee"])

@@ -3,7 +3,8 @@
 The attack's settings are by default those of the model directory's flags.cfg; --keras_model=FILE or --saved_model=DIR
 evaluates anybody's network with --dataset and the flags given. Writes summary.json, examples.csv (a row an image; the
 same command goes on with an interrupted one) and maps.png to --output_dir. --attack=auto is the ensemble.
-Several machines: --shard=0/4 … --shard=3/4 into one --output_dir, then --merge.
+Several machines: --shard=0/4 … --shard=3/4 into one --output_dir; the one that ends last puts the parts together (or
+--merge).
 """
 
 from rar_tf import flagfile
@@ -22,6 +23,7 @@ def main():
     from rar_tf import export, results
     from rar_tf.data.datasets import load_data
     from rar_tf.data.pixels import to_pixels
+    from rar_tf.evaluation import files
     from rar_tf.evaluation.evaluator import Evaluator
 
     given = flagfile.given()
@@ -29,31 +31,30 @@ def main():
     job, chosen, data = JobSettings.of(given), EvaluationSettings.of(given), DataSettings.of(given)
     folder = job.folder("evaluation" if chosen.attack == "ifia" else "evaluation_auto")
     if job.merge:
-        return show(results.merge(folder), folder)
+        return show(files.merge(folder), folder)
     network = export.load_network(job.model_dir, job.keras_model, job.saved_model)
     record, splits = load_data(data)
-    part = results.shard_slice(job.shard, min(job.num_examples, splits.test.count))
-    images = to_pixels(record, splits.test.images[part])
+    images = to_pixels(record, splits.test.images[: job.num_examples])
+    part = results.shard_slice(job.shard, len(images))
     evaluator = Evaluator(network, chosen.replace(bounds=record.bounds), reference_network=reference(job))
     said = {name: given[name] for name in ("method", "equalize") if name in given}
-    with tqdm(total=len(images), unit="image", desc=chosen.attack) as bar:
-        summary = results.evaluate_into(
-            results.shard_folder(folder, job.shard),
+    with tqdm(total=part.stop - part.start, unit="image", desc=chosen.attack) as bar:
+        summary = files.evaluate_into(
+            folder,
             evaluator,
             images,
-            splits.test.labels[part],
+            splits.test.labels[: job.num_examples],
             record={
                 "dataset": record.name,
                 **said,
                 "num_examples": job.num_examples,
-                "shard": job.shard,
                 **evaluator.settings.flags(),
             },
-            index=range(part.start, part.stop),
+            shard=job.shard,
             batch_size=job.eval_batch_size,
             progress=bar.update,
         )
-    return show(summary, results.shard_folder(folder, job.shard))
+    return show(summary, results.finished_folder(folder, job.shard))
 
 
 def reference(job):

@@ -1,7 +1,7 @@
 """One page about several evaluations: what was measured beside what the papers print, with pictures.
 
-It reads what `rar_tf.results` wrote and runs no network. The same blocks become Markdown, its pictures beside it, and
-HTML that holds everything in one file.
+It reads what `rar_tf.evaluation.files` wrote and runs no network. The same blocks become Markdown, its pictures beside
+it, and HTML that holds everything in one file.
 """
 
 import base64
@@ -17,9 +17,10 @@ from matplotlib.figure import Figure
 
 from rar_tf import figures, metrics
 from rar_tf.errors import UsageError
+from rar_tf.evaluation.files import read_examples, read_rows
 from rar_tf.evaluation.summary import Examples
 from rar_tf.files import atomic_write
-from rar_tf.results import read_examples, read_json, read_rows
+from rar_tf.results import read_json
 
 MEASURED = (
     "natural_accuracy",

@@ -1,38 +1,23 @@
 """scripts/certify.py as a user meets it, and its flag files."""
 
 import json
-import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
-from rar_tf import cli
-from rar_tf.certification.methods import METHODS, _budget
+from rar_tf import flagfile
+from rar_tf.certification import CERTIFICATES
 
 from conftest import ROOT
-
-if "dataset" not in cli.FLAGS:
-    cli.define_flags()
+from runner import assert_one_line, script
 
 FILES = sorted((ROOT / "flags" / "certify").glob("*.cfg"))
 
 
-def certify(*arguments):
-    return subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "certify.py"), *map(str, arguments)],
-        text=True,
-        capture_output=True,
-        timeout=300,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-
-
 def test_there_are_flag_files_of_every_method():
-    assert {cli.read_settings(path).method for path in FILES} == set(METHODS)
+    assert {flagfile.read(path)["method"] for path in FILES} == set(CERTIFICATES)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -40,10 +25,10 @@ def test_flag_file_says_its_command_and_makes_sense(path):
     head = [line for line in path.read_text().splitlines() if line.startswith("#")]
     assert f"python scripts/certify.py --flagfile=flags/certify/{path.name} " in head[-1]
     assert "Costs" in " ".join(head)
-    settings = cli.read_settings(path)
-    assert path.stem.startswith(settings.dataset) and settings.formula == "sound"
-    assert all(0 < threshold < 1 for threshold in settings.threshold)
-    assert all(_budget(budget)[1] > 0 for budget in settings.budgets)
+    given = flagfile.read(path)
+    assert path.stem.startswith(given["dataset"]) and given.get("formula", "sound") == "sound"
+    record = CERTIFICATES[given["method"]].Settings.of(given, image_shape=(28, 28, 1)).resolved()
+    assert {name: value for name, value in record.flags().items() if name in given}.items() <= given.items()
 
 
 def test_certifies_a_keras_file_and_says_what_it_guarantees(tmp_path):
@@ -63,7 +48,8 @@ def test_certifies_a_keras_file_and_says_what_it_guarantees(tmp_path):
         labels = np.arange(240) % 10 if name == "train" else network(images / np.float32(255)).numpy().argmax(1)
         (tmp_path / "mnist").mkdir(exist_ok=True)
         np.savez(tmp_path / "mnist" / f"{name}.npz", images=images, labels=labels)
-    done = certify(
+    done = script(
+        "certify",
         "--method=uniform_smoothing",
         "--dataset=mnist",
         f"--data_dir={tmp_path}",
@@ -84,12 +70,10 @@ def test_certifies_a_keras_file_and_says_what_it_guarantees(tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
+        ([], "give --method=upper_bound|uniform_smoothing|center_smoothing, got none"),
         (["--method=natural"], "give --method=upper_bound|uniform_smoothing|center_smoothing"),
         (["--method=upper_bound"], "give --output_dir"),
     ],
 )
 def test_mistake_ends_with_one_line_and_status_2(arguments, message):
-    done = certify(*arguments, "--keras_model=absent.keras")
-    assert done.returncode == 2
-    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1 and message in errors[0] and "Traceback" not in done.stderr
+    assert_one_line(script("certify", *arguments, "--keras_model=absent.keras"), message)

@@ -7,10 +7,10 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from rar_tf.config import Settings
 
 import rar_tf
-from rar_tf.certification import methods, run
+from rar_tf.certification import CERTIFICATES, run
+from rar_tf.certification.field import attribution_field
 from rar_tf.certification.lipschitz import gradient_bound
 from rar_tf.errors import UsageError
 
@@ -41,24 +41,30 @@ def data(network):
 
 
 def settings(method, **changes):
-    return Settings(
-        method=method,
-        num_samples=400,
-        sample_batch=100,
-        certify_ig_steps=3,
-        epsilon=0.02,
-        threshold=[0.8, 0.9],
-        radius=[0.5, 1.0],
-        certificate_attack_restarts=3,
-        ifia_metric_k=5,
-        budgets=["l2:0.1", "linf:0.01"],
-        num_examples=COUNT,
+    """What flags give, and the method."""
+    return {
+        "method": method,
+        "num_samples": 400,
+        "sample_batch": 100,
+        "certify_ig_steps": 3,
+        "epsilon": 0.02,
+        "threshold": [0.8, 0.9],
+        "radius": [0.5, 1.0],
+        "certificate_attack_restarts": 3,
+        "ifia_metric_k": 5,
+        "budgets": ["l2:0.1", "linf:0.01"],
         **changes,
-    )
+    }
+
+
+def record_of(settings):
+    Settings = run.certificate_of(settings["method"]).Settings
+    return Settings.of(settings, bounds=(0, 1), image_shape=(6, 6, 1))
 
 
 def certify(network, images, labels, settings, folder, **given):
-    return run.certify_into(folder, network, images, labels, settings, bounds=(0, 1), **given)
+    method = settings["method"]
+    return run.certify_into(folder, network, images, labels, method=method, settings=record_of(settings), **given)
 
 
 def rows_of(folder):
@@ -119,7 +125,9 @@ def test_upper_bound_leaves_rows_a_summary_and_plots(network, data, tmp_path):
     smooth = keras.Sequential(
         [layers.Input((6, 6, 1)), layers.Flatten(), layers.Dense(4, activation="tanh"), layers.Dense(3)]
     )
-    assert "of the network. Where" in methods.make(smooth, settings("upper_bound"), (0, 1)).describe()
+    assert (
+        "of the network. Where" in CERTIFICATES["upper_bound"](smooth, record_of(settings("upper_bound"))).guarantee()
+    )
     for name in ("observed.png", "differences.png", "jacobian.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
@@ -140,8 +148,8 @@ def test_bounds_hold_to_first_order_where_max_pooling_is_made_smooth(tmp_path):
     labels = network(images).numpy().argmax(1)
     excess = {}
     for smooth in (False, True):
-        chosen = settings("upper_bound", certificate_attack=6, certify_smooth_pooling=smooth).replace(
-            budgets=["l2:0.1", "l2:0.01"]
+        chosen = settings(
+            "upper_bound", certificate_attack=6, certify_smooth_pooling=smooth, budgets=["l2:0.1", "l2:0.01"]
         )
         summary = certify(network, images, labels, chosen, tmp_path / str(smooth))
         assert ("Max-pooling is left" in summary["guarantee"]) != smooth
@@ -156,7 +164,7 @@ def test_bounds_hold_to_first_order_where_max_pooling_is_made_smooth(tmp_path):
 
 
 def test_center_smoothing_leaves_rows(network, data, tmp_path):
-    changed = settings("center_smoothing").replace(num_samples=2000)
+    changed = settings("center_smoothing", num_samples=2000)
     summary = certify(network, *data, changed, tmp_path)
     assert summary["results"][0]["abstained"]["of"] == COUNT - 1
     assert (tmp_path / "bounds.png").is_file()
@@ -169,7 +177,9 @@ def test_stopped_run_goes_on_and_ends_with_the_same_rows(network, data, tmp_path
     class Stop(Exception):
         pass
 
-    def stop_after_three(done, seen=[]):
+    seen = []
+
+    def stop_after_three(done):
         seen.append(done)
         if len(seen) == 3:
             raise Stop
@@ -190,15 +200,45 @@ def test_parts_make_the_whole(network, data, tmp_path):
     chosen = settings("uniform_smoothing")
     whole = certify(network, *data, chosen, tmp_path / "whole")
     for shard in ("1/2", "0/2"):
-        parts = certify(network, *data, chosen.replace(shard=shard), tmp_path / "parts")
+        parts = certify(network, *data, chosen, tmp_path / "parts", shard=shard)
     assert without_time(rows_of(tmp_path / "parts")) == without_time(rows_of(tmp_path / "whole"))
     assert parts["results"][0]["certified_cosine"] == whole["results"][0]["certified_cosine"]
+
+
+@pytest.mark.parametrize("method", ["uniform_smoothing", "upper_bound"])
+def test_parts_attack_what_the_whole_attacks(network, data, tmp_path, method):
+    chosen = settings(method, certificate_attack=2)
+    certify(network, *data, chosen, tmp_path / "whole")
+    for shard in ("2/3", "0/3", "1/3"):  # 0 | 1 | 2, 3: the second image that is attacked is alone in its part
+        assert not (tmp_path / "parts" / "summary.json").exists()
+        certify(network, *data, chosen, tmp_path / "parts", shard=shard)
+    whole, parts = (without_time(rows_of(tmp_path / folder)) for folder in ("whole", "parts"))
+    assert parts == whole
+    column = {"uniform_smoothing": "attack_cosine", "upper_bound": "observed"}[method]
+    assert {row["index"] for row in whole if row[column]} == {"0", "1"}
+    left = [{path.name for path in (tmp_path / folder).iterdir() if path.is_file()} for folder in ("whole", "parts")]
+    assert left[0] == left[1]
+    if method == "upper_bound":
+        pictures = [np.load(tmp_path / folder / "jacobian.npz")["first"] for folder in ("whole", "parts")]
+        np.testing.assert_array_equal(*pictures)
+
+
+def test_parts_that_are_not_finished_are_named(network, data, tmp_path):
+    chosen = settings("center_smoothing")
+    with pytest.raises(UsageError, match="holds no shard-i-of-n folders"):
+        run.merge(tmp_path)
+    certify(network, *data, chosen, tmp_path, shard="1/3")
+    with pytest.raises(UsageError, match="of 3 parts shard-0-of-3, shard-2-of-3 is missing"):
+        run.merge(tmp_path)
+    with pytest.raises(UsageError, match="epsilon was 0.02, now 0.5"):  # at once, not when the last part has ended
+        certify(network, *data, settings("center_smoothing", epsilon=0.5), tmp_path, shard="0/3")
+    assert not (tmp_path / "shard-0-of-3").exists()
 
 
 def test_folder_of_other_settings_is_refused(network, data, tmp_path):
     certify(network, *data, settings("center_smoothing"), tmp_path)
     with pytest.raises(UsageError, match="epsilon was 0.02, now 0.5"):
-        certify(network, *data, settings("center_smoothing").replace(epsilon=0.5), tmp_path)
+        certify(network, *data, settings("center_smoothing", epsilon=0.5), tmp_path)
 
 
 def test_paper_formula_is_named_as_no_guarantee(network, data, tmp_path):
@@ -227,12 +267,33 @@ def test_certifying_in_memory_gives_the_rows_of_the_files(network, data, tmp_pat
     assert found.summary()["num_certifiable"] == COUNT - 1
     alone = rar_tf.certify(network, *data, method="upper_bound", bounds=(0, 1), budgets="l2:0.1", threshold=0.9)
     assert [row["correct"] for row in alone.rows] == [1, 1, 0, 1] and "largest_epsilon_0.9" in alone.rows[0]
-    with pytest.raises(UsageError, match="unknown certification setting: radii"):
+    with pytest.raises(UsageError, match="unknown setting radii"):
         rar_tf.certify(network, *data, method="uniform_smoothing", bounds=(0, 1), radii=1.0)
-    with pytest.raises(UsageError, match="unknown certification setting: shard"):  # of scripts alone
+    with pytest.raises(UsageError, match="unknown setting shard"):  # of scripts alone
         rar_tf.certify(network, *data, method="uniform_smoothing", bounds=(0, 1), shard="0/2")
     with pytest.raises(UsageError, match="pixel range"):
         rar_tf.certify(network, 255 * data[0], data[1], method="uniform_smoothing", bounds=(0, 1))
+
+
+def test_settings_go_by_their_names_or_their_flags(network, data):
+    names = [{"k": 7, "ig_steps": 4}, {"ifia_metric_k": 7, "certify_ig_steps": 4}]
+    found = [rar_tf.certify(network, *data, method="upper_bound", bounds=(0, 1), **given).settings for given in names]
+    assert found[0] == found[1] and (found[0]["ifia_metric_k"], found[0]["certify_ig_steps"]) == (7, 4)
+
+
+def test_defaults_say_something(network, data):
+    given = {"attribution": "saliency", "num_samples": 10_000}
+    found = rar_tf.certify(network, *data, method="uniform_smoothing", bounds=(0, 1), **given)
+    assert found.settings["epsilon"] == 0.02 and found.settings["radius"] == [0.3, 0.6]
+    assert all(row["certified_cosine"] > 0.9 for row in found.rows if row["correct"])
+    by_radius = rar_tf.certify(network, *data, method="uniform_smoothing", bounds=(0, 1), radius=0.3, **given)
+    assert by_radius.settings["epsilon"] == 0.02 and by_radius.settings["radius"] == [0.3]
+    grey = record_of({"method": "upper_bound"}).replace(bounds=(0, 255)).resolved()
+    assert grey.budgets == ("l2:25.5", "linf:2.55")
+    asked = record_of({"method": "upper_bound", "epsilon": 0.3}).resolved()
+    assert asked.budgets == ("linf:0.3",) and asked.replace(budgets=None, constraint="l2").resolved().budgets == (
+        "l2:0.3",
+    )
 
 
 def test_other_images_are_not_mixed_in(network, data, tmp_path):
@@ -279,14 +340,14 @@ def test_constant_network_is_not_certified(data, tmp_path):
 )
 def test_mistakes_are_one_clear_line(network, data, tmp_path, method, changes, message):
     with pytest.raises(UsageError, match=message) as raised:
-        certify(network, *data, settings(method).replace(**changes), tmp_path / "out")
+        certify(network, *data, settings(method, **changes), tmp_path / "out")
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "out").exists()
 
 
 def test_lipschitz_bound_is_never_exceeded_by_a_gradient(network, data, tmp_path):
     bound = gradient_bound(network)
-    field = methods.attribution_field(network, "saliency")
+    field = attribution_field(network, "saliency")
     for label in range(3):
         maps = field(
             10 * np.random.default_rng(1).normal(size=(500, 6, 6, 1)).astype(np.float32) - 1, np.full(500, label)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from rar_tf import metrics, results
 from rar_tf.errors import UsageError
 from rar_tf.evaluation import evaluator as evaluation
-from rar_tf.evaluation import summary
+from rar_tf.evaluation import files, summary
 from rar_tf.evaluation.evaluator import EvaluationSettings, Evaluator
 from rar_tf.models.surrogate import softplus_surrogate
 
@@ -76,7 +76,8 @@ def test_fallbacks_score_one():
         return tf.one_hot(tf.constant(labels)[: tf.shape(x)[0]], 10) + constant * tf.reduce_sum(x)
 
     summary = evaluation.evaluate(network, images[:1], labels[:1], **SETTINGS).summary()
-    # Zero maps agree on no order (Kendall 0), so the attack is said to have succeeded; the warning says why not to trust it.
+    # Zero maps agree on no order (Kendall 0), so the attack is said to have succeeded; the warning says why not to
+    # trust it.
     assert summary["gradient_vanished"] == 1
     assert any("no gradient" in warning for warning in summary["warnings"])
 
@@ -142,7 +143,7 @@ def compiled(**changes):
 
 
 def into(folder, data, **changes):
-    return results.evaluate_into(folder, compiled(**changes), *data, batch_size=5)
+    return files.evaluate_into(folder, compiled(**changes), *data, batch_size=5)
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +161,7 @@ def test_files(whole):
         "maps.npz",
         "maps.png",
     }
-    rows, complete = results.read_rows(whole / "examples.csv")
+    rows, complete = files.read_rows(whole / "examples.csv")
     assert complete and len(rows) == 13
     summary = results.read_json(whole / "summary.json")
     assert summary["kendall"]["mean"] == pytest.approx(np.mean([row["kendall"] for row in rows if row["correct"]]))
@@ -201,39 +202,18 @@ def test_a_damaged_row_in_the_middle_is_an_error(whole, data, tmp_path):
 
 
 def test_shards_merge_into_the_whole(whole, data, tmp_path):
-    images, labels = data
     for number in range(2):
-        part = results.shard_slice(f"{number}/2", 13)
-        evaluator = compiled()
-        results.evaluate_into(
-            results.shard_folder(tmp_path, f"{number}/2"),
-            evaluator,
-            images[part],
-            labels[part],
-            index=np.arange(13)[part],
-            batch_size=5,
-            record={**evaluator.settings.record(), "shard": f"{number}/2"},
-        )
+        last = files.evaluate_into(tmp_path, compiled(), *data, batch_size=5, shard=f"{number}/2")
         if number == 0:
-            with pytest.raises(UsageError, match="not 0 … 1 of 2"):
-                results.merge(tmp_path)
-    merged = results.merge(tmp_path)
-    rows = [results.read_rows(folder / "examples.csv")[0] for folder in (tmp_path, whole)]
+            with pytest.raises(UsageError, match="shard-1-of-2 is missing"):
+                files.merge(tmp_path)
+    merged = files.merge(tmp_path)
+    assert merged == last and {path.name for path in whole.iterdir()} < {path.name for path in tmp_path.iterdir()}
+    rows = [files.read_rows(folder / "examples.csv")[0] for folder in (tmp_path, whole)]
     assert [row["index"] for row in rows[0]] == list(range(13))
     for a, b in zip(*rows):  # other batches round otherwise
         assert a["correct"] == b["correct"] and a.get("kendall", 0) == pytest.approx(b.get("kendall", 0), abs=0.1)
     assert merged["num_examples"] == 13
-
-
-@pytest.mark.parametrize("shard", ["2/2", "-1/2", "a/b", "1"])
-def test_shards_that_cannot_be(shard):
-    with pytest.raises(UsageError, match="shard"):
-        results.shard_slice(shard, 10)
-
-
-def test_empty_shard():
-    with pytest.raises(UsageError, match="empty"):
-        results.shard_slice("0/20", 10)
 
 
 def test_the_compiled_attack_follows_the_weights(data):

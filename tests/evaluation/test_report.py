@@ -5,9 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from rar_tf import results
 from rar_tf.errors import UsageError
-from rar_tf.evaluation import report
+from rar_tf.evaluation import files, report
 from rar_tf.evaluation.evaluator import EvaluationSettings, Evaluator
 
 import toys
@@ -24,7 +23,7 @@ def folders(tmp_path_factory):
     images, labels = toys.digits(9)
     for method in ("natural", "mart", "igr_mart"):
         record = {**SETTINGS.record(), "dataset": "mnist", "method": method}
-        results.evaluate_into(base / method / "evaluation", evaluator, images, labels, record=record)
+        files.evaluate_into(base / method / "evaluation", evaluator, images, labels, record=record)
     return [base / method for method in ("natural", "mart", "igr_mart")]
 
 

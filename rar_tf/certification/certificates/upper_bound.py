@@ -1,0 +1,250 @@
+"""Upper bounds of the linear model of a smooth network (Wang and Kong 2023): one row an image and budget."""
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+from scipy.sparse.linalg import aslinearoperator
+
+from rar_tf import metrics
+from rar_tf.attacks import BALLS
+from rar_tf.attributions import ATTRIBUTIONS
+from rar_tf.attributions.gradients import gradient
+from rar_tf.attributions.targets import Target
+from rar_tf.certification import attack as attacks
+from rar_tf.certification import jacobian, plots, settings, upper_bound
+from rar_tf.certification.certificate import Certificate, smooth_network
+from rar_tf.certification.field import attribution_field
+from rar_tf.certification.settings import parse_budget
+
+
+class UpperBound(Certificate):
+    """How far the linear model of a smooth network can move an attribution: one row an image and budget."""
+
+    Settings = settings.UpperBound
+    key = ("linf", "epsilon")
+    counted = ("exceeded", "corrected_exceeded", "plus_keeps_label", "minus_keeps_label", "dense")
+    shown = ("largest_epsilon", "bound", "angle", "observed", "exceeded", "cosine_distance", "seconds")
+    files = ("jacobian.npz",)
+
+    def __init__(self, network, settings: settings.UpperBound):
+        super().__init__(network, settings)
+        s, self.attacks = self.settings, self.settings.certificate_attack
+        self.budgets = [parse_budget(text) for text in s.budgets]
+        self.smooth = smooth_network(network, s)
+        pools = [name for name in _layer_kinds(self.smooth) if "MaxPool" in name]
+        self.jumps = any(not name.startswith("Smooth") for name in pools)
+        self.subject = "the network"
+        if self.smooth is not network:
+            pooling = " and a smooth maximum for max-pooling" if pools and not self.jumps else ""
+            self.subject = (
+                f"the smooth network with the trained weights (softplus for rectifiers{pooling}, inverse "
+                f"temperature {s.certify_softplus_beta:g}), not of the network, whose maps jump"
+            )
+        if self.jumps:
+            logging.warning(
+                "the network has max-pooling: its attributions jump where another pixel wins, which no bound of "
+                "a linear model covers"
+            )
+        field, own = (attribution_field(each, s.attribution, ig_steps=s.ig_steps) for each in (self.smooth, network))
+        self._own = tf.function(own, reduce_retracing=True)
+        self.differentials = jacobian.Differentials(field, proportional=ATTRIBUTIONS[s.attribution].proportional)
+        self.searches = {name: self._searches(name, field) for name, _ in self.budgets}
+
+        @tf.function(reduce_retracing=True)
+        def logit_gradients(image):
+            logits = self.smooth(image, training=False)
+            count = logits.shape[-1]
+            labels = tf.range(count, dtype=tf.int64)
+            images = tf.repeat(image, count, 0)
+            return gradient(Target(self.smooth, labels), images), logits[0]
+
+        self._logit_gradients = logit_gradients
+
+    def _searches(self, name, field):
+        """PGD-20 on the loss and IFIA-200, as in the paper, and a direct ascent of the change, which is stronger."""
+        make = {
+            "l2": [("loss", 20, 0.25), ("distance", 20, 0.25)],
+            "linf": [("top_k", 200, 0.1), ("distance", 20, 0.25)],
+        }
+        return [
+            attacks.LargestChange(
+                field,
+                self.smooth,
+                objective=objective,
+                ball=BALLS[name],
+                steps=steps,
+                relative_step=share,
+                bounds=self.settings.bounds,
+                k=self.settings.k,
+            )
+            for objective, steps, share in make[name]
+        ]
+
+    @classmethod
+    def columns(cls, settings):
+        return [
+            "linf",
+            "epsilon",
+            "attribution_norm",
+            "network_cosine",
+            "xi",
+            "xi_residual",
+            "xi_probable_factor",
+            "dense",
+            "gram_sum",
+            "bound",
+            "angle",
+            "cosine_distance",
+            *(f"largest_epsilon_{threshold:g}" for threshold in settings.threshold),
+            "corrected_bound",
+            "factor",
+            "residual_mean",
+            "residual_max",
+            "plus_keeps_label",
+            "minus_keeps_label",
+            "constrained_estimate",
+            "dominant_rows",
+            "diagonal_share",
+            "diagonal_ratio",
+            "observed",
+            "observed_angle",
+            "observed_loss_or_top_k",
+            "observed_keeping_label",
+            "exceeded",
+            "corrected_exceeded",
+            "attack_seconds",
+        ]
+
+    @property
+    def per_image(self):
+        return len(self.budgets)
+
+    def rows(self, image, label, index, attack):
+        s = self.settings
+        block = jacobian.block_size(self.smooth, image.shape, s.ig_steps, s.memory_limit * 2**30)
+        operator = jacobian.Jacobian(self.differentials, image, label, block=block)
+        facts, vector, matrix = self._spectrum(operator)
+        own = self._own(operator.image, operator.label).numpy().reshape(1, -1)
+        facts["network_cosine"] = float(metrics.cosine(own, operator.attribution[None])[0])
+        gradients, logits = (value.numpy().astype(np.float64) for value in self._logit_gradients(operator.image))
+        others = np.arange(len(logits)) != label
+        cuts = gradients[others].reshape(others.sum(), -1) - gradients[label].ravel()
+        margins = logits[label] - logits[others]
+        if matrix is not None and not self.arrays:
+            self.arrays["jacobian.npz"] = _picture(matrix)
+        linear = operator if matrix is None else aslinearoperator(matrix.astype(np.float64))
+        rows = []
+        for name, epsilon in self.budgets:
+            row = {**facts, **self._bounds(operator, linear, facts, vector, cuts, margins, name, epsilon)}
+            if attack:
+                row.update(self._observed(image, label, index, name, epsilon, row))
+            rows.append(row)
+        return rows
+
+    def _spectrum(self, operator):
+        """ξ and what comes with it; a matrix only where a bound needs it and it is small enough."""
+        size = operator.shape[0]
+        infinite = any(name == "linf" for name, _ in self.budgets)
+        facts, matrix = {"attribution_norm": float(np.linalg.norm(operator.attribution))}, None
+        if size <= 1000 or (infinite and size <= jacobian.DENSE_LIMIT):
+            matrix = operator.dense()
+            facts["gram_sum"] = jacobian.gram_sum(matrix)
+            facts.update(upper_bound.diagonal_dominance(matrix))
+        elif infinite and self.settings.blockwise:
+            facts["gram_sum"] = operator.abs_gram_sum()
+        if matrix is not None and size <= 1000:
+            xi, vector = jacobian.dense_norm(matrix)
+            facts.update(xi=xi, xi_residual=0.0, xi_probable_factor=1.0)
+        else:
+            source = operator if matrix is None else aslinearoperator(matrix.astype(np.float64))
+            sigma, high, vector = jacobian.lanczos_norm(source, seed=self.settings.seed)
+            facts.update(
+                xi=high,
+                xi_residual=high - sigma,
+                xi_probable_factor=jacobian.lanczos_factor(size, self.settings.confidence),
+            )
+        return {**facts, "dense": int(matrix is not None)}, vector, matrix
+
+    def _bounds(self, operator, linear, facts, vector, cuts, margins, name, epsilon):
+        size, norm, xi = operator.shape[0], facts["attribution_norm"], facts["xi"]
+        norm_p = 2.0 if name == "l2" else np.inf
+        at_one = upper_bound.euclidean_bound(xi, 1.0, size, norm_p=norm_p, gram_sum=facts.get("gram_sum"))
+        bound = at_one * epsilon
+        row = {
+            "linf": int(name == "linf"),
+            "epsilon": epsilon,
+            "bound": bound,
+            "angle": float(upper_bound.angle_bound(bound, norm)),
+            "cosine_distance": float(upper_bound.cosine_distance_bound(bound, norm)),
+        }
+        for threshold in self.settings.threshold:
+            row[f"largest_epsilon_{threshold:g}"] = upper_bound.largest_epsilon(
+                at_one, cosine_distance=1 - threshold, attribution_norm=norm
+            )
+        if name == "l2":
+            row["corrected_bound"], row["factor"] = upper_bound.corrected_bound(operator, xi, vector, epsilon)
+        extreme = epsilon * (vector if name == "l2" else np.sign(vector))
+        row["plus_keeps_label"] = int(upper_bound.keeps_label(extreme, cuts, margins))
+        row["minus_keeps_label"] = int(upper_bound.keeps_label(-extreme, cuts, margins))
+        if np.all(margins > 0):
+            row["constrained_estimate"] = upper_bound.constrained_estimate(
+                linear, extreme, cuts, margins, epsilon, norm_p=norm_p, steps=10
+            )
+        deltas = upper_bound.random_deltas(4, size, epsilon, norm_p=norm_p, seed=self.settings.seed)
+        residual = upper_bound.linearity_residual(operator, linear, deltas)
+        return {**row, "residual_mean": float(residual.mean()), "residual_max": float(residual.max())}
+
+    def _observed(self, image, label, index, name, epsilon, row):
+        began = tf.timestamp()
+        found = [search(image, label, epsilon, seed=self.settings.seed, index=index) for search in self.searches[name]]
+        change = max(each["change"] for each in found)
+        cosine = np.clip(min(each["cosine"] for each in found), -1, 1)
+        seen = {
+            "observed": change,
+            "observed_angle": float(np.degrees(np.arccos(cosine))),
+            "observed_loss_or_top_k": found[0]["change"],
+            "observed_keeping_label": max(each["change_kept"] for each in found),
+            "exceeded": int(change > row["bound"]),
+            "attack_seconds": round(float(tf.timestamp() - began), 2),
+        }
+        if "corrected_bound" in row:
+            seen["corrected_exceeded"] = int(change > row["corrected_bound"])
+        return seen
+
+    def guarantee(self):
+        return (
+            f"A bound of the linear model g(x + δ) = g(x) + Jδ of {self.subject}. Where d > 1000 the largest singular "
+            "value is Lanczos' plus its residual norm, an upper bound as long as Lanczos has met the largest one. "
+            "`corrected_bound` and `exceeded` are observations."
+            + (" Max-pooling is left in it: expect larger changes than the bound." if self.jumps else "")
+        )
+
+    @classmethod
+    def plots(cls, rows, record, folder):
+        found, panels, differences = {}, {}, {}
+        for linf, epsilon in dict.fromkeys((row["linf"], row["epsilon"]) for row in rows):
+            name = f"{'linf' if linf else 'l2'}, ε = {epsilon:g}"
+            group = [r for r in rows if (r["linf"], r["epsilon"]) == (linf, epsilon) and "observed" in r]
+            if group:
+                bound, observed = (np.array([row[key] for row in group]) for key in ("bound", "observed"))
+                panels[name], differences[name] = (bound, observed), bound - observed
+        if panels:
+            found["observed.png"] = plots.against_bound(panels, "bound of the change", "largest change observed")
+            found["differences.png"] = plots.histogram(differences, "bound − observed")
+        if (folder / "jacobian.npz").is_file():
+            with np.load(folder / "jacobian.npz") as archive:
+                found["jacobian.png"] = plots.heatmaps(dict(archive))
+        return found
+
+
+def _layer_kinds(network):
+    """Names of the classes of a Keras network's layers, or of a surrogate's clone's; none of another network."""
+    return [type(layer).__name__ for layer in getattr(getattr(network, "clone", network), "_flatten_layers", list)()]
+
+
+def _picture(matrix):
+    """|J| for plots: its first 100 rows and columns, and all of it averaged to at most 256 x 256 cells."""
+    absolute, size = np.abs(matrix), len(matrix)
+    edges = np.unique(np.linspace(0, size, min(size, 256) + 1).astype(int))
+    cells = np.add.reduceat(np.add.reduceat(absolute, edges[:-1], 0), edges[:-1], 1)
+    return {"first": absolute[:100, :100], "whole": cells / np.outer(np.diff(edges), np.diff(edges))}

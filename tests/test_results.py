@@ -1,0 +1,188 @@
+"""Jobs as files: going on, repairing, parts and their merge, strict JSON."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from rar_tf import results
+from rar_tf.errors import UsageError
+
+COUNT = 7
+
+
+class Squares(results.Job):
+    """Two rows an image; images in groups of three; counts what it has made in a file of its own."""
+
+    columns, text = ["index", "which", "value", "name"], ("name",)
+    mark = "by"
+    record, count, per_image, files = {"power": 2, "limits": (0, float("inf"))}, COUNT, 2, ("made.txt",)
+
+    def __init__(self, stop=None):
+        self.made, self.stop, self.restored = [], stop, False
+
+    def groups(self, part):
+        return [slice(i, min(i + 3, part.stop)) for i in range(part.start, part.stop, 3)]
+
+    def rows(self, group):
+        if self.stop in range(group.start, group.stop):
+            raise KeyboardInterrupt
+        self.made += range(group.start, group.stop)
+        return [
+            {"index": i, "which": j, "name": "1.50", **({"value": i**2 / 3} if j else {})}
+            for i in range(group.start, group.stop)
+            for j in range(2)
+        ]
+
+    def restore(self, folder):
+        self.restored = (folder / "made.txt").is_file()
+
+    def keep(self, folder):
+        (folder / "made.txt").write_text(str(self.made))
+
+    def notes(self):
+        return {"by": "hand"}
+
+    @classmethod
+    def finish(cls, folder, rows, record, notes):
+        return {"sum": sum(row.get("value", 0) for row in rows), "by": notes["by"], "shard": record["shard"]}
+
+    @classmethod
+    def join(cls, folder, parts, summaries):
+        return {"by": " and ".join(summary["by"] for summary in summaries)}
+
+
+def text(folder):
+    return (folder / "examples.csv").read_text()
+
+
+@pytest.fixture
+def whole(tmp_path):
+    results.run(Squares(), tmp_path / "whole")
+    return tmp_path / "whole"
+
+
+def test_files(whole):
+    with open(whole / "examples.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 2 * COUNT
+    rows, complete = results.read_rows(whole / "examples.csv", text=("name",))
+    assert complete and rows == Squares().rows(slice(0, COUNT)) == results.work(Squares())
+    assert results.read_json(whole / "settings.json") == {"power": 2, "limits": [0, None], "shard": "0/1"}
+    assert results.read_json(whole / "summary.json") == {"sum": pytest.approx(91 / 3), "by": "hand", "shard": "0/1"}
+
+
+def test_a_stopped_run_goes_on(whole, tmp_path):
+    seen = []
+    with pytest.raises(KeyboardInterrupt):
+        results.run(Squares(stop=5), tmp_path, progress=seen.append)
+    assert seen == [3] and not (tmp_path / "summary.json").exists()
+    job = Squares()
+    results.run(job, tmp_path, progress=seen.append)
+    assert seen == [3, 3, 3, 1] and job.made == [3, 4, 5, 6] and job.restored
+    assert text(tmp_path) == text(whole)
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.1, 0.5, 0.77, 0.99])
+def test_a_torn_end_is_made_again(whole, tmp_path, kept):
+    (tmp_path / "settings.json").write_bytes((whole / "settings.json").read_bytes())
+    (tmp_path / "made.txt").write_text("of a run that was killed before its first row")
+    (tmp_path / "examples.csv").write_text(text(whole)[: int(kept * len(text(whole)))])
+    job = Squares()
+    results.run(job, tmp_path)
+    assert text(tmp_path) == text(whole)
+    assert job.restored == bool(len(job.made) < COUNT)
+
+
+def test_a_finished_run_is_not_made_again(whole):
+    job = Squares()
+    assert results.run(job, whole)["sum"] == pytest.approx(91 / 3) and job.made == []
+
+
+def test_other_records_and_columns_are_refused(whole):
+    class Cubes(Squares):
+        record = {"power": 3}
+
+    class Wider(Squares):
+        columns = [*Squares.columns, "more"]
+
+    with pytest.raises(UsageError, match="power was 2, now 3"):
+        results.run(Cubes(), whole)
+    with pytest.raises(UsageError, match="columns are other ones"):
+        results.run(Wider(), whole)
+    (whole / "settings.json").unlink()
+    with pytest.raises(UsageError, match="without settings.json"):
+        results.run(Squares(), whole)
+
+
+def test_a_damaged_row_in_the_middle_is_an_error(whole):
+    lines = text(whole).split("\n")
+    (whole / "examples.csv").write_text("\n".join([*lines[:3], "1,2", *lines[4:]]))
+    with pytest.raises(UsageError, match=":4: a row of 2"):
+        results.run(Squares(), whole)
+
+
+def test_the_part_that_ends_last_merges(whole, tmp_path):
+    for shard in ("2/3", "0/3"):
+        assert results.run(Squares(), tmp_path, shard=shard)["shard"] == shard
+        assert results.finished_folder(tmp_path, shard).name == f"shard-{shard[0]}-of-3"
+    with pytest.raises(UsageError, match="of 3 parts shard-1-of-3 is missing"):
+        results.merge(Squares, tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        results.run(Squares(stop=2), tmp_path, shard="1/3")
+    with pytest.raises(UsageError, match="shard-1-of-3"):
+        results.merge(Squares, tmp_path)
+    summary = results.run(Squares(), tmp_path, shard="1/3")
+    assert summary == {"sum": pytest.approx(91 / 3), "by": "hand and hand and hand", "shard": "0/1, from 3 parts"}
+    assert results.finished_folder(tmp_path, "1/3") == tmp_path
+    assert text(tmp_path) == text(whole)
+    assert results.merge(Squares, tmp_path) == summary == results.run(Squares(), tmp_path, shard="0/3")
+
+
+def test_parts_of_another_kind_are_refused(tmp_path):
+    class Others(Squares):
+        mark = "guarantee"
+
+    for shard in ("0/2", "1/2"):
+        results.run(Squares(), tmp_path, shard=shard)
+    with pytest.raises(UsageError, match="shard-0-of-2 was not made by this command"):
+        results.merge(Others, tmp_path)
+
+
+def test_parts_of_two_divisions_are_not_mixed(whole, tmp_path):
+    for shard in ("0/2", "1/3"):
+        results.run(Squares(), tmp_path, shard=shard)
+    with pytest.raises(UsageError, match="n = 2 and 3"):
+        results.merge(Squares, tmp_path)
+    results.run(Squares(), tmp_path, shard="1/2")
+    assert text(tmp_path) == text(whole)
+
+
+@pytest.mark.parametrize("shard", ["2/2", "-1/2", "a/b", "1"])
+def test_shards_that_cannot_be(shard):
+    with pytest.raises(UsageError, match="shard"):
+        results.shard_slice(shard, 10)
+
+
+def test_empty_shard():
+    with pytest.raises(UsageError, match="empty"):
+        results.shard_slice("0/20", 10)
+
+
+def test_json_is_strict(tmp_path):
+    values = {"a": float("nan"), "b": (np.float32(0.5), np.inf), "c": np.array([1, 2]), "d": {"e": None, "f": "x"}}
+    results.write_json(tmp_path / "x.json", values)
+
+    def refuse(name):
+        raise AssertionError(name)
+
+    found = json.loads((tmp_path / "x.json").read_text(), parse_constant=refuse)
+    assert found == {"a": None, "b": [0.5, None], "c": [1, 2], "d": {"e": None, "f": "x"}}
+    with pytest.raises(UsageError, match="cannot be read as JSON"):
+        results.read_json(tmp_path / "absent.json")
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot write"):
+        results.run(Squares(), tmp_path / "file")
