@@ -7,7 +7,7 @@ from keras import layers
 
 from rar_tf import checks
 from rar_tf.errors import UsageError
-from rar_tf.models import ACTIVATIONS, INITIALIZERS, POOLINGS
+from rar_tf.models import ACTIVATIONS, INITIALIZERS, POOLINGS, STEMS
 from rar_tf.models.feature_smoothing import FeatureSmoothing
 from rar_tf.models.stem import InputStem
 
@@ -120,6 +120,8 @@ def p2_cnn(
 
 def _stem(kind, epsilon):
     if kind is None:
+        if epsilon is not None:
+            raise UsageError(f"stem_epsilon={epsilon:g} needs a stem: {' or '.join(STEMS)}")
         return []
     if epsilon is None:
         raise UsageError(f"stem {kind!r} needs a stem_epsilon, the budget that it is to withstand")

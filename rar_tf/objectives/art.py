@@ -16,8 +16,8 @@ class ART(Madry):
     g^i is the gradient of logit i at x' of the network's softplus surrogate, d = 1 − cosine, i* the strongest wrong
     class at x'. So the true class's saliency map shall look like the clean image, more than the rival's does. (The
     print has g(x), which the adversary could not change.)
-    λ is `attribution_weight`, the surrogate's inverse temperature `softplus_beta`; a network whose activations are smooth
-    is its own surrogate.
+    λ is `attribution_weight`, the surrogate's inverse temperature `softplus_beta`; a network with smooth activations is
+    its own surrogate.
     """
 
     Settings = settings.ART

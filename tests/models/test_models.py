@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rar_tf import export, models, objectives
+import rar_tf
+from rar_tf import export, models
 from rar_tf.attributions.path_integral import integrated_gradients
 from rar_tf.attributions.targets import Target
 from rar_tf.errors import UsageError
@@ -50,7 +51,7 @@ def test_attributions_and_attacks_leave_batch_statistics_alone_and_training_move
     build, shape = SMALL[name]
     network = build()
     images, labels = data(shape)
-    model = objectives.IGRTRADES(network, epsilon=0.1, steps=2, ig_steps=2, attack_ig_steps=1)
+    model = rar_tf.IGRTRADES(network, epsilon=0.1, steps=2, ig_steps=2, attack_ig_steps=1)
     model.compile("sgd")
     before = [variable.numpy() for variable in network.non_trainable_variables]
     target = Target(network, labels)
@@ -172,6 +173,7 @@ def test_names_are_known_without_tensorflow():
         ("wrn_28_10", {"pooling": "average"}, "wrn_28_10 has no max-pools"),
         ("resnet_1", {"stem": "dark"}, "resnet_1 has no option stem; it has"),
         ("tiny_cnn", {"stem": "dark"}, "stem 'dark' needs a stem_epsilon"),
+        ("tiny_cnn", {"stem_epsilon": 0.1}, "stem_epsilon=0.1 needs a stem: dark or clipped"),
     ],
 )
 def test_what_cannot_be_is_refused(name, options, message):

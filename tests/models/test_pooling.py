@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rar_tf import models, objectives
+import rar_tf
+from rar_tf import models
 from rar_tf.errors import UsageError
 from rar_tf.models.pooling import ExactMaxPooling2D, SmoothMaxPooling2D, smooth_max_pooling, with_exact_pooling
 
@@ -36,7 +37,7 @@ def test_values_and_gradients_are_those_of_keras(size, strides, padding):
 
 
 def weight_gradients(network, jit_compile):
-    model = objectives.get("ig_norm")(network, epsilon=0.1, ig_steps=4, attack_ig_steps=2)
+    model = rar_tf.IGNorm(network, epsilon=0.1, ig_steps=4, attack_ig_steps=2)
     images = tf.random.stateless_uniform([3, 28, 28, 1], [1, 2])
 
     @tf.function(jit_compile=jit_compile)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rar_tf import models, objectives
+import rar_tf
+from rar_tf import models
 from rar_tf.attributions.path_integral import integrated_gradients
 from rar_tf.attributions.targets import Target
 from rar_tf.experiment import run as experiment
@@ -20,7 +21,7 @@ def relative(found, expected):
 def test_attributions_and_weight_gradients_in_bfloat16(seeded, name, shape):
     network = models.build(name, shape, 10)
     images, labels = tf.random.stateless_uniform([3, *shape], [1, 2]), tf.constant([1, 2, 3])
-    model = objectives.get("ig_sum_norm")(network, epsilon=0.1, ig_steps=4, attack_ig_steps=2)
+    model = rar_tf.IGSumNorm(network, epsilon=0.1, ig_steps=4, attack_ig_steps=2)
 
     def measure():
         maps = integrated_gradients(Target(network, labels), images, steps=4)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rar_tf import models, objectives
+import rar_tf
+from rar_tf import models
 from rar_tf.errors import UsageError
 from rar_tf.models.surrogate import is_smooth, softplus_surrogate
 
@@ -156,6 +157,6 @@ def test_surrogates_are_smooth_but_for_max_pooling_that_is_left():
 
 def test_art_takes_the_gradients_of_smooth_networks_themselves():
     smooth, rectified = dense_network("softplus"), dense_network("relu")
-    assert objectives.ART(smooth).smooth is smooth
-    assert objectives.ART(rectified).smooth is not rectified
-    assert objectives.ART(rectified, softplus_beta=0.0).smooth is rectified
+    assert rar_tf.ART(smooth).smooth is smooth
+    assert rar_tf.ART(rectified).smooth is not rectified
+    assert rar_tf.ART(rectified, softplus_beta=0.0).smooth is rectified
