@@ -63,7 +63,7 @@ def measure_ifia(settings: Experiment, repeats: int = 3, batch: int = 10, steps:
     images = tf.random.stateless_uniform([batch, *record.image_shape], [1, 2], *record.bounds)
     labels = tf.argmax(network(images), axis=1)
     s = settings.evaluation.replace(bounds=record.bounds, steps=steps).resolved()
-    attack = plain_attack(s)
+    attack = plain_attack(s, network)
     took = seconds(tf.function(lambda: attack(network, surrogate, images, labels)), repeats)
     found = {
         "peak_operations_per_second": matrix_product_peak(),

@@ -18,7 +18,7 @@ from rar_tf import checks, metrics
 from rar_tf.attacks import MEASURES, OBJECTIVES
 from rar_tf.attacks.ascent import ascend
 from rar_tf.attacks.balls import LINF, Ball
-from rar_tf.attacks.objectives import Clean
+from rar_tf.attacks.objectives import Clean, chosen
 from rar_tf.attacks.steps import StepRule, where_each
 from rar_tf.attributions.explainer import Explainer
 
@@ -45,6 +45,13 @@ class Pool(NamedTuple):
             tf.ones([batch, scores, candidates]),
             tf.tile(images[:, None, None], [1, scores, candidates, 1, 1, 1]),
         )
+
+    def merge(self, other: "Pool") -> "Pool":
+        """Return the best candidates of two pools."""
+        scores = tf.concat([self.scores, other.scores], axis=2)
+        best = tf.math.top_k(-scores, self.scores.shape[2])
+        images = tf.concat([self.images, other.images], axis=2)
+        return Pool(-best.values, tf.gather(images, best.indices, axis=2, batch_dims=2))
 
     def insert(self, scores: tf.Tensor, images: tf.Tensor) -> "Pool":
         """Return the pool with images [B, H, W, channels] in the worst candidates' places where scores [B, M] are lower."""
@@ -92,6 +99,8 @@ class Ifia:
       region: [H, W] mask of the objective `target`; None is the lower right quarter.
       pairs, sharpness: feature pairs and κ of the pairwise objectives.
       seed: of pairs and random directions.
+      among, choice: names of objectives and the number of the one that is climbed, in place of `objective`, where one
+        compiled graph is to serve several.
     """
 
     epsilon: float
@@ -113,8 +122,10 @@ class Ifia:
     reference: bool = False
     region: object = None
     pairs: int = 4096
-    sharpness: float = 1.0
+    sharpness: float | tf.Tensor = 1.0
     seed: int = 0
+    among: tuple[str, ...] = ()
+    choice: int | tf.Tensor = 0
 
     def __post_init__(self):
         checks.one_of(OBJECTIVES, objective=self.objective)
@@ -208,7 +219,7 @@ class Ifia:
 
     def objective_of(self, surrogate, clean: Clean) -> Callable:
         """Return what the ascent climbs: perturbed images [B, H, W, C] -> [B]."""
-        value = OBJECTIVES[self.objective](self, clean)
+        value = chosen(self, clean) if self.among else OBJECTIVES[self.objective](self, clean)
         explainer = self.directions or self.explainer
         return lambda perturbed: value(perturbed, explainer(surrogate, perturbed, clean.labels))
 

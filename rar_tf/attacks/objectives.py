@@ -4,12 +4,14 @@ An objective is a function (attack, clean) -> function (perturbed images, their 
 `attack` is a `rar_tf.attacks.ifia.Ifia`, of which it reads k, sharpness, pairs, seed, region and reference.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from rar_tf import similarity
+from rar_tf.attacks import OBJECTIVES
 from rar_tf.attributions import maps
 from rar_tf.errors import UsageError
 
@@ -123,6 +125,16 @@ def kendall_support(attack, clean):
 def cosine(attack, clean):
     """1 − cosine with the clean map."""
     return lambda perturbed, values: 1.0 - similarity.cosine_similarity(values, clean.maps)
+
+
+def chosen(attack, clean):
+    """The one of `attack.among` whose number is `attack.choice`: one graph for all of them."""
+    known = [OBJECTIVES[name](attack, clean) for name in attack.among]
+
+    def objective(perturbed, values):
+        return tf.switch_case(attack.choice, [functools.partial(each, perturbed, values) for each in known])
+
+    return objective
 
 
 def _pairs(attack, features):

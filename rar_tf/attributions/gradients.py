@@ -13,12 +13,14 @@ class Kind(NamedTuple):
 
     function: (target, images [B, H, W, C]) -> signed, un-normalised attributions [B, H, W, C]; with the keywords `steps`
     and `chunk` where it takes a path. proportional: it is the image times something, so that it moves with the image
-    even where the network does not. takes_path: it integrates over a path from black to the image.
+    even where the network does not. takes_path: it integrates over a path from black to the image. slope: the function
+    that gives what the image is multiplied with, with the same keywords, where it is proportional.
     """
 
     function: Callable[..., tf.Tensor]
     proportional: bool = False
     takes_path: bool = False
+    slope: Callable[..., tf.Tensor] | None = None
 
 
 def gradient(target: ScoreFunction, images: tf.Tensor) -> tf.Tensor:
@@ -51,4 +53,4 @@ def input_x_gradient(target: ScoreFunction, images: tf.Tensor) -> tf.Tensor:
 
 
 SALIENCY = Kind(saliency_map)
-INPUT_X_GRADIENT = Kind(input_x_gradient, proportional=True)
+INPUT_X_GRADIENT = Kind(input_x_gradient, proportional=True, slope=gradient)

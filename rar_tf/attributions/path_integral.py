@@ -79,6 +79,22 @@ def integrated_gradients(
     return _path_integrated_gradients(target, images, baseline, steps, rule, chunk)
 
 
+def mean_gradient(
+    target: ScoreFunction, images: tf.Tensor, *, steps: int = 50, rule: str = "right", chunk: int | None = None
+) -> tf.Tensor:
+    """Return the gradient of `target` averaged over the path from black, of which IG(x) = x ⊙ mean gradient.
+
+    Shape: images [B, H, W, C] -> [B, H, W, C]. Args and Raises: as `integrated_gradients`.
+    """
+    images = tf.convert_to_tensor(images)
+    zero = tf.zeros_like(images)
+    split = getattr(target, "split", None)
+    if split is None:
+        return _path_gradient(target, zero, images, steps, rule, chunk)
+    slope = _path_gradient(target.after_split, split.affine(zero), split.affine(images), steps, rule, chunk)
+    return split.pull_back(slope, images)
+
+
 def _path_integrated_gradients(target, images, baseline, steps, rule, chunk):
     start = tf.broadcast_to(tf.cast(baseline, images.dtype), tf.shape(images))
     start.set_shape(images.shape)
@@ -208,4 +224,4 @@ def hidden_integrated_gradients(
     return tf.tensordot(tf.constant(weights, images.dtype), change, 1)
 
 
-INTEGRATED_GRADIENTS = Kind(integrated_gradients, proportional=True, takes_path=True)
+INTEGRATED_GRADIENTS = Kind(integrated_gradients, proportional=True, takes_path=True, slope=mean_gradient)

@@ -30,7 +30,7 @@ class Evaluator:
     def __init__(self, network, settings: EvaluationSettings, *, surrogate=None, reference_network=None):
         self.settings = settings.resolved()
         self.reference_network = reference_network
-        self.subject = Subject(network, surrogate)
+        self.subject = Subject(network, surrogate, split=self.settings.evaluation_protocol == "ours")
         self.measurements = measurements_of(self.subject, self.settings, reference_network)
 
     @property

@@ -10,14 +10,17 @@ import tensorflow as tf
 
 from rar_tf import metrics
 from rar_tf.attacks import BALLS, PREDICTION_ATTACKS, ensemble
-from rar_tf.attacks.ifia import Explainer, Ifia, keeps_label
+from rar_tf.attacks.ensemble import Member
+from rar_tf.attacks.ifia import Ifia, Pool, keeps_label
+from rar_tf.attacks.objectives import Clean
 from rar_tf.attacks.pgd import random_starts
 from rar_tf.attacks.predictions import Terms, standing_after
+from rar_tf.attributions.explainer import Explainer
 from rar_tf.attributions.gradients import gradient
 from rar_tf.evaluation.activity import ActivityCounter
 from rar_tf.evaluation.settings import EvaluationSettings
 from rar_tf.evaluation.subject import Subject
-from rar_tf.evaluation.summary import SCORES, accuracy_column, kept_scores, lower, thin
+from rar_tf.evaluation.summary import SCORES, accuracy_column, kept_scores, thin
 from rar_tf.losses import cross_entropy, logit
 
 
@@ -106,7 +109,7 @@ class Diagnosis(Measurement):
 
     def __init__(self, subject, settings):
         super().__init__(subject, settings)
-        self.explainer = plain_attack(settings).explainer
+        self.explainer = plain_attack(settings, subject.explained).explainer
         self.integrates = settings.attribution == "integrated_gradients"
         self.columns = ("gradient_vanished", *(["completeness_error"] if self.integrates else []))
 
@@ -129,74 +132,128 @@ class AttributionAttack(Measurement):
     """Every score of the maps under attack: one attack's kept iterate, or the lowest of the ensemble's.
 
     An image for which no iterate keeps the label and lowers the measure scores 1 in every metric: a fallback.
+    `attainable` is what the same attack leaves of the maps that the images would have if the network's gradients were
+    everywhere those at the image: what this network would reach if its gradients never changed, no bound.
     """
 
     def __init__(self, subject, settings):
         super().__init__(subject, settings)
-        plain = plain_attack(settings)
-        self.runs: list[tuple[str, Ifia, float]] = [("plain", plain, 1.0)]
+        self.plain = plain_attack(settings, subject.explained)
+        self.members: tuple[Member, ...] = ()
         columns = [*SCORES, "fallback"]
         if settings.attack == "auto":
-            plain = dataclasses.replace(plain, track=ensemble.TRACKED)
-            self.runs = [
-                ("plain", plain, 1.0),
-                *((member.name, ensemble.member_attack(plain, member), member.beta) for member in ensemble.MEMBERS),
-            ]
+            self.plain = dataclasses.replace(self.plain, track=ensemble.TRACKED)
+            self.members = ensemble.MEMBERS
             columns += [f"plain:{name}" for name in (*SCORES, "fallback")]
-            columns += [f"kendall:{name}" for name, *_ in self.runs]
+            columns += [f"kendall:{name}" for name in ("plain", *(member.name for member in self.members))]
+        self.reaches = not callable(settings.attribution)  # functions have no gradients that could be held fixed
+        columns += [f"attainable:{name}" for name in SCORES] if self.reaches else []
         self.columns = (*columns, "curve")
-        for _, _, beta in self.runs:  # now, so that a continued evaluation warns as one in one go does
-            subject.surrogate(beta)
+        subject.surrogate  # noqa: B018  now, so that a continued evaluation warns as one in one go does
 
     def __call__(self, batch):
-        columns, best, scores = {}, None, {}
-        clean = self.subject.compiled("maps", lambda x, y: self.runs[0][1].explainer(self.subject.network, x, y))
-        batch.maps = clean(batch.images, batch.labels)
-        for number, (name, attack, beta) in enumerate(self.runs):
-            kept = self._run(number, name, attack, beta, batch)
-            found = kept_scores(attack, batch.maps, kept, batch.images.shape[1:3], self.settings.metric_k)
-            if self.settings.attack == "auto":
-                columns[f"kendall:{name}"] = found["kendall"]
-                if number == 0:
-                    columns.update({f"plain:{key}": value for key, value in found.items()})
-                    columns["plain:fallback"] = (kept.score >= 1).astype(int)
-            scores = {key: np.minimum(value, scores.get(key, 1.0)) for key, value in found.items()} if number else found
-            best = kept if best is None else lower(kept, best)
-        batch.perturbed, batch.perturbed_maps = best.images, best.maps
+        auto, columns = bool(self.members), {}
+        batch.maps, smooth = self.subject.compiled("maps", self._maps)(batch.images, batch.labels)
+        clean = (batch.images, batch.labels, batch.maps, smooth)
+        pool, curve = self._searched(batch, clean)
+        if auto:
+            columns.update({f"plain:{name}": value for name, value in self._scores(batch, clean, pool)[0].items()})
+            columns["plain:fallback"] = (pool.scores[:, 0].min(axis=1) >= 1).astype(int)
+            columns["kendall:plain"] = pool.scores[:, 0].min(axis=1)
+        for number, member in enumerate(self.members, start=1):
+            found, own_curve = self._member(number, member, batch, clean, pool)
+            columns[f"kendall:{member.name}"] = found.scores[:, 0].min(axis=1)
+            pool, curve = merged(pool, found), np.minimum(curve, own_curve)
+        scores, kept = self._scores(batch, clean, pool)
         columns.update(scores)
-        columns["fallback"] = (best.score >= 1).astype(int)
-        columns["curve"] = [" ".join(f"{v:.4f}" for v in curve) for curve in thin(best.curve).T]
+        columns["fallback"] = (kept.score >= 1).astype(int)
+        columns["curve"] = [" ".join(f"{v:.4f}" for v in each) for each in thin(curve).T]
+        if self.reaches:
+            reached, _ = self._searched(batch, clean, frozen=True)
+            for number, member in enumerate(self.members, start=1):
+                reached = merged(reached, self._member(number, member, batch, clean, reached, frozen=True)[0])
+            scores = self._scores(batch, clean, reached, frozen=True)[0]
+            columns.update({f"attainable:{name}": value for name, value in scores.items()})
+        batch.perturbed, batch.perturbed_maps = kept.images, kept.maps
         return columns
 
-    def _run(self, number, name, attack, beta, batch):
-        """The kept iterates of all restarts of one attack."""
-        surrogate = self.subject.surrogate(beta)
-        attack = self._chunked(attack, batch.images.shape)
+    def _maps(self, images, labels):
+        """The clean maps of network and surrogate; only the reference's mass centre looks at the latter."""
+        maps = self.plain.explainer(self.subject.explained, images, labels)
+        return maps, self.plain.explainer(self.subject.surrogate, images, labels) if self.plain.reference else maps
 
-        def run(images, labels, index, seed):
+    def _searched(self, batch, clean, frozen=False):
+        """Pool and curve of the plain attack, over all its restarts."""
+        pool, curve = None, None
+        self.subject.beta.assign(1.0)
+
+        def search(images, labels, maps, smooth, index, seed):
+            attack, network = self._attack(images.shape), self.subject.surrogate
+            found, empty = Clean(images, labels, maps, smooth), self.plain.empty(images)
+            if frozen:
+                attack, network = self._frozen(attack, found), self.subject.explained
             # On a black background the top-k objective has no gradient at the image itself: its k features hold the
             # whole map where fewer than k attributions differ from zero. So attacks start beside it, but for the papers'.
-            start = None
+            start = images
             if self.settings.start == "random":
                 start = random_starts(images, index, epsilon=attack.epsilon, ball=attack.ball, seed=seed)
-            return attack(self.subject.network, surrogate, images, labels, start)
+            return attack.search(self.subject.explained, network, found, start, empty)
 
-        compiled, best = self.subject.compiled(f"attack {name}", run), None
-        for restart in range(self.settings.restarts if number == 0 else 1):
-            seed = np.int64(self.settings.seed * 1009 + 20 * number + restart)
-            kept = compiled(batch.images, batch.labels, batch.index, seed)
-            best = kept if best is None else lower(kept, best)
-        return best
+        compiled = self.subject.compiled(f"plain {frozen}", search)
+        for restart in range(self.settings.restarts):
+            found, own = compiled(*clean, batch.index, np.int64(self.settings.seed * 1009 + restart))
+            pool = found if pool is None else merged(pool, found)
+            curve = own if curve is None else np.minimum(curve, own)
+        return pool, curve
 
-    def _chunked(self, attack, shape):
-        """Give an attack chunk sizes that bound its memory, unless the settings name one."""
+    def _member(self, number, member, batch, clean, pool, frozen=False):
+        """Pool and curve of one member of the ensemble; `pool` is what has been found so far."""
+        self.subject.beta.assign(member.beta)
+        seed = np.int64(self.settings.seed * 1009 + 20 * number)
+
+        def search(images, labels, maps, smooth, start, choice, sharpness, size):
+            attack = ensemble.member_attack(self._attack(images.shape), choice, sharpness, size)
+            network, found = self.subject.surrogate, Clean(images, labels, maps, smooth)
+            if frozen:
+                attack, network = self._frozen(attack, found), self.subject.explained
+            return attack.search(self.subject.explained, network, found, start, self.plain.empty(images))
+
+        start = ensemble.begin(
+            self.plain, member, tf.constant(batch.images), batch.index, tf.constant(seed), Pool(*map(tf.constant, pool))
+        )
+        return self.subject.compiled(f"member {frozen}", search)(
+            *clean,
+            start,
+            np.int32(ensemble.OBJECTIVES.index(member.objective)),
+            np.float32(member.sharpness),
+            np.float32(member.size),
+        )
+
+    def _scores(self, batch, clean, pool, frozen=False):
+        """The scores by name of the best candidates, and what is kept."""
+
+        def settle(images, labels, maps, smooth, scores, candidates):
+            attack, found = self._attack(images.shape), Clean(images, labels, maps, smooth)
+            attack = self._frozen(attack, found) if frozen else attack
+            return attack.settle(self.subject.explained, found, Pool(scores, candidates))
+
+        kept = self.subject.compiled(f"settle {frozen}", settle)(*clean, *pool)
+        return kept_scores(self.plain, batch.maps, kept, batch.images.shape[1:3], self.settings.metric_k), kept
+
+    def _frozen(self, attack, clean):
+        frozen = attack.explainer.frozen(self.subject.explained, clean.images, clean.labels)
+        return dataclasses.replace(attack, explainer=frozen, directions=None, screen=None)
+
+    def _attack(self, shape):
+        """The plain attack with chunks that bound its memory, and on a CPU fit its caches, unless the settings say."""
         if self.settings.ig_chunk is not None:
-            return attack
-        pixels = int(np.prod(shape))  # second-order directions hold about four times as much as scores
+            return self.plain
+        pixels = int(np.prod([size or 16 for size in shape]))
+        scored = 2**21 if tf.config.list_physical_devices("GPU") else 2**17
         return dataclasses.replace(
-            attack,
-            explainer=dataclasses.replace(attack.explainer, chunk=max(1, 2**21 // pixels)),
-            directions=dataclasses.replace(attack.directions, chunk=max(1, 2**22 // pixels)),
+            self.plain,
+            explainer=dataclasses.replace(self.plain.explainer, chunk=max(1, scored // pixels)),
+            directions=dataclasses.replace(self.plain.directions, chunk=max(1, 2**22 // pixels)),
         )
 
 
@@ -220,16 +277,24 @@ class ReferenceMaps(Measurement):
 
     def __init__(self, subject, settings, reference):
         super().__init__(subject, settings)
-        self.reference, self.explainer = reference, plain_attack(settings).explainer
+        self.reference, self.explainer = reference, plain_attack(settings, subject.explained).explainer
 
     def __call__(self, batch):
         maps = self.subject.compiled("reference maps", lambda x, y: self.explainer(self.reference, x, y))
         return {"reference_spearman": metrics.spearman(batch.maps, maps(batch.images, batch.labels))}
 
 
-def plain_attack(settings: EvaluationSettings) -> Ifia:
+def merged(first: Pool, second: Pool) -> Pool:
+    """Return the best candidates of two pools of arrays."""
+    best = Pool(*map(tf.constant, first)).merge(Pool(*map(tf.constant, second)))
+    return Pool(*(value.numpy() for value in best))
+
+
+def plain_attack(settings: EvaluationSettings, network) -> Ifia:
     """Return the attack on attributions that resolved settings describe, the ensemble's first member."""
-    s = settings
+    s = settings.resolved()
+    explainer = Explainer(s.attribution, s.protocol, s.ig_steps, s.ig_chunk)
+    screen = explainer.coarse(network, s.screen_ig_steps)
     return Ifia(
         epsilon=s.epsilon,
         step_size=s.step_size,
@@ -239,8 +304,10 @@ def plain_attack(settings: EvaluationSettings) -> Ifia:
         metric_k=s.metric_k,
         objective=s.objective,
         measure=s.measure,
-        explainer=Explainer(s.attribution, s.protocol, s.ig_steps, s.ig_chunk),
-        directions=Explainer(s.attribution, s.protocol, s.attack_ig_steps, s.ig_chunk),
+        explainer=explainer,
+        directions=explainer.coarse(network, s.attack_ig_steps),
+        screen=None if screen == explainer else screen,
+        candidates=s.candidates,
         ball=BALLS[s.ball],
         reference=s.reference,
         seed=s.seed,

@@ -14,6 +14,8 @@ from rar_tf.attributions.settings import Attributed, Chunked
 from rar_tf.evaluation.protocols import EVALUATION_PROTOCOLS
 from rar_tf.settings import Seeded, same, setting
 
+DIRECTION_POINTS, SCREEN_POINTS = 5, 10
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluationSettings(Seeded, Bounded, Chunked, Attributed):
@@ -57,10 +59,25 @@ class EvaluationSettings(Seeded, Bounded, Chunked, Attributed):
     )
     attack_ig_steps: int | None = setting(
         None,
-        "path points of the attributions that its directions come from; by default as many",
+        "path points of the attributions that its directions come from; by default 5, in the papers' protocols as many",
         flag="ifia_attack_ig_steps",
         check=checks.at_least_one,
-        derive=lambda s: s.ig_steps,
+        derive=lambda s: min(DIRECTION_POINTS, s.ig_steps) if s.evaluation_protocol == "ours" else s.ig_steps,
+    )
+    screen_ig_steps: int | None = setting(
+        None,
+        "path points of the maps that iterates are screened with: only the candidates with the lowest screened scores are "
+        "scored with ifia_ig_steps; by default 10, in the papers' protocols as many",
+        flag="ifia_screen_ig_steps",
+        check=checks.at_least_one,
+        derive=lambda s: min(SCREEN_POINTS, s.ig_steps) if s.evaluation_protocol == "ours" else s.ig_steps,
+    )
+    candidates: int | None = setting(
+        None,
+        "iterates of each score that are scored in full after screening; by default 3, without screening 1",
+        flag="ifia_candidates",
+        check=checks.at_least_one,
+        derive=lambda s: 3 if s.screen_ig_steps < s.ig_steps else 1,
     )
     objective: str = setting("topk", "what it maximises", flag="ifia_objective", choices=OBJECTIVES)
     measure: str = setting("kendall", "what chooses the iterate that is kept", flag="ifia_measure", choices=MEASURES)

@@ -75,13 +75,6 @@ def kept_scores(attack, clean: np.ndarray, kept, shape: tuple[int, int], metric_
     return scores
 
 
-def lower(first, second):
-    """For each image the kept iterate with the lower measure; curves and tracked scores at their lowest."""
-    better = first.score < second.score
-    pick = [np.where(better.reshape(-1, *[1] * (a.ndim - 1)), a, b) for a, b in zip(first[:3], second[:3])]
-    return type(first)(*pick, *(np.minimum(a, b) if a.shape == b.shape else b for a, b in zip(first[3:], second[3:])))
-
-
 def thin(curve, points=25):
     """At most `points` of a curve's steps [T, B], the last one among them."""
     return curve[np.unique(np.linspace(0, len(curve) - 1, points).round().astype(int))]
@@ -120,6 +113,8 @@ def summarize(rows: list[dict], settings: dict, warnings: list[str] = ()) -> dic
 
     for name in SCORES:
         summary[name] = statistics(column(name)) if attacked else dict.fromkeys(("mean", "median", "std", "ci95"))
+        key = f"attainable:{name}"
+        summary[name]["attainable"] = float(column(key).mean()) if attacked and key in attacked[0] else None
     summary["fallback_rate"] = float(column("fallback").mean()) if attacked else None
     if attacked:
         _add_diagnosis(summary, attacked, column)

@@ -18,15 +18,15 @@ class SmoothRectifier:
     """a·x + (1 − a)·σ(x) of a subclass's σ. Shape: any -> the same.
 
     Args:
-      beta: β, the inverse temperature.
+      beta: β, the inverse temperature: a number, or a `tf.Variable` that can be changed later.
       slope: a, the leak.
 
     Raises: UsageError for β ≤ 0.
     """
 
-    def __init__(self, beta: float = 1.0, slope: float = 0.0):
+    def __init__(self, beta: float | tf.Variable = 1.0, slope: float = 0.0):
         checks.positive(activation_beta=beta)
-        self.beta, self.slope = float(beta), float(slope)
+        self.beta, self.slope = beta if isinstance(beta, tf.Variable) else float(beta), float(slope)
         self.__name__ = type(self).__name__.lower()  # as functions have one, for messages and Keras's summaries
 
     def rectify(self, x: tf.Tensor) -> tf.Tensor:
@@ -49,7 +49,7 @@ class SmoothRectifier:
 class Softplus(SmoothRectifier):
     """log(1 + e^{βx})/β, less log(1 + e^{β(x − c)})/β where it has a ceiling c, as ReLU6 has one."""
 
-    def __init__(self, beta: float = 1.0, slope: float = 0.0, ceiling: float | None = None):
+    def __init__(self, beta: float | tf.Variable = 1.0, slope: float = 0.0, ceiling: float | None = None):
         super().__init__(beta, slope)
         self.ceiling = ceiling
 

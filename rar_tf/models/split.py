@@ -8,6 +8,7 @@ path needs the layer once at both ends and its transpose once, whatever the numb
 import keras
 import tensorflow as tf
 
+from rar_tf.models.invariance import is_scale_invariant
 from rar_tf.models.surrogate import Surrogate
 
 
@@ -19,6 +20,7 @@ class SplitNetwork:
 
     def __init__(self, network, layer: keras.layers.Layer, rest: keras.Model, variables: dict):
         self.network, self.layer, self._rest = network, layer, rest
+        self.scale_invariant = is_scale_invariant(network)
         self._kernel, self._bias = variables[id(layer.kernel)], layer.use_bias and variables[id(layer.bias)]
         self._trainable = [variables[id(variable)] for variable in rest.trainable_variables]
         self._fixed = [variables[id(variable)] for variable in rest.non_trainable_variables]

@@ -51,10 +51,13 @@ class Surrogate:
         return logits
 
 
-def softplus_surrogate(network: keras.Model, beta: float = 1.0, *, smooth_pooling: bool = False) -> Surrogate:
+def softplus_surrogate(
+    network: keras.Model, beta: float | tf.Variable = 1.0, *, smooth_pooling: bool = False
+) -> Surrogate:
     """Return the softplus surrogate of a network with inverse temperature `beta`, sharing its weights.
 
     Args:
+      beta: a number, or a `tf.Variable` that can be changed later.
       smooth_pooling: whether max-pooling over images becomes log(mean exp(βx))/β, see `models.pooling`.
 
     Raises: UsageError where the network cannot be cloned layer by layer or has no rectifier, or where beta ≤ 0.
