@@ -120,7 +120,7 @@ def test_nothing_correct_gives_nulls_or_is_refused(evaluator, data):
         ({"steps": 0}, "steps"),
         ({"attribution": "x"}, "unknown attribution"),
         ({"nonsense": 1}, "nonsense"),
-        ({"prediction_attacks": ("x",)}, "unknown prediction attack"),
+        ({"prediction_attacks": ("x",)}, "unknown prediction_attacks"),
         ({"bounds": (0.0, 0.5)}, "pixel range"),
     ],
 )
