@@ -55,6 +55,21 @@ def grid_figure(columns: dict[str, np.ndarray], *, maps_from: int, bounds: tuple
     return figure
 
 
+def over_maps_figure(
+    columns: list[tuple[str, np.ndarray, np.ndarray]], *, bounds: tuple[float, float] = (0.0, 1.0)
+) -> Figure:
+    """Draw each (title, image [H, W, C], map [H, W] or [H, W, C]) as a column (Wang and Kong 2022, Fig. 1)."""
+    figure = Figure(figsize=(1.9 * len(columns), 4.2), layout="constrained")
+    axes = figure.subplots(2, len(columns), squeeze=False)
+    for (above, below), (title, image, values) in zip(axes.T, columns):
+        above.set_title(title, fontsize=7)
+        above.imshow(_pixels(image, *bounds), cmap="gray", vmin=0, vmax=1)
+        below.imshow(_without_outliers(values), cmap="inferno", vmin=0)
+        for axis in (above, below):
+            axis.set_axis_off()
+    return figure
+
+
 def _without_outliers(values):
     """A map as [H, W], cut at its 99th percentile so that one pixel does not darken all others."""
     grid = np.abs(values).sum(axis=-1) if values.ndim == 3 else np.abs(values)
@@ -77,15 +92,43 @@ def box_plot(series: dict[str, np.ndarray], label: str) -> Figure:
     return figure
 
 
-def curves_figure(curves: dict[str, tuple[np.ndarray, np.ndarray]], x_label: str, y_label: str) -> Figure:
-    """Draw lines (x [T], y [T]) by name: the attack's curve over iterations, accuracy over budgets."""
+def curves_figure(curves: dict[str, tuple[np.ndarray, ...]], x_label: str, y_label: str) -> Figure:
+    """Draw lines (x [T], y [T], and more y that are dashed) by name: the attack's curve over iterations."""
     figure = Figure(figsize=(4.6, 3), layout="constrained")
     axis = figure.subplots()
-    for name, (x, y) in curves.items():
-        axis.plot(x, y, label=name, marker="." if len(x) < 30 else None)
+    for name, (x, y, *more) in curves.items():
+        (line,) = axis.plot(x, y, label=name, marker="." if len(x) < 30 else None)
+        for dashed in more:
+            axis.plot(x, dashed, linestyle="--", linewidth=1, color=line.get_color())
     axis.set(xlabel=x_label, ylabel=y_label)
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
+    return figure
+
+
+def settings_figure(panels: dict[str, dict[str, tuple[np.ndarray, ...]]], x_label: str) -> Figure:
+    """Draw scores over a setting: one panel a score, in it one line a name.
+
+    Shape: panels[score][name] is (x, mean, low, high, median), each [T]; the band from low to high is shaded, the
+      median dashed. None in place of a median draws none.
+    """
+    columns = min(len(panels), 4)
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(3.4 * columns, 3.0 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).flat
+    for axis in axes[len(panels) :]:
+        axis.set_axis_off()
+    for axis, (score, lines) in zip(axes, panels.items()):
+        for number, (name, (x, mean, low, high, median)) in enumerate(lines.items()):
+            color = f"C{number % 10}"
+            axis.plot(x, mean, marker=".", color=color, label=name)
+            axis.fill_between(x, low, high, color=color, alpha=0.15, linewidth=0)
+            if median is not None:
+                axis.plot(x, median, linestyle="--", linewidth=1, color=color)
+        axis.set(xlabel=x_label, title=score)
+        axis.grid(alpha=0.3)
+    if len(next(iter(panels.values()))) > 1:
+        axes[0].legend(fontsize=7)
     return figure
 
 

@@ -1,7 +1,8 @@
 """One page about several evaluations: python scripts/report.py --model_dirs=runs/digits_natural,runs/digits_ig_sum_norm
 
-Takes model directories or evaluation folders; writes report.md with its pictures, and report.html, which holds everything
-in one file. It only reads what scripts/evaluate.py wrote.
+Takes model directories or evaluation folders; writes report.md with its pictures, and report.html, which holds
+everything in one file. It only reads what scripts/evaluate.py wrote. Networks after the first are compared with the
+first, image by image; certifications are named.
 """
 
 from absl import flags

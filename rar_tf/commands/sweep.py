@@ -1,10 +1,13 @@
-"""Train and evaluate once for each value of a setting, and show one table.
+"""Train and evaluate once for each value of a setting, or for all combinations of several, and show one table.
 
     python scripts/sweep.py --flagfile=flags/mnist_ig_norm.cfg --over=ig_steps=10,20,30 --output_dir=runs/table3
-    python scripts/sweep.py --over=flagfile=flags/a.cfg,flags/b.cfg --attribution=saliency --output_dir=runs/table4
+    python scripts/sweep.py --over=flagfile=flags/a.cfg,flags/b.cfg --over=seed=0,1,2 --output_dir=runs/methods
+    python scripts/sweep.py --model_dir=runs/mnist --over=ifia_epsilon=0.05,0.1,0.2
 
-Every other flag goes to each training and evaluation. What is finished is not made again: the same command goes on with
-an interrupted sweep, and a changed evaluation needs another --output_dir or removed evaluation folders.
+Every other flag goes to each training and evaluation. Settings that only evaluation reads train nothing again, and with
+--model_dir, --keras_model or --saved_model nothing is trained. Over seeds the table has means and standard deviations;
+over numbers there is a picture of the scores. What is finished is not made again: the same command goes on with an
+interrupted sweep.
 """
 
 import json
@@ -19,47 +22,58 @@ from absl import flags
 from rar_tf import flagfile
 
 flagfile.define_flags()
-flags.DEFINE_string("over", None, "NAME=VALUE,VALUE,…: the setting, or flagfile, and the values that it takes")
-
-FIGURES = (("topk_intersection", "top-k intersection"), ("kendall", "Kendall"))
+flags.DEFINE_multi_string(
+    "over", [], "NAME=VALUE,VALUE,…: a setting, or flagfile, and the values that it takes; may be given several times"
+)
 
 
 def main():
     from rar_tf.errors import UsageError
+    from rar_tf.files import atomic_write
+    from rar_tf.sweeps import plan, tables
 
-    name, _, values = (flags.FLAGS.over or "").partition("=")
-    if not values or (name != "flagfile" and name not in flagfile.all_items()):
+    if not flags.FLAGS.over:
         raise UsageError("give --over=NAME=VALUE,VALUE,… with a setting's name, or flagfile")
-    if flags.FLAGS.output_dir is None:
-        raise UsageError("give --output_dir, the directory that gets a model directory for each value")
-    folder = pathlib.Path(flags.FLAGS.output_dir)
-    shared = [argument for argument in sys.argv[1:] if not argument.startswith(("--over", "--output_dir"))]
-    began, rows = time.monotonic(), []
-    for value in values.split(","):
-        model_dir = folder / pathlib.Path(value).stem.replace("/", "_")
-        run("train", *order([*shared, f"--{name}={value}"]), f"--model_dir={model_dir}")
-        run(
-            "evaluate",
-            *order([*shared, f"--{name}={value}"]),
-            f"--model_dir={model_dir}",
-            f"--output_dir={model_dir / 'evaluation'}",
-        )
-        rows.append((value, model_dir, json.loads((model_dir / "evaluation" / "summary.json").read_text())))
-    table = markdown(name, rows)
+    axes = [plan.Axis.of(text) for text in flags.FLAGS.over]
+    folder = output_dir(axes)
+    arguments = plan.own_arguments(sys.argv[1:], without=("over", "output_dir"))
+    rows = plan.plan(axes, arguments, folder)
+    plan.check_unchanged(rows)
+    began, trained, summaries = time.monotonic(), set(), []
+    for row in rows:
+        if row.model_dir is not None and row.model_dir not in trained:
+            run("train", *row.train)
+            trained.add(row.model_dir)
+        run("evaluate", *row.evaluate)
+        summaries.append(json.loads((row.folder / "summary.json").read_text()))
+    table = tables.table(axes, rows, summaries)
     (folder / "table.md").write_text(table)
-    print(f"\n{table}\n{time.monotonic() - began:.0f} s. Written to {folder}: table.md, and for each row")
-    for what, where in (
-        ("maps before and after the attack", "evaluation/maps.png"),
-        ("scores by image", "evaluation/examples.csv"),
-        ("TensorBoard events", "tensorboard"),
-        ("SavedModel", "saved_model"),
-    ):
-        print(f"  {what:<32} " + "  ".join(str(model_dir / where) for _, model_dir, _ in rows))
+    picture = tables.curves(axes, rows, summaries)
+    if picture is not None:
+        with atomic_write(folder / "curves.png") as temporary:
+            picture.savefig(temporary, dpi=110)
+    files = "table.md" if picture is None else "table.md and curves.png"
+    print(f"\n{table}\n{time.monotonic() - began:.0f} s. Written to {folder}: {files}, and for each row")
+    show("maps before and after the attack", [row.folder / "maps.png" for row in rows])
+    show("scores by image", [row.folder / "examples.csv" for row in rows])
+    networks = list(dict.fromkeys(row.model_dir for row in rows if row.model_dir is not None))
+    if networks:
+        show("TensorBoard events", [model_dir / "tensorboard" for model_dir in networks])
+        show("SavedModel", [model_dir / "saved_model" for model_dir in networks])
 
 
-def order(arguments):
-    """Flag files first: the last value wins, and what the command line gives shall."""
-    return sorted(arguments, key=lambda argument: not argument.startswith("--flagfile"))
+def output_dir(axes):
+    """The directory of the sweep: by default inside the model directory that it evaluates."""
+    from rar_tf.errors import UsageError
+
+    given = flagfile.given()
+    if given.get("shard") or given.get("merge"):
+        raise UsageError("a sweep evaluates all images of each row: no --shard and no --merge")
+    if given.get("output_dir") is not None:
+        return pathlib.Path(given["output_dir"])
+    if given.get("model_dir") is None:
+        raise UsageError("give --output_dir, the directory that gets a folder for each value")
+    return pathlib.Path(given["model_dir"]) / f"sweep_{'_'.join(axis.name for axis in axes)}"
 
 
 def run(command, *arguments):
@@ -70,27 +84,5 @@ def run(command, *arguments):
         sys.exit(status)
 
 
-def markdown(name, rows):
-    """The table: accuracies, and means with their 95 % intervals."""
-    header = [name, "natural accuracy", "adversarial accuracy", *(f"{title} [95 % interval]" for _, title in FIGURES)]
-    cells = [header, ["---"] * len(header)]
-    for value, _, summary in rows:
-        figures = [
-            f"{summary[key]['mean']:.3f} [{summary[key]['ci95'][0]:.3f}, {summary[key]['ci95'][1]:.3f}]"
-            for key, _ in FIGURES
-        ]
-        cells.append(
-            [
-                pathlib.Path(value).stem,
-                f"{summary['natural_accuracy']:.1%}",
-                f"{summary['adversarial_accuracy']:.1%}",
-                *figures,
-            ]
-        )
-    widths = [max(len(row[i]) for row in cells if row[i] != "---") for i in range(len(header))]
-    return "".join(
-        "| "
-        + " | ".join((cell if cell != "---" else "-" * width).ljust(width) for cell, width in zip(row, widths))
-        + " |\n"
-        for row in cells
-    )
+def show(what, paths):
+    print(f"  {what:<32} " + "  ".join(map(str, paths)))

@@ -1,0 +1,145 @@
+"""Evaluations read back from their folders, and what their numbers come from in one phrase."""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from rar_tf import flagfile
+from rar_tf.errors import UsageError
+from rar_tf.evaluation.files import read_examples, read_rows
+from rar_tf.evaluation.summary import Examples
+from rar_tf.results import read_json
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluated:
+    """An evaluation's files as they were read.
+
+    source: the folder that was asked for. training: the flags that the network was trained with, as far as they are
+    known. settings: what decided the numbers.
+    """
+
+    name: str
+    source: pathlib.Path
+    summary: dict
+    settings: dict
+    rows: list[dict]
+    examples: Examples | None
+    training: Mapping[str, Any]
+
+    @functools.cached_property
+    def attacked(self) -> list[dict]:
+        """The rows of the images whose maps were attacked."""
+        return [row for row in self.rows if row["correct"] and "kendall" in row]
+
+    def column(self, name: str) -> np.ndarray:
+        return np.array([row[name] for row in self.attacked if name in row], np.float64)
+
+
+@dataclasses.dataclass(frozen=True)
+class Certified:
+    """A certification: a page about attacks names it and no more."""
+
+    name: str
+    summary: dict
+
+
+def read(folders: list) -> list[Evaluated | Certified]:
+    """Return what lies in model directories, evaluation and certification folders, each under a name of its own.
+
+    Raises: UsageError where a folder holds nothing finished, or files that cannot be read.
+    """
+    places: dict[pathlib.Path, tuple[pathlib.Path, tuple[str, ...]]] = {}
+    for folder in map(pathlib.Path, folders):
+        inside = [folder] if (folder / "summary.json").is_file() else sorted(_finished(folder))
+        if not inside:
+            raise UsageError(f"{folder}: no finished evaluation (summary.json); run scripts/evaluate.py first")
+        for place in inside:
+            last = () if len(inside) == 1 else (place.name,)
+            places.setdefault(place.resolve(), (folder, (*folder.resolve().parts, *last)))
+    names = _names([(parts, len(parts) - len(f.resolve().parts)) for f, parts in places.values()])
+    return [_read(place, name, source) for (place, (source, _)), name in zip(places.items(), names)]
+
+
+def _finished(folder) -> Iterator[pathlib.Path]:
+    for path in folder.glob("*/summary.json"):
+        if (path.parent / "examples.csv").is_file():
+            yield path.parent
+
+
+def _names(paths: list[tuple[tuple[str, ...], int]]) -> list[str]:
+    """The shortest ends of paths that are all different; each longer than its second number."""
+    lengths = [least + 1 for _, least in paths]
+    while True:
+        names = ["/".join(parts[-length:]) for (parts, _), length in zip(paths, lengths)]
+        longer = [
+            names.count(name) > 1 and length < len(parts) for name, length, (parts, _) in zip(names, lengths, paths)
+        ]
+        if not any(longer):
+            return names
+        lengths = [length + more for length, more in zip(lengths, longer)]
+
+
+def _read(place, name, source):
+    summary = read_json(place / "summary.json")
+    if "guarantee" in summary:
+        return Certified(name, summary)
+    if "natural_accuracy" not in summary:
+        raise UsageError(f"{place / 'summary.json'} is not an evaluation's")
+    examples = read_examples(place / "maps.npz") if (place / "maps.npz").is_file() else None
+    settings = read_json(place / "settings.json") if (place / "settings.json").is_file() else {}
+    rows = read_rows(place / "examples.csv")[0]
+    return Evaluated(name, source, summary, settings, rows, examples, _training(place, summary))
+
+
+def _training(place, summary):
+    """The flags of the network's training: those in the summary, else those of the model directory around it."""
+    if "training" in summary:
+        return summary["training"]
+    for folder in (place, place.parent):
+        if (folder / "flags.cfg").is_file():
+            try:
+                return flagfile.read(folder / "flags.cfg")
+            except UsageError:  # another version's, with flags that are no more
+                return {}
+    return {}
+
+
+def setting_of(summary: Mapping[str, Any], flag: str) -> Any:
+    """Return an evaluation's setting by its flag, or None; from Python it has its field's name."""
+    return summary.get(flag, summary.get(flag.removeprefix("ifia_").removeprefix("eval_")))
+
+
+def attack_of(summary: Mapping[str, Any]) -> str:
+    """Return in a phrase which attack the scores come from: "auto (ours), rar maps, ε = 0.3, 100 steps"."""
+    attack, protocol = summary.get("attack"), summary.get("evaluation_protocol")
+    if attack is None:
+        return "not recorded"
+    parts = [attack + (f" ({protocol})" if protocol else "")]
+    if attack != "none":
+        budget, steps, maps = (setting_of(summary, flag) for flag in ("ifia_epsilon", "ifia_steps", "protocol"))
+        parts += [f"{maps} maps"] if maps else []
+        parts += [f"ε = {budget:.3g}"] if budget else []
+        parts += [f"{steps} steps"] if steps else []
+    return ", ".join(parts)
+
+
+def accuracies(summary: Mapping[str, Any]) -> list[str]:
+    """Return the names of the accuracies that a summary has."""
+    return [
+        name for name, value in summary.items() if name.startswith("adversarial_accuracy") and isinstance(value, float)
+    ]
+
+
+def cell(value, digits: int = 4) -> str:
+    """Return a number, or a score's statistics, as a table has it."""
+    if isinstance(value, dict):
+        if value["mean"] is None:
+            return "-"
+        low, high = value["ci95"]
+        return f"{value['mean']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]; median {value['median']:.{digits}f}"
+    return "-" if value is None else f"{value:.{digits}f}"

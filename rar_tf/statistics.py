@@ -1,0 +1,41 @@
+"""Statistics over several evaluations: one network against another on the same images, one method over its seeds."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from rar_tf import metrics
+
+
+class Paired(NamedTuple):
+    """Two networks' values on the same images: their means, and the second's less the first's.
+
+    ci95: the bootstrap interval of the mean difference over images.
+    """
+
+    images: int
+    first: float
+    second: float
+    difference: float
+    median: float
+    ci95: tuple[float, float]
+
+
+def paired(first: np.ndarray, second: np.ndarray) -> Paired:
+    """Return the differences of values of the same images. Shape: first, second [N], N at least 1."""
+    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    differences = second - first
+    return Paired(
+        len(differences),
+        float(first.mean()),
+        float(second.mean()),
+        float(differences.mean()),
+        float(np.median(differences)),
+        metrics.bootstrap_interval(differences),
+    )
+
+
+def over_runs(values: np.ndarray) -> tuple[float, float]:
+    """Return mean and sample standard deviation over runs, such as seeds; 0 for one run. Shape: [N]."""
+    values = np.asarray(values, np.float64)
+    return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0

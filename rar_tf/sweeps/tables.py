@@ -1,0 +1,128 @@
+"""The table and the curves of a sweep, from its rows' summaries alone."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from rar_tf import figures, flagfile
+from rar_tf.evaluation.evaluated import accuracies, attack_of, cell
+from rar_tf.evaluation.page import markdown_table
+from rar_tf.statistics import over_runs
+from rar_tf.sweeps.plan import Axis, Row
+
+SEED = "seed"
+SCORES = {
+    "topk_intersection": "top-k intersection",
+    "kendall": "Kendall",
+    "kendall_support": "Kendall over the support",
+    "spearman": "Spearman",
+    "cosine": "cosine",
+}
+
+
+def table(axes: list[Axis], rows: list[Row], summaries: list[dict]) -> str:
+    """Return a Markdown table, a line a row; where there are several seeds, one over the seeds before it."""
+    names = [axis.name for axis in axes]
+    found = _table(names, rows, [[summary] for summary in summaries], summaries)
+    others = [name for name in names if name != SEED]
+    groups = _over_seeds(rows, summaries)
+    if len(groups) == len(rows):
+        return found
+    firsts = [rows[where[0]] for where in groups]
+    over = _table(others, firsts, [[summaries[i] for i in where] for where in groups], summaries)
+    return f"Means over seeds ± their sample standard deviation.\n\n{over}\nEach seed.\n\n{found}"
+
+
+def _over_seeds(rows, summaries):
+    """The places of the rows that differ in the seed alone."""
+    groups: dict[tuple, list[int]] = {}
+    for place, row in enumerate(rows):
+        groups.setdefault(tuple(pair for pair in row.labels.items() if pair[0] != SEED), []).append(place)
+    return list(groups.values())
+
+
+def _table(names, rows, groups, summaries):
+    measured = ["natural_accuracy", *dict.fromkeys(name for summary in summaries for name in accuracies(summary))]
+    several = any(len(group) > 1 for group in groups)
+    header = [
+        *names,
+        *(["seeds"] if several else []),
+        "attack",
+        *(name.replace("_", " ") for name in measured),
+        *(title if several else f"{title} [95 % interval]" for title in SCORES.values()),
+    ]
+    cells = [
+        [
+            *(row.labels.get(name, "-") for name in names),
+            *([str(len(group))] if several else []),
+            "; ".join(dict.fromkeys(map(attack_of, group))),
+            *(_accuracy(group, name) for name in measured),
+            *(_score(group, name) for name in SCORES),
+        ]
+        for row, group in zip(rows, groups)
+    ]
+    return markdown_table(header, cells)
+
+
+def _accuracy(group, name):
+    values = [summary[name] for summary in group if summary.get(name) is not None]
+    if not values:
+        return "-"
+    mean, deviation = over_runs(values)
+    return f"{mean:.1%}" + (f" ± {deviation:.1%}" if len(values) > 1 else "")
+
+
+def _score(group, name):
+    if len(group) == 1:
+        return cell(group[0].get(name), digits=3)
+    scores = [summary[name] for summary in group if _mean(summary.get(name)) is not None]
+    if not scores:
+        return "-"
+    mean, median = (over_runs([score[which] for score in scores]) for which in ("mean", "median"))
+    return f"{mean[0]:.3f} ± {mean[1]:.3f}; median {median[0]:.3f} ± {median[1]:.3f}"
+
+
+def _mean(value):
+    return value["mean"] if isinstance(value, dict) else value
+
+
+def curves(axes: list[Axis], rows: list[Row], summaries: list[dict]) -> Figure | None:
+    """Return the scores over the first axis of numbers, a line for each combination of the others; None without one."""
+    axis = next((axis for axis in axes if _is_number(axis.name) and len(axis.values) > 1), None)
+    if axis is None:
+        return None
+    points: dict[str, dict[float, list[dict]]] = {}
+    for row, summary in zip(rows, summaries):
+        if axis.name in row.labels:
+            others = [f"{k} {v}" for k, v in row.labels.items() if k not in (axis.name, SEED)]
+            points.setdefault(", ".join(others), {}).setdefault(float(row.labels[axis.name]), []).append(summary)
+    panels = {}
+    for name in ("natural_accuracy", *dict.fromkeys(n for s in summaries for n in accuracies(s)), *SCORES):
+        lines = {label: _line(values, name) for label, values in points.items()}
+        lines = {label: line for label, line in lines.items() if len(line[0])}
+        if lines:
+            panels[SCORES.get(name, name.replace("_", " "))] = lines
+    return figures.settings_figure(panels, axis.name)
+
+
+def _is_number(name):
+    item = flagfile.all_items().get(name)
+    return item is not None and item.kind in (int, float) and not item.is_tuple and name != SEED
+
+
+def _line(points, name):
+    """(x, mean, low, high, median) of a score: its interval over images, with several seeds ± their deviation."""
+    found = []
+    for x, group in sorted(points.items()):
+        values = [summary[name] for summary in group if _mean(summary.get(name)) is not None]
+        if not values:
+            continue
+        mean, deviation = over_runs([_mean(value) for value in values])
+        low, high = mean - deviation, mean + deviation
+        if len(values) == 1 and isinstance(values[0], dict):
+            low, high = values[0]["ci95"]
+        median = over_runs([value["median"] for value in values])[0] if isinstance(values[0], dict) else np.nan
+        found.append((x, mean, low, high, median))
+    if not found:
+        return (np.array([]),) * 5
+    x, mean, low, high, median = np.array(found).T
+    return x, mean, low, high, None if np.isnan(median).any() else median
