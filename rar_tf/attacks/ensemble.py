@@ -20,30 +20,35 @@ from rar_tf.attacks.pgd import random_starts
 class Member(NamedTuple):
     """How a member differs from plain IFIA.
 
-    objective: a name of `attacks.OBJECTIVES`; beta: the surrogate's inverse temperature; sharpness: κ of the objective;
-    start: `random`, `corner` (every pixel at the end of its range that is nearer to black, where there is one), or `best`,
-    the best candidate so far for the score of the same name as the objective; size: the first step in units of ε.
+    objective: a name of `attacks.OBJECTIVES`; sharpness: its κ; size: the first step in units of ε; beta: the surrogate's
+    inverse temperature; start: `random`, `corner` (every pixel moved by ε towards black where it stays in the range, away
+    from it elsewhere), `image`, or `best:SCORE`, the best candidate so far for a tracked score.
     """
 
     objective: str
-    beta: float = 1.0
-    sharpness: float = 3.0
-    start: str = "random"
-    size: float = 1.0
+    sharpness: float
+    size: float
+    beta: float
+    start: str
 
     @property
     def name(self) -> str:
-        return f"{self.objective}_beta{self.beta:g}_{self.start}"
+        return f"{self.objective}_beta{self.beta:g}_{self.start.replace(':', '_')}"
 
 
 MEMBERS = (
-    Member("spearman"),
-    Member("kendall_support", beta=10.0),
-    Member("topk_soft", sharpness=2.0),
-    Member("cosine", beta=10.0),
-    Member("kendall", beta=50.0, start="corner"),
-    Member("topk", start="corner"),
+    Member("topk", 1.0, 1.0, 1.0, "corner"),
+    Member("spearman", 3.0, 1.0, 50.0, "corner"),
+    Member("topk_soft", 6.0, 2.0, 50.0, "random"),
+    Member("cosine", 1.0, 2.0, 50.0, "corner"),
+    Member("kendall_support", 3.0, 1.0, 50.0, "random"),
+    Member("spearman", 3.0, 1.0, 50.0, "best:kendall"),
+    Member("topk_soft", 6.0, 1.0, 50.0, "best:topk_intersection"),
+    Member("cosine", 1.0, 0.5, 50.0, "best:cosine"),
+    Member("kendall_support", 3.0, 0.5, 50.0, "best:kendall_support"),
+    Member("kendall", 3.0, 0.5, 50.0, "best:kendall"),
 )
+STEPS = 0.6  # of a member, in parts of plain IFIA's
 
 # Every score whose minimum over all candidates an ensemble reports.
 TRACKED = ("kendall", "topk_intersection", "spearman", "cosine", "kendall_support")
@@ -58,12 +63,15 @@ def member_attack(plain: Ifia, choice: tf.Tensor, sharpness: tf.Tensor, size: tf
     Args:
       choice: number of the member's objective in `OBJECTIVES`. size: of the first step, in units of ε.
     """
+    count = max(1, round(STEPS * plain.steps))
     return dataclasses.replace(
         plain,
         among=OBJECTIVES,
         choice=choice,
-        step_size=steps.adaptive(plain.steps, size * plain.epsilon),
+        steps=count,
+        step_size=steps.adaptive(count, size * plain.epsilon),
         feasible=True,
+        score_every=2,
         sharpness=sharpness,
         reference=False,
     )
@@ -86,7 +94,6 @@ def begin(
     if member.start == "corner":
         low = attack.bounds[0]
         return tf.where(images - low > attack.epsilon, images - attack.epsilon, images + attack.epsilon)
-    score = {"topk": "topk_intersection", "topk_soft": "topk_intersection"}.get(member.objective, member.objective)
-    column = attack.tracked.index(score)
+    column = attack.tracked.index(member.start.partition(":")[2])
     best = tf.argmin(pool.scores[:, column], axis=1)
     return tf.gather(pool.images[:, column], best, axis=1, batch_dims=1)

@@ -163,12 +163,12 @@ class AttributionAttack(Measurement):
         for number, member in enumerate(self.members, start=1):
             found, own_curve = self._member(number, member, batch, clean, pool)
             columns[f"kendall:{member.name}"] = found.scores[:, 0].min(axis=1)
-            pool, curve = merged(pool, found), np.minimum(curve, own_curve)
+            pool, curve = merged(pool, found), np.concatenate([curve, own_curve])
         scores, kept = self._scores(batch, clean, pool)
         # Scores that are not tracked are those of kept iterates: the plain attack's or the ensemble's.
         columns.update({name: np.minimum(value, columns.get(f"plain:{name}", 1.0)) for name, value in scores.items()})
         columns["fallback"] = (kept.score >= 1).astype(int)
-        columns["curve"] = [" ".join(f"{v:.4f}" for v in each) for each in thin(curve).T]
+        columns["curve"] = [" ".join(f"{v:.4f}" for v in each) for each in thin(np.minimum.accumulate(curve)).T]
         if self.reaches:
             reached, _ = self._searched(batch, clean, frozen=True)
             for number, member in enumerate(self.members, start=1):
