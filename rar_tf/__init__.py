@@ -18,7 +18,7 @@ _PUBLIC = {
     **METHODS.modules(),
     "RobustModel": "rar_tf.training",
     "IGR": "rar_tf.objectives.igr",
-    "evaluate": "rar_tf.evaluation.evaluator",
+    "evaluate": "rar_tf.evaluation.job",
     "certify": "rar_tf.certification.run",
     "integrated_gradients": "rar_tf.attributions.path_integral",
     "saliency_map": "rar_tf.attributions.gradients",

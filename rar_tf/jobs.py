@@ -19,7 +19,14 @@ class JobSettings(Record):
     output_dir: str | None = setting(
         None, "where results are written; by default evaluation/ or certification/ in the model directory"
     )
-    num_examples: int = setting(1000, "test images, the first ones in file order", check=checks.at_least_one)
+    num_examples: int = setting(
+        1000, "test images whose maps are attacked, the first ones in file order", check=checks.at_least_one
+    )
+    accuracy_examples: int | None = setting(
+        None,
+        "test images whose predictions are attacked, the first ones; by default num_examples",
+        check=checks.at_least_one,
+    )
     eval_batch_size: int = setting(50, "images attacked at once", check=checks.at_least_one)
     shard: str = setting("0/1", "i/n: work on the i-th of n parts of the images, counted from 0")
     merge: bool = setting(False, "put the results of all shards in the output directory together")

@@ -31,4 +31,4 @@ OBJECTIVES = Registry(
     },
 )
 MEASURES = ("kendall", "intersection", "spearman", "mass_center")
-ATTRIBUTION_ATTACKS = ("ifia", "auto")
+ATTRIBUTION_ATTACKS = ("ifia", "auto", "none")

@@ -48,7 +48,7 @@ MEMBERS = (
     Member("kendall_support", 3.0, 0.5, 50.0, "best:kendall_support"),
     Member("kendall", 3.0, 0.5, 50.0, "best:kendall"),
 )
-STEPS = 0.6  # of a member, in parts of plain IFIA's
+STEPS, SHARE = 60, 1.2  # of a member at the most: in number, and in parts of plain IFIA's
 
 # Every score whose minimum over all candidates an ensemble reports.
 TRACKED = ("kendall", "topk_intersection", "spearman", "cosine", "kendall_support")
@@ -63,7 +63,7 @@ def member_attack(plain: Ifia, choice: tf.Tensor, sharpness: tf.Tensor, size: tf
     Args:
       choice: number of the member's objective in `OBJECTIVES`. size: of the first step, in units of ε.
     """
-    count = max(1, round(STEPS * plain.steps))
+    count = min(STEPS, round(SHARE * plain.steps))
     return dataclasses.replace(
         plain,
         among=OBJECTIVES,

@@ -1,8 +1,8 @@
 """Attack a network's predictions and attributions: python scripts/evaluate.py --model_dir=runs/digits_ig_sum_norm
 
 The attack's settings are by default those of the model directory's flags.cfg; --keras_model=FILE or --saved_model=DIR
-evaluates anybody's network with --dataset and the flags given. Writes summary.json, examples.csv (a row an image; the
-same command goes on with an interrupted one) and maps.png to --output_dir. --attack=auto is the ensemble.
+evaluates the user's own network with --dataset and the flags given. Writes summary.json, examples.csv (a row per image;
+the same command goes on with an interrupted one) and maps.png to --output_dir. --attack=auto is the ensemble.
 Several machines: --shard=0/4 … --shard=3/4 into one --output_dir; the one that ends last puts the parts together (or
 --merge).
 """
@@ -23,31 +23,33 @@ def main():
     from rar_tf import export, results
     from rar_tf.data.datasets import load_data
     from rar_tf.data.pixels import to_pixels
-    from rar_tf.evaluation import files
+    from rar_tf.evaluation import job as jobs
     from rar_tf.evaluation.evaluator import Evaluator
 
     given = flagfile.given()
     given = {**flagfile.of_run(given.get("model_dir")), **given}
     job, chosen, data = JobSettings.of(given), EvaluationSettings.of(given), DataSettings.of(given)
-    folder = job.folder("evaluation" if chosen.attack == "ifia" else "evaluation_auto")
+    folder = job.folder("evaluation" if chosen.attack == "ifia" else f"evaluation_{chosen.attack}")
     if job.merge:
-        return show(files.merge(folder), folder)
+        return show(jobs.merge(folder), folder)
     network = export.load_network(job.model_dir, job.keras_model, job.saved_model)
     record, splits = load_data(data)
-    images = to_pixels(record, splits.test.images[: job.num_examples])
+    num_examples = 0 if chosen.attack == "none" else job.num_examples
+    count = max(num_examples, job.accuracy_examples or job.num_examples)
+    images = to_pixels(record, splits.test.images[:count])
     part = results.shard_slice(job.shard, len(images))
     evaluator = Evaluator(network, chosen.replace(bounds=record.bounds), reference_network=reference(job))
     said = {name: given[name] for name in ("method", "equalize") if name in given}
     with tqdm(total=part.stop - part.start, unit="image", desc=chosen.attack) as bar:
-        summary = files.evaluate_into(
+        summary = jobs.evaluate_into(
             folder,
             evaluator,
             images,
-            splits.test.labels[: job.num_examples],
+            splits.test.labels[:count],
+            num_examples=num_examples,
             record={
                 "dataset": record.name,
                 **said,
-                "num_examples": job.num_examples,
                 **evaluator.settings.flags(),
             },
             shard=job.shard,
@@ -69,21 +71,28 @@ def reference(job):
 
 
 def show(summary, folder):
+    fallbacks = "" if summary["fallback_rate"] is None else f"   fallbacks {summary['fallback_rate']:.1%}"
     print(
         f"natural accuracy {summary['natural_accuracy']:.4f}   adversarial accuracy "
         + ("-" if summary["adversarial_accuracy"] is None else f"{summary['adversarial_accuracy']:.4f}")
-        + f"   images {summary['num_examples']}   fallbacks {summary['fallback_rate']:.1%}"
+        + f"   images {summary['accuracy_examples']}{fallbacks}   evaluated as {summary['evaluation_protocol']}"
     )
-    print(f"{'':18s} {'mean':>8s} {'median':>8s} {'std':>8s}  95 % interval of the mean")
-    for name in SHOWN:
-        s = summary[name]
+    if summary["num_attacked"]:
         print(
-            f"{name:18s} {s['mean']:8.4f} {s['median']:8.4f} {s['std']:8.4f}  {s['ci95'][0]:.4f} … {s['ci95'][1]:.4f}"
+            f"{'':18s} {'mean':>8s} {'median':>8s} {'std':>8s} {'attainable':>10s}  95 % interval of the mean, "
+            f"{summary['num_attacked']} images"
         )
+        for name in SHOWN:
+            s = summary[name]
+            reached = "" if s["attainable"] is None else f"{s['attainable']:.4f}"
+            print(
+                f"{name:18s} {s['mean']:8.4f} {s['median']:8.4f} {s['std']:8.4f} {reached:>10s}  "
+                f"{s['ci95'][0]:.4f} … {s['ci95'][1]:.4f}"
+            )
     for name, member in summary.get("members", {}).items():
         print(
-            f"  member {name:16s} Kendall {member['kendall']:.4f}, the lowest on {member['lowest_on']:.0%} of the images"
+            f"  member {name:40s} Kendall {member['kendall']:.4f}, the lowest on {member['lowest_on']:.0%} of the images"
         )
     for warning in summary["warnings"]:
         print(f"warning: {warning}")
-    print(f"wrote summary.json, examples.csv and maps.png to {folder}")
+    print(f"wrote summary.json, examples.csv{' and maps.png' if summary['num_attacked'] else ''} to {folder}")

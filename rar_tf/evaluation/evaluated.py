@@ -10,7 +10,7 @@ import numpy as np
 
 from rar_tf import flagfile
 from rar_tf.errors import UsageError
-from rar_tf.evaluation.files import read_examples, read_rows
+from rar_tf.evaluation.job import read_examples, read_rows
 from rar_tf.evaluation.summary import Examples
 from rar_tf.results import read_json
 

@@ -316,7 +316,9 @@ def plain_attack(settings: EvaluationSettings, network) -> Ifia:
 
 
 def measurements_of(subject: Subject, settings: EvaluationSettings, reference=None) -> list[Measurement]:
-    """Return what an evaluation measures, in order."""
+    """Return what an evaluation measures, in order, predictions first."""
+    if settings.attack == "none":
+        return [Predictions(subject, settings)]
     found: list[Measurement] = [
         measurement(subject, settings) for measurement in (Predictions, AttributionAttack, Diagnosis)
     ]

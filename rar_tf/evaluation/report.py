@@ -1,6 +1,6 @@
 """One page about several evaluations: what was measured beside what the papers print, with pictures.
 
-It reads what `rar_tf.evaluation.files` wrote and runs no network.
+It reads what `rar_tf.evaluation.job` wrote and runs no network.
 """
 
 import pathlib

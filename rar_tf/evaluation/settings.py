@@ -28,7 +28,9 @@ class EvaluationSettings(Seeded, Bounded, Chunked, Attributed):
     evaluation_protocol: str = setting(
         "ours", "whose evaluation: it fixes attack, start, measure, map and statistic", choices=EVALUATION_PROTOCOLS
     )
-    attack: str = setting("ifia", "attribution attack: ifia, or auto, the ensemble", choices=ATTRIBUTION_ATTACKS)
+    attack: str = setting(
+        "ifia", "attribution attack: ifia, auto, the ensemble, or none: predictions alone", choices=ATTRIBUTION_ATTACKS
+    )
     protocol: str = setting(
         "rar",
         "how attributions become maps: rar (sum of absolute values over channels, normalised) or wk (signed, per "

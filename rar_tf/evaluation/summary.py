@@ -97,9 +97,8 @@ def summarize(rows: list[dict], settings: dict, warnings: list[str] = ()) -> dic
 
     A row is what `Evaluator.evaluate_group` gives or what `rar_tf.results` reads back from a file.
     """
-    attacked = [row for row in rows if row["correct"]]
+    attacked = [row for row in rows if "fallback" in row]
     summary = {
-        "num_examples": len(rows),
         "num_attacked": len(attacked),
         "natural_accuracy": float(np.mean([row["correct"] for row in rows])),
     }

@@ -9,7 +9,7 @@ import tensorflow as tf
 from absl import logging
 
 from rar_tf import figures
-from rar_tf.evaluation import evaluator
+from rar_tf.evaluation import job
 from rar_tf.evaluation.evaluator import Evaluator
 from rar_tf.evaluation.settings import EvaluationSettings
 from rar_tf.experiment.callbacks import StepCallback, StepTable, passed
@@ -69,7 +69,7 @@ class Monitor(StepCallback):
 
     def evaluate(self, step: int) -> dict:
         """Evaluate now; return the summary. Where no image is classified correctly the scores are null, with a warning."""
-        result = evaluator.run(self.evaluator, self.images, self.labels)
+        result = job.run(self.evaluator, self.images, self.labels)
         summary = result.summary()
         values = {name: summary[name]["mean"] if isinstance(summary[name], dict) else summary[name] for name in COLUMNS}
         if values["kendall"] is None:

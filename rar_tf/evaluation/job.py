@@ -1,15 +1,17 @@
-"""An evaluation as files, see `rar_tf.results`: beside its rows, maps.npz and maps.png of the first attacked images."""
+"""An evaluation as a job, see `rar_tf.results`: in memory, or as files with maps.npz and maps.png beside the rows."""
 
 import dataclasses
 import functools
 import pathlib
+import time
 from collections.abc import Callable
 
 import numpy as np
 
 from rar_tf import figures, results
 from rar_tf.errors import UsageError
-from rar_tf.evaluation.evaluator import Evaluator, _check_k
+from rar_tf.evaluation.evaluator import Evaluator
+from rar_tf.evaluation.settings import EvaluationSettings
 from rar_tf.evaluation.summary import Evaluation, Examples
 from rar_tf.files import atomic_write
 
@@ -25,18 +27,32 @@ class EvaluationJob(results.Job):
     Shape: images [N, H, W, C], labels int [N].
 
     Args:
+      num_examples: how many of them, the first ones, have their maps attacked; the others only their predictions. None
+        is all.
       record: the settings under the names that the files are to have; None takes the evaluator's own.
+      num_figures: attacked images whose maps are kept.
       strict: raise UsageError where no image is classified correctly.
     """
 
-    text, files, mark = TEXT, ("maps.npz",), "run_warnings"
+    text, files = TEXT, ("maps.npz",)
 
-    def __init__(self, evaluator: Evaluator, images, labels, *, record=None, batch_size: int = 16, strict: bool = True):
-        self.evaluator, self.batch_size = evaluator, batch_size
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        images,
+        labels,
+        *,
+        num_examples: int | None = None,
+        record=None,
+        batch_size: int = 16,
+        num_figures: int = NUM_FIGURES,
+        strict: bool = True,
+    ):
+        self.evaluator, self.batch_size, self.num_figures = evaluator, batch_size, num_figures
         self.images, self.labels = np.asarray(images, np.float32), np.asarray(labels)
-        results.check_images(self.images, self.labels, evaluator.settings.bounds)
-        _check_k(self.images.shape, evaluator.settings)
+        evaluator.check(self.images, self.labels)
         self.predictions, self.count = evaluator.subject.predict(self.images), len(self.images)
+        self.num_examples = self.count if num_examples is None else min(num_examples, self.count)
         if strict and not (self.predictions == self.labels).any():
             raise UsageError(f"none of the {self.count} images is classified correctly: there is nothing to attack")
         self.columns = evaluator.columns
@@ -45,28 +61,36 @@ class EvaluationJob(results.Job):
             "bounds": list(evaluator.settings.bounds),
             "prediction_attacks": list(evaluator.settings.prediction_attacks),
             "eval_batch_size": batch_size,
+            "num_examples": self.num_examples,
+            "accuracy_examples": self.count,
             **evaluator.digests(images, labels),
         }
         self.examples: Examples | None = None
         self._new_examples = False
 
     def groups(self, part):
-        correct = (self.predictions == self.labels)[part]
-        return [
-            slice(part.start + group.start, part.start + group.stop)
-            for group in self.evaluator.groups(correct, self.batch_size)
-        ]
+        """Runs of consecutive images with `batch_size` correctly classified ones each, fewer in the last."""
+        found, begin, count = [], part.start, 0
+        for i in range(part.start, part.stop):
+            count += bool(self.predictions[i] == self.labels[i])
+            if count == self.batch_size or i + 1 in (self.num_examples, part.stop):
+                found.append(slice(begin, i + 1))
+                begin, count = i + 1, 0
+        return found
 
     def rows(self, group):
-        index = np.arange(group.start, group.stop)
         rows, new = self.evaluator.evaluate_group(
-            index, self.images[group], self.labels[group], self.predictions[group]
+            np.arange(group.start, group.stop),
+            self.images[group],
+            self.labels[group],
+            self.predictions[group],
+            maps=group.start < self.num_examples,
         )
-        if new is not None and (self.examples is None or len(self.examples.index) < NUM_FIGURES):
+        if new is not None and (self.examples is None or len(self.examples.index) < self.num_figures):
             known = self.examples
             if known is not None:  # a run that was killed between maps and rows has some of them already
                 new = known + new.take(~np.isin(new.index, known.index))
-            self.examples, self._new_examples = new.take(np.arange(min(NUM_FIGURES, len(new.index)))), True
+            self.examples, self._new_examples = new.take(np.arange(min(self.num_figures, len(new.index)))), True
         return rows
 
     def restore(self, folder):
@@ -103,12 +127,68 @@ class EvaluationJob(results.Job):
         }
 
 
+def evaluate(
+    network,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    bounds: tuple[float, float],
+    epsilon: float,
+    surrogate=None,
+    reference_network=None,
+    num_examples: int | None = None,
+    batch_size: int = 16,
+    progress: Callable | None = None,
+    num_figures: int = NUM_FIGURES,
+    **settings,
+) -> Evaluation:
+    """Attack a network's predictions and attributions on images and measure what is left of them.
+
+    Shape: images [N, H, W, C] in `bounds`, labels int [N].
+
+    Args:
+      bounds, epsilon, settings: those of `EvaluationSettings`.
+      network, surrogate, reference_network: those of `Evaluator`.
+      num_examples, num_figures: those of `EvaluationJob`.
+      batch_size: images attacked together; changes no number beyond rounding.
+      progress: called with the number of images finished, each time some are.
+
+    Raises: UsageError for settings that cannot be, and for k larger than a map.
+    """
+    chosen = EvaluationSettings.make({"bounds": bounds, "epsilon": epsilon, **settings})
+    evaluator = Evaluator(network, chosen, surrogate=surrogate, reference_network=reference_network)
+    return run(
+        evaluator,
+        images,
+        labels,
+        num_examples=num_examples,
+        batch_size=batch_size,
+        progress=progress,
+        num_figures=num_figures,
+    )
+
+
+def run(
+    evaluator: Evaluator, images: np.ndarray, labels: np.ndarray, *, progress: Callable | None = None, **options
+) -> Evaluation:
+    """Evaluate images in memory with a given evaluator: `evaluate`, for callers that keep the evaluator.
+
+    Args:
+      options: those of `EvaluationJob`; where no image is classified correctly there is but a warning.
+    """
+    job, begun = EvaluationJob(evaluator, images, labels, strict=False, **options), time.monotonic()
+    rows = results.work(job, progress=progress)
+    settings = {**job.record, "seconds": round(time.monotonic() - begun, 1)}
+    return Evaluation(rows, settings, job.examples, list(evaluator.subject.warnings))
+
+
 def evaluate_into(
     folder,
     evaluator: Evaluator,
     images: np.ndarray,
     labels: np.ndarray,
     *,
+    num_examples: int | None = None,
     record: dict | None = None,
     shard: str = results.ALL,
     batch_size: int = 16,
@@ -122,14 +202,16 @@ def evaluate_into(
     Shape: images [N, H, W, C], labels int [N].
 
     Args:
-      record, strict: those of `EvaluationJob`.
+      num_examples, record, strict: those of `EvaluationJob`.
       shard, progress: those of `rar_tf.results.run`.
       batch_size: images attacked together.
 
     Returns: the summary, of all parts where they are finished.
     Raises: UsageError where the folder belongs to another evaluation.
     """
-    job = EvaluationJob(evaluator, images, labels, record=record, batch_size=batch_size, strict=strict)
+    job = EvaluationJob(
+        evaluator, images, labels, num_examples=num_examples, record=record, batch_size=batch_size, strict=strict
+    )
     return results.run(job, folder, shard=shard, progress=progress)
 
 
