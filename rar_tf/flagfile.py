@@ -56,7 +56,7 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
         elif item.kind is float:
             flags.DEFINE_float(name, None, text, flag_values=values)
         elif item.choices:
-            flags.DEFINE_enum(name, None, item.choices, text, values)
+            flags.DEFINE_enum(name, None, list(item.choices), text, values)
         else:
             flags.DEFINE_string(name, None, text, values)
 

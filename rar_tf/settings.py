@@ -110,7 +110,7 @@ class Item:
     default: Any
     help: str
     flag: str | None
-    choices: tuple[str, ...]
+    choices: Iterable[str]
     check_value: Callable[..., None] | None
     derive: Callable[[Any], Any] | None
     otherwise: str | None
@@ -147,7 +147,7 @@ def items(record: type[Record]) -> tuple[Item, ...]:
                 default=field.default,
                 help=meta["help"],
                 flag=field.name if meta["flag"] == "" else meta["flag"],
-                choices=tuple(meta["choices"]),
+                choices=meta["choices"],
                 check_value=meta["check"],
                 derive=meta["derive"],
                 otherwise=meta["otherwise"],

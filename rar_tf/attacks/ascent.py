@@ -9,7 +9,7 @@ from rar_tf.attacks.steps import Move, StepRule, fixed
 
 
 def ascend(
-    objective: Callable[[tf.Tensor], tf.Tensor],
+    objective: Callable[..., tf.Tensor],
     images: tf.Tensor,
     start: tf.Tensor,
     *,
@@ -21,6 +21,7 @@ def ascend(
     move: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
     observe: Callable | None = None,
     state=(),
+    changing: bool = False,
 ) -> tuple[tf.Tensor, tuple]:
     """Climb `objective` from `start` inside a ball around `images` (Madry et al. 2018).
 
@@ -30,7 +31,8 @@ def ascend(
     Shape: images, start [B, H, W, C] -> last iterate [B, H, W, C].
 
     Args:
-      objective: maps perturbed images [B, H, W, C] to one value a sample [B], to be made large.
+      objective: maps perturbed images [B, H, W, C] to one value a sample [B], to be made large; with `changing` it takes
+        the step's index as a second argument.
       epsilon: radius, a number or broadcastable to the images.
       step_size: a number, a function of the step's index 0, 1, …, or a rule of `attacks.steps`.
       steps: number of steps.
@@ -48,7 +50,8 @@ def ascend(
         return tf.clip_by_value(ball.project(x, images, epsilon), low, high)
 
     def body(step, iterate, memory, state):
-        value, gradient = _value_and_gradient(objective, iterate)
+        climbed = (lambda x: objective(x, step)) if changing else objective
+        value, gradient = _value_and_gradient(climbed, iterate)
         here = Move(step, iterate, value, gradient, ball.direction, project)
         base, proposal, memory = rule.propose(here, memory)
         iterate = proposal if move is None else move(base, proposal)

@@ -187,6 +187,7 @@ class Ifia:
             move=self._move(network, clean.labels),
             observe=record,
             state=(0, pool, curve),
+            changing=True,
         )
         return pool, curve.stack()
 
@@ -218,10 +219,17 @@ class Ifia:
         return kept
 
     def objective_of(self, surrogate, clean: Clean) -> Callable:
-        """Return what the ascent climbs: perturbed images [B, H, W, C] -> [B]."""
+        """Return what the ascent climbs: (perturbed images [B, H, W, C], step) -> [B]."""
         value = chosen(self, clean) if self.among else OBJECTIVES[self.objective](self, clean)
         explainer = self.directions or self.explainer
-        return lambda perturbed: value(perturbed, explainer(surrogate, perturbed, clean.labels))
+        coarse = explainer.rule == "midpoint" if isinstance(explainer, Explainer) else False
+
+        def climbed(perturbed, step=0):
+            # Few path points that stay where they are leave gaps that an attack fits itself to: they move every step.
+            shift = tf.math.floormod(0.618034 * tf.cast(step, tf.float32) + 0.5, 1.0) - 0.5 if coarse else None
+            return value(perturbed, explainer(surrogate, perturbed, clean.labels, shift))
+
+        return climbed
 
     def _move(self, network, labels):
         if self.reference and self.bounds[1] > 1:

@@ -79,7 +79,7 @@ def adaptive(steps: int, size: float, *, momentum: float = 0.75, rises: float = 
         better = at.value > m.best_value
         best, best_gradient = where_each(better, at.iterate, m.best), where_each(better, at.gradient, m.best_gradient)
         best_value = tf.where(better, at.value, m.best_value)
-        risen = m.rises + tf.cast(at.value > m.last_value, tf.int32)
+        risen = m.rises + tf.cast((at.step > 0) & (at.value > m.last_value), tf.int32)
         span = spans[at.step]
         due = span > 0
         stalled = tf.cast(risen, tf.float32) < rises * tf.cast(span, tf.float32)

@@ -21,20 +21,22 @@ def attribute(
     steps: int = 50,
     chunk: int | None = None,
     rule: str = "right",
+    shift: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Return the attribution named `kind` of `images`, from a black baseline where it takes one.
 
     Shape: images [B, H, W, C] -> [B, H, W, C], signed and un-normalised.
 
     Args:
-      steps, chunk, rule: path points, how many of them are held in memory at once, and where they lie, for kinds that
-        take a path.
+      steps, chunk, rule, shift: path points, how many of them are held in memory at once, and where they lie, for kinds
+        that take a path, see `path_integral.integrated_gradients`.
 
     Raises: UsageError for a kind that is not in `ATTRIBUTIONS`.
     """
     found: Kind = ATTRIBUTIONS[kind]
-    path = {"steps": steps, "chunk": chunk, "rule": rule} if found.takes_path else {}
-    return found.function(target, images, **path)
+    if not found.takes_path:
+        return found.function(target, images)
+    return found.function(target, images, steps=steps, chunk=chunk, rule=rule, shift=shift)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,12 +65,14 @@ class Explainer:
             return self
         return dataclasses.replace(self, ig_steps=ig_steps, rule="midpoint")
 
-    def attributions(self, network, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    def attributions(self, network, images: tf.Tensor, labels: tf.Tensor, shift: tf.Tensor | None = None) -> tf.Tensor:
         """Return signed attributions. Shape: images [B, H, W, C], labels [B] -> [B, H, W, C]."""
         target = Target(network, labels, losses.logit)
         if callable(self.attribution):
             return self.attribution(target, images)
-        return attribute(self.attribution, target, images, steps=self.ig_steps, chunk=self.chunk, rule=self.rule)
+        return attribute(
+            self.attribution, target, images, steps=self.ig_steps, chunk=self.chunk, rule=self.rule, shift=shift
+        )
 
     def frozen(self, network, images: tf.Tensor, labels: tf.Tensor) -> "Frozen":
         """Return how maps would come about if the network's gradients were everywhere those at the images.
@@ -83,9 +87,9 @@ class Explainer:
         path = {"steps": self.ig_steps, "chunk": self.chunk, "rule": self.rule} if kind.takes_path else {}
         return Frozen(kind.slope(target, images, **path), self.protocol)
 
-    def __call__(self, network, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """Return maps. Shape: images [B, H, W, C], labels [B] -> [B, D]."""
-        return PROTOCOLS[self.protocol](self.attributions(network, images, labels))
+    def __call__(self, network, images: tf.Tensor, labels: tf.Tensor, shift: tf.Tensor | None = None) -> tf.Tensor:
+        """Return maps. Shape: images [B, H, W, C], labels [B] -> [B, D]. shift: of coarse path points."""
+        return PROTOCOLS[self.protocol](self.attributions(network, images, labels, shift))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +103,6 @@ class Frozen:
     protocol: str = "rar"
     moves: bool = True
 
-    def __call__(self, network, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    def __call__(self, network, images: tf.Tensor, labels: tf.Tensor, shift=None) -> tf.Tensor:
         """Return maps [B, D] of images [B, H, W, C]; the network has no say in them."""
         return PROTOCOLS[self.protocol](images * self.slope if self.moves else self.slope)

@@ -47,6 +47,7 @@ def integrated_gradients(
     steps: int = 50,
     rule: str = "right",
     chunk: int | None = None,
+    shift: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Return the integrated gradients of `target` from `baseline` to `images`, signed and un-normalised.
 
@@ -66,6 +67,9 @@ def integrated_gradients(
       chunk: path points held in memory at once; None takes all in one batch. The values are the same. Gradients of
         a chunked sum reach images, baseline and `target.parameters` (recomputed chunk by chunk), nothing else.
 
+      shift: moves the path points, by a part of an interval in [−1/2, 1/2], for attacks that must not fit themselves to
+        a few points.
+
     Raises: UsageError for an unknown rule, steps < 1 or chunk < 1.
     """
     images = tf.convert_to_tensor(images)
@@ -76,7 +80,7 @@ def integrated_gradients(
         and getattr(target, "scale_invariant", False)
     ):
         return _scale_invariant_integrated_gradients(target, images, steps)
-    return _path_integrated_gradients(target, images, baseline, steps, rule, chunk)
+    return _path_integrated_gradients(target, images, baseline, steps, rule, chunk, shift)
 
 
 def mean_gradient(
@@ -95,22 +99,24 @@ def mean_gradient(
     return split.pull_back(slope, images)
 
 
-def _path_integrated_gradients(target, images, baseline, steps, rule, chunk):
+def _path_integrated_gradients(target, images, baseline, steps, rule, chunk, shift=None):
     start = tf.broadcast_to(tf.cast(baseline, images.dtype), tf.shape(images))
     start.set_shape(images.shape)
     split = getattr(target, "split", None)
     if split is None:
-        return (images - start) * _path_gradient(target, start, images, steps, rule, chunk)
+        return (images - start) * _path_gradient(target, start, images, steps, rule, chunk, shift)
     ends = split.affine(start), split.affine(images)
-    slope = _path_gradient(target.after_split, *ends, steps, rule, chunk)
+    slope = _path_gradient(target.after_split, *ends, steps, rule, chunk, shift)
     return (images - start) * split.pull_back(slope, images)
 
 
-def _path_gradient(target, start, end, steps, rule, chunk):
+def _path_gradient(target, start, end, steps, rule, chunk, shift=None):
     """Σ_k w_k ∂target/∂z at z = start + t_k (end − start), so many path points at once."""
     points, weights = quadrature(rule, steps)
     if chunk is None or chunk >= len(points):
-        return _mean_gradient(target, start, end, tf.constant(points, end.dtype), tf.constant(weights, end.dtype))
+        points, weights = tf.constant(points, end.dtype), tf.constant(weights, end.dtype)
+        points = points if shift is None else points + tf.cast(shift, end.dtype) / steps
+        return _mean_gradient(target, start, end, points, weights)
     checks.at_least_one(ig_chunk=chunk)
     return _chunked_path_gradient(target, start, end, points, weights, chunk)
 

@@ -34,7 +34,7 @@ class EvaluationJob(results.Job):
       strict: raise UsageError where no image is classified correctly.
     """
 
-    text, files = TEXT, ("maps.npz",)
+    text, files, mark = TEXT, ("maps.npz",), "run_warnings"
 
     def __init__(
         self,
@@ -174,9 +174,9 @@ def run(
     """Evaluate images in memory with a given evaluator: `evaluate`, for callers that keep the evaluator.
 
     Args:
-      options: those of `EvaluationJob`; where no image is classified correctly there is but a warning.
+      options: those of `EvaluationJob`; by default it is not strict.
     """
-    job, begun = EvaluationJob(evaluator, images, labels, strict=False, **options), time.monotonic()
+    job, begun = EvaluationJob(evaluator, images, labels, **{"strict": False, **options}), time.monotonic()
     rows = results.work(job, progress=progress)
     settings = {**job.record, "seconds": round(time.monotonic() - begun, 1)}
     return Evaluation(rows, settings, job.examples, list(evaluator.subject.warnings))

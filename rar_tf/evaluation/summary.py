@@ -105,6 +105,10 @@ def summarize(rows: list[dict], settings: dict, warnings: list[str] = ()) -> dic
     for name in settings["prediction_attacks"]:
         key = "adversarial_accuracy" if name == "pgd" else f"adversarial_accuracy_{name}"
         summary[key] = float(np.mean([row[accuracy_column(name)] for row in rows]))
+        parts = [column for column in rows[0] if name != "pgd" and column.startswith(f"{accuracy_column(name)}:")]
+        if parts:  # of an attack with several members: the share that stands after each and all before it
+            standing = {column.rpartition(":")[2]: float(np.mean([row[column] for row in rows])) for column in parts}
+            summary[name] = {"standing_after": standing}
     summary.setdefault("adversarial_accuracy", None)
 
     def column(name):

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from rar_tf.attacks import ensemble
-from rar_tf.evaluation import evaluator as evaluation
+from rar_tf.evaluation import job as evaluation
 from rar_tf.evaluation.measurements import AttributionAttack, Batch
 from rar_tf.evaluation.settings import EvaluationSettings
 from rar_tf.evaluation.subject import Subject

@@ -9,9 +9,11 @@ import tensorflow as tf
 
 from rar_tf import metrics, results
 from rar_tf.errors import UsageError
-from rar_tf.evaluation import evaluator as evaluation
-from rar_tf.evaluation import files, summary
-from rar_tf.evaluation.evaluator import EvaluationSettings, Evaluator
+from rar_tf.evaluation import job as evaluation
+from rar_tf.evaluation import job as files
+from rar_tf.evaluation import summary
+from rar_tf.evaluation.evaluator import Evaluator
+from rar_tf.evaluation.settings import EvaluationSettings
 from rar_tf.models.surrogate import softplus_surrogate
 
 import toys
@@ -59,6 +61,18 @@ def test_summary_holds_what_the_contract_says(evaluated, data):
         assert low <= summary[name]["mean"] <= high and {"median", "std"} <= set(summary[name])
     assert 0 <= summary["fallback_rate"] <= 1 and summary["epsilon"] == 0.2 and summary["seed"] == 0
     assert 0 < summary["activation_consistency"] <= 1
+
+
+def test_summary_says_what_stands_after_each_member_of_a_prediction_attack():
+    column = "adversarial_correct:autoattack"
+    stands = [(0, 0, 0), (1, 0, 0), (1, 1, 1), (1, 1, 0)]
+    rows = [
+        {"correct": 0, column: each[2], **{f"{column}:{m}": v for m, v in zip(("a", "b", "c"), each)}}
+        for each in stands
+    ]
+    found = summary.summarize(rows, {"prediction_attacks": ["autoattack"]})
+    assert found["adversarial_accuracy_autoattack"] == 0.25
+    assert found["autoattack"] == {"standing_after": {"a": 0.75, "b": 0.5, "c": 0.25}}
 
 
 def test_rows_are_in_file_order_and_only_correct_images_are_attacked(evaluated, data):

@@ -10,9 +10,11 @@ import pytest
 
 from rar_tf import statistics
 from rar_tf.errors import UsageError
-from rar_tf.evaluation import comparison, correlation, files, page, report
+from rar_tf.evaluation import comparison, correlation, page, report
+from rar_tf.evaluation import job as files
 from rar_tf.evaluation.evaluated import Evaluated, attack_of
-from rar_tf.evaluation.evaluator import EvaluationSettings, Evaluator
+from rar_tf.evaluation.evaluator import Evaluator
+from rar_tf.evaluation.settings import EvaluationSettings
 from rar_tf.evaluation.summary import Examples
 
 import toys
