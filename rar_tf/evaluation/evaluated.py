@@ -125,6 +125,8 @@ def attack_of(summary: Mapping[str, Any]) -> str:
         parts += [f"{maps} maps"] if maps else []
         parts += [f"ε = {budget:.3g}"] if budget else []
         parts += [f"{steps} steps"] if steps else []
+        objective = setting_of(summary, "ifia_objective")
+        parts += [f"objective {objective}"] if objective not in (None, "topk") else []
     return ", ".join(parts)
 
 
