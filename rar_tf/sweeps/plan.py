@@ -188,10 +188,9 @@ def check_unchanged(rows: list[Row]) -> None:
         known, given = read_json(row.folder / "settings.json"), row.given
         if row.model_dir is None:
             given = {**flagfile.of_run(given.get("model_dir")), **given}
-        now = {**EvaluationSettings.of(given).flags(), "num_examples": JobSettings.of(given).num_examples}
         changed = [
             f"--{name} was {flagfile.text(known[name])}, now {flagfile.text(value)}"
-            for name, value in now.items()
+            for name, value in EvaluationSettings.of(given).flags().items()
             if name in known and known[name] != (list(value) if isinstance(value, tuple) else value)
         ]
         if changed:
