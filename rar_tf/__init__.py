@@ -10,13 +10,12 @@ rar_tf.certify(network, test_images, test_labels, method="uniform_smoothing", bo
 import importlib
 
 from rar_tf.objectives import METHODS
-
-__version__ = "0.1.0"
+from rar_tf.version import __version__  # noqa: F401
 
 # Loaded on first use, so that `--help` and a mistyped flag need not wait for TensorFlow.
 _PUBLIC = {
     **METHODS.modules(),
-    "RobustModel": "rar_tf.training",
+    "RobustModel": "rar_tf.objectives.robust_model",
     "IGR": "rar_tf.objectives.igr",
     "evaluate": "rar_tf.evaluation.job",
     "certify": "rar_tf.certification.run",

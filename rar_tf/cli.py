@@ -9,8 +9,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from absl import app, flags, logging  # noqa: E402
 
-from rar_tf import flagfile  # noqa: E402
 from rar_tf.errors import UsageError  # noqa: E402
+from rar_tf.experiment import flagfile  # noqa: E402
 
 FLAGS = flags.FLAGS
 COMMANDS = ("train", "evaluate", "certify", "prepare_data", "export", "report", "sweep", "benchmark")

@@ -102,7 +102,11 @@ def curves_figure(curves: dict[str, tuple[np.ndarray, ...]], x_label: str, y_lab
             axis.plot(x, dashed, linestyle="--", linewidth=1, color=line.get_color())
     axis.set(xlabel=x_label, ylabel=y_label)
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
+    if len(curves) > 4:  # they would hide the curves
+        figure.set_figwidth(8)
+        figure.legend(fontsize=8, loc="outside right upper")
+    else:
+        axis.legend(fontsize=8)
     return figure
 
 

@@ -1,10 +1,20 @@
-"""Statistics over several evaluations: one network against another on the same images, one method over its seeds."""
+"""Statistics of scores: over images, of one network against another on the same images, over a method's seeds."""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from rar_tf import metrics
+
+
+def statistics(values: np.ndarray) -> dict:
+    """Return mean, median, standard deviation and the bootstrap interval of the mean. Shape: values [N]."""
+    return {
+        "mean": float(np.mean(values)),
+        "median": float(np.median(values)),
+        "std": float(np.std(values)),
+        "ci95": list(metrics.bootstrap_interval(values)),
+    }
 
 
 class Paired(NamedTuple):

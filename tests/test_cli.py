@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from rar_tf import flagfile
+from rar_tf.experiment import flagfile
 from rar_tf.experiment.settings import Experiment
 
 from runner import assert_one_line, script

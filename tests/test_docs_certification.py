@@ -4,9 +4,9 @@ import re
 
 import numpy as np
 
-from rar_tf import flagfile
 from rar_tf.certification import CERTIFICATES
 from rar_tf.certification.upper_bound import euclidean_bound
+from rar_tf.experiment import flagfile
 
 import tiny_networks
 from conftest import ROOT

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import rar_tf
-from rar_tf import flagfile, objectives
+from rar_tf import objectives
+from rar_tf.experiment import flagfile
 from rar_tf.experiment import run as experiment
 from rar_tf.experiment.settings import Experiment
 

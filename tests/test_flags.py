@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from rar_tf import flagfile, objectives
+from rar_tf import objectives
 from rar_tf.data.datasets import record_of
-from rar_tf.experiment import optimizers
+from rar_tf.experiment import flagfile, optimizers
 from rar_tf.experiment import run as experiment  # noqa: E402
 from rar_tf.experiment.settings import Experiment
 

@@ -6,9 +6,10 @@ import itertools
 import keras
 import pytest
 
-from rar_tf import checks, flagfile, settings
+from rar_tf import checks, settings
 from rar_tf.errors import UsageError
 from rar_tf.evaluation.settings import EvaluationSettings
+from rar_tf.experiment import flagfile
 from rar_tf.experiment.settings import Experiment
 from rar_tf.objectives import METHODS
 from rar_tf.settings import Record, items, setting

@@ -15,9 +15,9 @@ from rar_tf.certification import CERTIFICATES
 from rar_tf.certification import settings as records
 from rar_tf.certification.certificate import Certificate
 from rar_tf.errors import UsageError
-from rar_tf.evaluation.summary import statistics
 from rar_tf.files import atomic_write
 from rar_tf.settings import items
+from rar_tf.statistics import statistics
 
 COMMON = ["index", "label", "prediction", "correct"]
 

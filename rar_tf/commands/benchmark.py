@@ -12,7 +12,7 @@ import sys
 
 from absl import flags
 
-from rar_tf import flagfile
+from rar_tf.experiment import flagfile
 
 flagfile.define_flags()
 flags.DEFINE_string("over", None, "NAME=VALUE,VALUE,…: the setting that grows, or method; method=all for every one")

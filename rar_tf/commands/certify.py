@@ -10,11 +10,11 @@ Several machines: --shard=0/4 … --shard=3/4 into one --output_dir; the one tha
 What each number guarantees: docs/certification.md.
 """
 
-from rar_tf import flagfile
 from rar_tf.certification import CERTIFICATES
 from rar_tf.data.settings import DataSettings
 from rar_tf.errors import UsageError
-from rar_tf.jobs import JobSettings
+from rar_tf.experiment import flagfile
+from rar_tf.experiment.jobs import JobSettings
 
 flagfile.define_flags()
 

@@ -7,10 +7,13 @@ Several machines: --shard=0/4 … --shard=3/4 into one --output_dir; the one tha
 --merge).
 """
 
-from rar_tf import flagfile
+import pathlib
+
 from rar_tf.data.settings import DataSettings
 from rar_tf.evaluation.settings import EvaluationSettings
-from rar_tf.jobs import JobSettings
+from rar_tf.experiment import flagfile
+from rar_tf.experiment.jobs import JobSettings
+from rar_tf.experiment.settings import Experiment
 
 flagfile.define_flags()
 
@@ -51,12 +54,19 @@ def main():
                 "dataset": record.name,
                 **said,
                 **evaluator.settings.flags(),
+                **training(job.model_dir),
             },
             shard=job.shard,
             batch_size=job.eval_batch_size,
             progress=bar.update,
         )
     return show(summary, results.finished_folder(folder, job.shard))
+
+
+def training(model_dir):
+    """What decided a run's weights, for comparisons with printed figures."""
+    path = pathlib.Path(model_dir or "") / "flags.cfg"
+    return {"training": Experiment.of(flagfile.read(path)).defining()} if model_dir and path.is_file() else {}
 
 
 def reference(job):

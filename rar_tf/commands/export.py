@@ -1,8 +1,8 @@
 """Export a network as a SavedModel: python scripts/export.py --model_dir=runs/digits --output_dir=exported"""
 
-from rar_tf import flagfile
 from rar_tf.errors import UsageError
-from rar_tf.jobs import JobSettings
+from rar_tf.experiment import flagfile
+from rar_tf.experiment.jobs import JobSettings
 
 flagfile.define_flags()
 

@@ -19,7 +19,7 @@ import time
 
 from absl import flags
 
-from rar_tf import flagfile
+from rar_tf.experiment import flagfile
 
 flagfile.define_flags()
 flags.DEFINE_multi_string(

@@ -3,7 +3,7 @@
 import shlex
 import sys
 
-from rar_tf import flagfile
+from rar_tf.experiment import flagfile
 
 flagfile.define_flags()
 

@@ -5,7 +5,7 @@ import json
 import math
 
 from rar_tf.evaluation import page
-from rar_tf.evaluation.evaluated import Evaluated, accuracies, attack_of, setting_of
+from rar_tf.evaluation.evaluated import Evaluated, accuracies, attack_of, images_of, setting_of
 from rar_tf.evaluation.protocols import EVALUATION_PROTOCOLS
 from rar_tf.evaluation.summary import SCORES, accuracy_column
 from rar_tf.statistics import paired
@@ -191,7 +191,7 @@ def _pair(first, second):
     title = f"{second.name} less {first.name}"
     digests = [e.summary.get("images_digest") for e in (first, second)]
     if digests[0] != digests[1] or digests[0] is None:
-        said = [f"{e.summary['num_examples']} of {e.summary.get('dataset', 'unknown data')}" for e in (first, second)]
+        said = [f"{images_of(e.summary)} of {e.summary.get('dataset', 'unknown data')}" for e in (first, second)]
         return [page.text(f"{title}: no differences, since the images differ ({said[0]}, {said[1]}).")]
     rows = [row for column in _columns(first, second) if (row := _difference(first, second, *column))]
     attacks = dict.fromkeys(attack_of(e.summary) for e in (first, second))

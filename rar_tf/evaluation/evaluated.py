@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from rar_tf import flagfile
 from rar_tf.errors import UsageError
 from rar_tf.evaluation.job import read_examples, read_rows
 from rar_tf.evaluation.summary import Examples
+from rar_tf.experiment import flagfile
 from rar_tf.results import read_json
 
 
@@ -125,7 +125,15 @@ def attack_of(summary: Mapping[str, Any]) -> str:
         parts += [f"{maps} maps"] if maps else []
         parts += [f"ε = {budget:.3g}"] if budget else []
         parts += [f"{steps} steps"] if steps else []
+        objective = setting_of(summary, "ifia_objective")
+        parts += [f"objective {objective}"] if objective not in (None, "topk") else []
     return ", ".join(parts)
+
+
+def images_of(summary: Mapping[str, Any]) -> str:
+    """Return how many images were evaluated: one number, or those of maps and those of predictions."""
+    maps, predictions = summary.get("num_examples"), summary.get("accuracy_examples")
+    return str(maps) if predictions in (None, maps) else f"{maps} / {predictions}"
 
 
 def accuracies(summary: Mapping[str, Any]) -> list[str]:
@@ -135,11 +143,14 @@ def accuracies(summary: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def cell(value, digits: int = 4) -> str:
-    """Return a number, or a score's statistics, as a table has it."""
+def cell(value, digits: int = 4, attainable: bool = False) -> str:
+    """Return a number, or a score's statistics, as a table has it; with what is attainable where that is asked for."""
     if isinstance(value, dict):
         if value["mean"] is None:
             return "-"
         low, high = value["ci95"]
-        return f"{value['mean']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]; median {value['median']:.{digits}f}"
+        found = f"{value['mean']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]; median {value['median']:.{digits}f}"
+        if attainable and value.get("attainable") is not None:
+            found += f"; attainable {value['attainable']:.{digits}f}"
+        return found
     return "-" if value is None else f"{value:.{digits}f}"

@@ -157,7 +157,9 @@ class AttributionAttack(Measurement):
         clean = (batch.images, batch.labels, batch.maps, smooth)
         pool, curve = self._searched(batch, clean)
         if auto:
-            columns.update({f"plain:{name}": value for name, value in self._scores(batch, clean, pool)[0].items()})
+            kept, alone = self._scores(batch, clean, pool)[1], dataclasses.replace(self.plain, track=())
+            own = kept_scores(alone, batch.maps, kept, batch.images.shape[1:3], self.settings.metric_k)
+            columns.update({f"plain:{name}": value for name, value in own.items()})
             columns["plain:fallback"] = (pool.scores[:, 0].min(axis=1) >= 1).astype(int)
             columns["kendall:plain"] = pool.scores[:, 0].min(axis=1)
         for number, member in enumerate(self.members, start=1):

@@ -9,7 +9,7 @@ import numpy as np
 
 from rar_tf import figures
 from rar_tf.evaluation import comparison, correlation, page
-from rar_tf.evaluation.evaluated import Certified, Evaluated, accuracies, attack_of, cell, read
+from rar_tf.evaluation.evaluated import Certified, Evaluated, accuracies, attack_of, cell, images_of, read
 from rar_tf.evaluation.summary import SCORES
 
 __all__ = ["build", "read", "write"]
@@ -51,8 +51,8 @@ def _measured(evaluations):
         [
             e.name,
             attack_of(e.summary),
-            e.summary["num_examples"],
-            *(cell(e.summary.get(n)) for n in names),
+            images_of(e.summary),
+            *(cell(e.summary.get(n), attainable=True) for n in names),
             _percent(e.summary.get("fallback_rate")),
         ]
         for e in evaluations
@@ -62,7 +62,9 @@ def _measured(evaluations):
         page.table(header, rows),
         page.text(
             "Scores: mean over the attacked images with the 95 % bootstrap interval of the mean, and the median. "
-            "Accuracies: share of all images. A fallback is an image for which the attack found nothing; it scores 1."
+            "Accuracies: share of all images; of two numbers the first is of maps, the second of predictions. "
+            "A fallback is an image for which the attack found nothing; it scores 1. Attainable: the mean that the "
+            "same attack leaves of maps whose gradients never change, no bound."
         ),
     ]
     return blocks + [page.text(f"Warning ({e.name}): {w}") for e in evaluations for w in e.summary["warnings"]]
@@ -110,12 +112,11 @@ def _curves(evaluations):
     for e in evaluations:
         values = np.array([[float(v) for v in row["curve"].split()] for row in e.attacked if row.get("curve")])
         if len(values):
-            steps = e.summary.get("ifia_steps") or e.summary.get("steps") or values.shape[1]
-            iterations = np.linspace(steps / values.shape[1], steps, values.shape[1])
-            curves[e.name] = (iterations, values.mean(axis=0), np.median(values, axis=0))
+            share = np.linspace(1 / values.shape[1], 1, values.shape[1])
+            curves[e.name] = (share, values.mean(axis=0), np.median(values, axis=0))
     if not curves:
         return []
-    picture = figures.curves_figure(curves, "iteration", "lowest measure so far")
+    picture = figures.curves_figure(curves, "share of the iterations, of all members", "lowest measure so far")
     caption = "Means, and dashed medians. A curve that still falls at its end asks for more iterations."
     return [page.heading("The attack's course"), page.figure("curves", picture, caption)]
 

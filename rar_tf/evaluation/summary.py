@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from rar_tf import metrics
+from rar_tf.statistics import statistics
 
 SCORES = (
     "topk_intersection",
@@ -169,13 +170,3 @@ def _warnings(summary):
             "(median): more ig_steps are needed, or the network standardises each image, where completeness fails"
         )
     return found
-
-
-def statistics(values: np.ndarray) -> dict:
-    """Return mean, median, standard deviation and the bootstrap interval of the mean of values [N]."""
-    return {
-        "mean": float(np.mean(values)),
-        "median": float(np.median(values)),
-        "std": float(np.std(values)),
-        "ci95": list(metrics.bootstrap_interval(values)),
-    }

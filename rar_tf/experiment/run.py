@@ -15,15 +15,14 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-import rar_tf
-from rar_tf import export, flagfile, models
+from rar_tf import export, models
 from rar_tf.data import pipeline
 from rar_tf.data.datasets import load_data
 from rar_tf.data.pixels import to_pixels
 from rar_tf.data.records import Record
 from rar_tf.data.splits import Splits
 from rar_tf.errors import UsageError
-from rar_tf.experiment import distribution, optimizers
+from rar_tf.experiment import distribution, flagfile, optimizers
 from rar_tf.experiment.callbacks import Checkpointing, StepLog
 from rar_tf.experiment.checkpoints import Checkpoints
 from rar_tf.experiment.monitoring import Monitor
@@ -32,7 +31,8 @@ from rar_tf.files import atomic_write
 from rar_tf.models.pooling import with_exact_pooling
 from rar_tf.models.precision import set_compute_dtype
 from rar_tf.objectives import METHODS
-from rar_tf.training import RobustModel
+from rar_tf.objectives.robust_model import RobustModel
+from rar_tf.version import __version__
 
 
 @dataclasses.dataclass
@@ -230,7 +230,7 @@ def finish(run: Run, start_step: int, seconds: float, command: str = "") -> None
         rows = list(csv.DictReader(file))
     summary = {
         "versions": {
-            "rar_tf": rar_tf.__version__,
+            "rar_tf": __version__,
             "tensorflow": tf.__version__,
             "keras": keras.__version__,
             "numpy": np.__version__,

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from rar_tf import losses
 from rar_tf.attributions.targets import Target
-from rar_tf.training import RobustModel
+from rar_tf.objectives.robust_model import RobustModel
 
 
 class Madry(RobustModel):

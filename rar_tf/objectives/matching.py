@@ -7,7 +7,7 @@ import tensorflow as tf
 from rar_tf.attributions.path_integral import integrated_gradients
 from rar_tf.attributions.targets import Target
 from rar_tf.objectives import settings
-from rar_tf.training import RobustModel
+from rar_tf.objectives.robust_model import RobustModel
 
 
 class AttributionMatching(RobustModel):

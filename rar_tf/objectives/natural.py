@@ -1,6 +1,6 @@
 """Natural training: the plain cross-entropy."""
 
-from rar_tf.training import RobustModel
+from rar_tf.objectives.robust_model import RobustModel
 
 
 class Natural(RobustModel):

@@ -7,7 +7,7 @@ from rar_tf.attributions.gradients import saliency_map
 from rar_tf.attributions.targets import Target
 from rar_tf.errors import UsageError
 from rar_tf.objectives import settings
-from rar_tf.training import RobustModel
+from rar_tf.objectives.robust_model import RobustModel
 
 _STEP = 1e-3  # of the finite difference, in parts of the pixel range
 

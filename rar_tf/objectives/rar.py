@@ -12,7 +12,7 @@ from rar_tf import losses, similarity
 from rar_tf.attributions.path_integral import hidden_integrated_gradients, integrated_gradients
 from rar_tf.attributions.targets import HiddenTarget, Target
 from rar_tf.objectives import settings
-from rar_tf.training import RobustModel
+from rar_tf.objectives.robust_model import RobustModel
 
 
 def _norm_l1(x):

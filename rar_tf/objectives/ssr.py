@@ -10,7 +10,7 @@ from rar_tf import similarity
 from rar_tf.attributions.gradients import saliency_map
 from rar_tf.attributions.targets import Target
 from rar_tf.objectives import settings
-from rar_tf.training import RobustModel
+from rar_tf.objectives.robust_model import RobustModel
 
 
 class SSR(RobustModel):

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from rar_tf import losses, randomness
 from rar_tf.objectives import settings
-from rar_tf.training import START, RobustModel
+from rar_tf.objectives.robust_model import START, RobustModel
 
 _NOISE = 1e-3  # standard deviation of the start, in parts of the pixel range
 

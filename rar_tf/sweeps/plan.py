@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
-from rar_tf import flagfile
 from rar_tf.data.settings import DataSettings
 from rar_tf.errors import UsageError
 from rar_tf.evaluation.settings import EvaluationSettings
+from rar_tf.experiment import flagfile
+from rar_tf.experiment.jobs import JobSettings
 from rar_tf.experiment.settings import Experiment
-from rar_tf.jobs import JobSettings
 from rar_tf.results import read_json
 from rar_tf.settings import items
 
@@ -188,10 +188,9 @@ def check_unchanged(rows: list[Row]) -> None:
         known, given = read_json(row.folder / "settings.json"), row.given
         if row.model_dir is None:
             given = {**flagfile.of_run(given.get("model_dir")), **given}
-        now = {**EvaluationSettings.of(given).flags(), "num_examples": JobSettings.of(given).num_examples}
         changed = [
             f"--{name} was {flagfile.text(known[name])}, now {flagfile.text(value)}"
-            for name, value in now.items()
+            for name, value in EvaluationSettings.of(given).flags().items()
             if name in known and known[name] != (list(value) if isinstance(value, tuple) else value)
         ]
         if changed:

@@ -3,9 +3,10 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from rar_tf import figures, flagfile
+from rar_tf import figures
 from rar_tf.evaluation.evaluated import accuracies, attack_of, cell
 from rar_tf.evaluation.page import markdown_table
+from rar_tf.experiment import flagfile
 from rar_tf.statistics import over_runs
 from rar_tf.sweeps.plan import Axis, Row
 
@@ -25,11 +26,14 @@ def table(axes: list[Axis], rows: list[Row], summaries: list[dict]) -> str:
     found = _table(names, rows, [[summary] for summary in summaries], summaries)
     others = [name for name in names if name != SEED]
     groups = _over_seeds(rows, summaries)
+    attacks, said = set(map(attack_of, summaries)), ""
+    if len(attacks) == 1:
+        said = f"Attack: {attacks.pop()}.\n\n"
     if len(groups) == len(rows):
-        return found
+        return said + found
     firsts = [rows[where[0]] for where in groups]
     over = _table(others, firsts, [[summaries[i] for i in where] for where in groups], summaries)
-    return f"Means over seeds ± their sample standard deviation.\n\n{over}\nEach seed.\n\n{found}"
+    return f"{said}Means over seeds ± their sample standard deviation.\n\n{over}\nEach seed.\n\n{found}"
 
 
 def _over_seeds(rows, summaries):
@@ -42,11 +46,11 @@ def _over_seeds(rows, summaries):
 
 def _table(names, rows, groups, summaries):
     measured = ["natural_accuracy", *dict.fromkeys(name for summary in summaries for name in accuracies(summary))]
-    several = any(len(group) > 1 for group in groups)
+    several, attacks = any(len(group) > 1 for group in groups), len(set(map(attack_of, summaries))) > 1
     header = [
         *names,
         *(["seeds"] if several else []),
-        "attack",
+        *(["attack"] if attacks else []),
         *(name.replace("_", " ") for name in measured),
         *(title if several else f"{title} [95 % interval]" for title in SCORES.values()),
     ]
@@ -54,7 +58,7 @@ def _table(names, rows, groups, summaries):
         [
             *(row.labels.get(name, "-") for name in names),
             *([str(len(group))] if several else []),
-            "; ".join(dict.fromkeys(map(attack_of, group))),
+            *(["; ".join(dict.fromkeys(map(attack_of, group)))] if attacks else []),
             *(_accuracy(group, name) for name in measured),
             *(_score(group, name) for name in SCORES),
         ]

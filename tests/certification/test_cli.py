@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from rar_tf import flagfile
 from rar_tf.certification import CERTIFICATES
+from rar_tf.experiment import flagfile
 
 from conftest import ROOT
 from runner import assert_one_line, script

@@ -10,8 +10,7 @@ import pytest
 
 from rar_tf import statistics
 from rar_tf.errors import UsageError
-from rar_tf.evaluation import comparison, correlation, page, report
-from rar_tf.evaluation import job as files
+from rar_tf.evaluation import comparison, correlation, job, page, report
 from rar_tf.evaluation.evaluated import Evaluated, attack_of
 from rar_tf.evaluation.evaluator import Evaluator
 from rar_tf.evaluation.settings import EvaluationSettings
@@ -32,7 +31,7 @@ def folders(tmp_path_factory):
     images, labels = toys.digits(9)
     for method in METHODS:
         record = {**SETTINGS.record(), "dataset": "mnist", "method": method}
-        files.evaluate_into(base / method / "evaluation", evaluator, images, labels, record=record)
+        job.evaluate_into(base / method / "evaluation", evaluator, images, labels, record=record)
     return [base / method for method in METHODS]
 
 
@@ -324,6 +323,13 @@ def test_every_table_says_its_attack():
     for blocks in (report._measured([e]), report._members([e]), report._activity([e])):
         header, lines = next(content for kind, content in blocks if kind == "table")
         assert lines[0][header.index("attack")] == attack_of(e.summary)
+
+
+def test_what_is_attainable_stands_beside_a_score():
+    e = evaluated(natural_accuracy=1.0, kendall={**score(0.3), "attainable": 0.75}, accuracy_examples=7)
+    header, lines = next(content for kind, content in report._measured([e]) if kind == "table")
+    row = dict(zip(header, lines[0]))
+    assert row["kendall"] == "0.3000 [0.3000, 0.3000]; median 0.3000; attainable 0.7500" and row["images"] == "0 / 7"
 
 
 def test_accuracies_alone():

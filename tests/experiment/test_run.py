@@ -14,16 +14,16 @@ import pytest
 import tensorflow as tf
 
 import rar_tf
-from rar_tf import flagfile, objectives
+from rar_tf import objectives
 from rar_tf.data import pipeline
 from rar_tf.errors import UsageError
-from rar_tf.experiment import optimizers
+from rar_tf.experiment import flagfile, optimizers
 from rar_tf.experiment import run as experiment
 from rar_tf.experiment.callbacks import StepTable, TrainingDiverged
 from rar_tf.experiment.checkpoints import Checkpoints
 from rar_tf.experiment.settings import Experiment, RunSettings
+from rar_tf.objectives.robust_model import RobustModel
 from rar_tf.settings import items
-from rar_tf.training import RobustModel
 
 from conftest import ROOT
 from gradcheck import smooth_network

@@ -99,7 +99,7 @@ def test_a_finished_network_is_not_trained():
 @pytest.mark.parametrize(
     "over, words",
     [
-        ("threshold=0.8,0.9", "--over=threshold"),  # a certificate's
+        ("threshold=0.8,0.9", "nothing reads --over=threshold"),  # a certificate's
         ("beta=1,2", "nothing reads --over=beta"),  # TRADES', and this is natural training
         ("batch_size=1,x", "batch_size"),
         ("batch_size=1,1", "two values are called 1"),
@@ -150,8 +150,16 @@ def test_a_table_over_seeds_has_means_and_deviations():
     over, each = text.split("Each seed.")
     natural, madry = over.strip().splitlines()[-2:]
     assert "natural" in natural and "20.0% ± 10.0%" in natural and "0.200 ± 0.100; median 0.100 ± 0.050" in natural
-    assert "0.500 ± 0.000" in madry and "ifia (ours)" in madry and "| 3 " in madry
+    assert "0.500 ± 0.000" in madry and "| 3 " in madry
+    assert text.startswith("Attack: ifia (ours).")
     assert each.count("[0.490, 0.510]; median 0.250") == 3 * len(tables.SCORES)
+
+
+def test_rows_with_different_attacks_say_their_own():
+    axes = [plan.Axis.of("attack=ifia,auto")]
+    summaries = [{**summary(0.1), "attack": attack} for attack in ("ifia", "auto")]
+    lines = tables.table(axes, plan.plan(axes, [], pathlib.Path("out")), summaries).splitlines()
+    assert lines[0].split("|")[2].strip() == "attack" and "auto (ours)" in lines[3]
 
 
 def test_curves_over_numbers():
@@ -203,7 +211,7 @@ def test_a_sweep_has_a_row_a_value(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     table = (tmp_path / "table.md").read_text()
     assert table in done.stdout and done.stdout.count("rar_tf train") == 2
-    values = [line.replace("|", " ").split()[:2] for line in table.splitlines()[2:]]
+    values = [line.replace("|", " ").split()[:2] for line in table.splitlines()[4:]]
     assert values == [["20", "8"], ["20", "10"], ["40", "8"], ["40", "10"]]
     for batch_size in ("20", "40"):
         found = tmp_path / f"batch_size={batch_size}" / "num_examples=10" / "summary.json"

@@ -12,8 +12,8 @@ from rar_tf.certification.settings import RECORDS as CERTIFICATION
 from rar_tf.data.settings import DataSettings
 from rar_tf.errors import UsageError
 from rar_tf.evaluation.settings import EvaluationSettings
+from rar_tf.experiment.jobs import JobSettings
 from rar_tf.experiment.settings import Experiment, RunSettings
-from rar_tf.jobs import JobSettings
 from rar_tf.models.settings import NetworkSettings
 from rar_tf.objectives.settings import RECORDS as METHODS
 from rar_tf.settings import Item, Record, items
