@@ -189,14 +189,12 @@ class TestBesideThePapers:
         e = evaluated(dataset="gtsrb", method="ig_norm", kendall=score(0.3), training={"ig_steps": 50})
         assert compared(e)["Chen et al. 2019, Table 1 (ig_steps 50)", "kendall"][0] == ""
 
-    def test_training_is_read_from_the_summary_or_the_model_directory(self, folders, tmp_path):
+    def test_training_is_read_from_the_summary(self, folders, tmp_path):
         place = tmp_path / "run" / "evaluation"
         place.mkdir(parents=True)
         for file in (folders[0] / "evaluation").iterdir():
             (place / file.name).write_bytes(file.read_bytes())
         assert report.read([place.parent])[0].training == {}
-        (place.parent / "flags.cfg").write_text("--method=ig_norm\n--ig_steps=30\n")
-        assert report.read([place.parent])[0].training["ig_steps"] == 30
         summary = json.loads((place / "summary.json").read_text())
         (place / "summary.json").write_text(json.dumps({**summary, "training": {"ig_steps": 40}}))
         assert report.read([place.parent])[0].training == {"ig_steps": 40}
