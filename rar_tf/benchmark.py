@@ -18,6 +18,7 @@ from rar_tf.experiment.run import build_model
 from rar_tf.experiment.settings import Experiment
 from rar_tf.models.pooling import with_exact_pooling
 from rar_tf.models.surrogate import softplus_surrogate
+from rar_tf.objectives.settings import RAR
 
 
 def seconds(function: Callable[[], object], repeats: int) -> float:
@@ -51,10 +52,10 @@ def forward_operations(network: keras.Model) -> int:
 def measure_ifia(settings: Experiment, repeats: int = 3, batch: int = 10, steps: int = 2) -> dict:
     """Time an iteration of IFIA with the evaluation's settings: the direction and the score.
 
-    The share of the peak counts (4m' + 2m)·F an image and iteration, and 4m·F an image for the clean maps of network and
-    surrogate, where integrated gradients have no closed form.
+    The share of the peak counts (4m' + 2m)·F per image and iteration, and 4m·F per image for the clean maps of network
+    and surrogate, where integrated gradients have no closed form.
 
-    Returns: seconds an image and iteration, the process's peak memory in GiB and the settings.
+    Returns: seconds per image and iteration, the process's peak memory in GiB and the settings.
     """
     record = datasets.record_of(settings.data)
     keras.utils.set_random_seed(settings.run.seed)
@@ -84,7 +85,8 @@ def measure(settings: Experiment, repeats: int = 3) -> dict:
     """Time one method: its attack gradient, its attack and its training step on given perturbed images.
 
     Shares of the peak are given for IG-NORM and IG-SUM-NORM without a closed form, by the operations that they need at
-    the least: (4m'+2)·F·B for the gradient of the adversary, (6m+3)·F·B for the training step, F those of a forward pass.
+    the least: (4m'+2)·F·B for the gradient of the adversary, (6m+3)·F·B for the training step, F those of a forward
+    pass.
 
     Returns: seconds of each, examples a second of a whole step, the process's peak memory in GiB and the settings.
     """
@@ -109,7 +111,7 @@ def measure(settings: Experiment, repeats: int = 3) -> dict:
         found["attack_seconds"] = seconds(compiled(lambda: model.perturb(images, labels, perturbed)), 1)
     found["step_seconds"] = seconds(compiled(lambda: model.minimise(images, perturbed, labels)), repeats)
     found["examples_per_second"] = run.batch_size / (found["step_seconds"] + found.get("attack_seconds", 0.0))
-    if run.method in ("ig_norm", "ig_sum_norm") and s.ig_chunk is None:
+    if run.method in ("ig_norm", "ig_sum_norm") and isinstance(s, RAR) and s.ig_chunk is None:
         batch = found["forward_operations"] * run.batch_size / found["peak_operations_per_second"]
         loss = run.method == "ig_sum_norm"
         found["attack_gradient_share"] = (4 * s.attack_ig_steps + 2 * loss) * batch / found["attack_gradient_seconds"]

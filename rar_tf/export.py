@@ -1,4 +1,4 @@
-"""Networks as files: SavedModels that need nothing of this package, and anybody's models read back."""
+"""Networks as files: SavedModels that need nothing of this package, and the user's own models read back."""
 
 import os
 import pathlib
@@ -10,7 +10,7 @@ from absl import logging
 from rar_tf import models
 from rar_tf.attributions.path_integral import integrated_gradients
 from rar_tf.attributions.targets import Target
-from rar_tf.errors import UsageError
+from rar_tf.errors import UsageError, brief
 from rar_tf.files import atomic_write
 
 EXPORTED_IG_STEPS = 50
@@ -42,13 +42,13 @@ def export_saved_model(network: keras.Model, path: str | os.PathLike) -> None:
 
 
 class SavedNetwork:
-    """The logits of anybody's SavedModel, callable as a network; it cannot be cloned, so it has no surrogate."""
+    """The logits of the user's own SavedModel, callable as a network; it cannot be cloned, so it has no surrogate."""
 
     def __init__(self, path: str | os.PathLike):
         try:
             self.model = tf.saved_model.load(str(path))
         except (OSError, ValueError, tf.errors.OpError) as error:
-            raise UsageError(f"{path}: not a SavedModel that can be read ({_first_line(error)})") from error
+            raise UsageError(f"{path}: not a SavedModel that can be read ({brief(error)})") from error
         if "serving_default" not in self.model.signatures:
             raise UsageError(
                 f"{path}: the SavedModel has no signature serving_default; it has "
@@ -82,17 +82,14 @@ def load_keras(path: str | os.PathLike) -> keras.Model:
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever a damaged or foreign file happens to provoke
-        raise UsageError(f"{path}: not a Keras model that can be read safely ({_first_line(error)})") from error
+        raise UsageError(f"{path}: not a Keras model that can be read safely ({brief(error)})") from error
 
 
 def load_network(model_dir: str | None = None, keras_model: str | None = None, saved_model: str | None = None):
     """Return the network of a run's directory, of a .keras file or of a SavedModel; exactly one must be given."""
-    if sum(place is not None for place in (model_dir, keras_model, saved_model)) != 1:
+    given = [place for place in (model_dir, keras_model, saved_model) if place is not None]
+    if len(given) != 1:
         raise UsageError("give exactly one of --model_dir, --keras_model and --saved_model")
     if saved_model is not None:
         return SavedNetwork(saved_model)
-    return load_keras(keras_model if keras_model is not None else pathlib.Path(model_dir) / "model.keras")
-
-
-def _first_line(error) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return load_keras(given[0] if model_dir is None else pathlib.Path(given[0]) / "model.keras")

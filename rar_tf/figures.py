@@ -15,7 +15,7 @@ def maps_figure(
     bounds: tuple[float, float] | None = None,
     title: str = "Kendall",
 ) -> Figure:
-    """Draw one row an image: it, its perturbed version and both maps (Chen et al. 2019, Figs. 3 to 6).
+    """Draw one row per image: it, its perturbed version and both maps (Chen et al. 2019, Figs. 3 to 6).
 
     Shape: images, perturbed [N, H, W, C]; maps, perturbed_maps [N, H, W] or [N, H, W, C] (drawn as absolute values
       summed over channels); scores [N].
@@ -36,7 +36,7 @@ def maps_figure(
 
 
 def grid_figure(columns: dict[str, np.ndarray], *, maps_from: int, bounds: tuple[float, float] = (0.0, 1.0)) -> Figure:
-    """Draw one row a sample and one column a title; columns from `maps_from` on are maps, those before are images.
+    """Draw one row per sample and one column per title; columns from `maps_from` on are maps, those before are images.
 
     Shape: each column [N, H, W, C] or, for maps, [N, H, W].
     """

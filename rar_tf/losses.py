@@ -1,4 +1,4 @@
-"""Losses and scores of logits, one value a sample."""
+"""Losses and scores of logits, one value per sample."""
 
 import tensorflow as tf
 

@@ -31,7 +31,7 @@ class Job:
 
     columns: the names of all values that a row can have, in order. text: those of them that are no numbers.
     record: what decides the numbers (settings, weights, images). count: images.
-    per_image: rows an image. files: names of what it leaves beside the rows. mark: what only its summaries hold.
+    per_image: rows per image. files: names of what it leaves beside the rows. mark: what only its summaries hold.
     """
 
     columns: Sequence[str]

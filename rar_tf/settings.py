@@ -6,7 +6,6 @@ and then be derived from others of its record.
 """
 
 import dataclasses
-import functools
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -128,9 +127,17 @@ class Item:
             self.check_value(**{name: value})
 
 
-@functools.cache
+_ITEMS: dict[type[Record], tuple[Item, ...]] = {}
+
+
 def items(record: type[Record]) -> tuple[Item, ...]:
     """Return the settings of a record, in order."""
+    if record not in _ITEMS:
+        _ITEMS[record] = tuple(_items(record))
+    return _ITEMS[record]
+
+
+def _items(record: type[Record]) -> list[Item]:
     types, found = typing.get_type_hints(record), []
     for field in dataclasses.fields(record):
         if "help" not in field.metadata:
@@ -154,7 +161,7 @@ def items(record: type[Record]) -> tuple[Item, ...]:
                 defines=meta["defines"],
             )
         )
-    return tuple(found)
+    return found
 
 
 def explicit(given: Mapping[str, Any], resolve: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""SavedModels that need nothing of this package, and anybody's models read back."""
+"""SavedModels that need nothing of this package, and the user's own models read back."""
 
 import os
 import subprocess

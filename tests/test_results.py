@@ -13,7 +13,7 @@ COUNT = 7
 
 
 class Squares(results.Job):
-    """Two rows an image; images in groups of three; counts what it has made in a file of its own."""
+    """Two rows per image; images in groups of three; counts what it has made in a file of its own."""
 
     columns, text = ["index", "which", "value", "name"], ("name",)
     mark = "by"

@@ -31,7 +31,7 @@ def ascend(
     Shape: images, start [B, H, W, C] -> last iterate [B, H, W, C].
 
     Args:
-      objective: maps perturbed images [B, H, W, C] to one value a sample [B], to be made large; with `changing` it takes
+      objective: maps perturbed images [B, H, W, C] to one value per sample [B], to be made large; with `changing` it takes
         the step's index as a second argument.
       epsilon: radius, a number or broadcastable to the images.
       step_size: a number, a function of the step's index 0, 1, …, or a rule of `attacks.steps`.

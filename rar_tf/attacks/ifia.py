@@ -54,7 +54,7 @@ class Pool(NamedTuple):
         return Pool(-best.values, tf.gather(images, best.indices, axis=2, batch_dims=2))
 
     def insert(self, scores: tf.Tensor, images: tf.Tensor) -> "Pool":
-        """Return the pool with images [B, H, W, channels] in the worst candidates' places where scores [B, M] are lower."""
+        """Return the pool with images [B, H, W, channels] for the worst candidates where scores [B, M] are lower."""
         worst = tf.one_hot(tf.argmax(self.scores, axis=2), self.scores.shape[2], on_value=True, off_value=False)
         better = worst & (scores < tf.reduce_max(self.scores, axis=2))[..., None]
         return Pool(

@@ -10,8 +10,8 @@ import tensorflow as tf
 class Move(NamedTuple):
     """What a step rule knows of a step.
 
-    step [] counts from 0; iterate, gradient [B, H, W, C] and value [B] are those before the step; direction makes a unit
-    step of a gradient; project brings a point back into the ball and the pixel range.
+    step [] counts from 0; iterate, gradient [B, H, W, C] and value [B] are those before the step; direction makes a
+    unit step of a gradient; project brings a point back into the ball and the pixel range.
     """
 
     step: tf.Tensor
@@ -129,5 +129,5 @@ def where_each(condition: tf.Tensor, first: tf.Tensor, second: tf.Tensor) -> tf.
 
 
 def per_pixel(values: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
-    """Return one value a sample so that it broadcasts to images. Shape: [B], [B, H, W, C] -> [B, 1, 1, 1]."""
+    """Return one value per sample so that it broadcasts to images. Shape: [B], [B, H, W, C] -> [B, 1, 1, 1]."""
     return tf.reshape(values, [-1] + [1] * (images.shape.rank - 1))

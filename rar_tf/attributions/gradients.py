@@ -11,10 +11,10 @@ ScoreFunction = Callable[[tf.Tensor], tf.Tensor]
 class Kind(NamedTuple):
     """An attribution and what others have to know of it.
 
-    function: (target, images [B, H, W, C]) -> signed, un-normalised attributions [B, H, W, C]; with the keywords `steps`
-    and `chunk` where it takes a path. proportional: it is the image times something, so that it moves with the image
-    even where the network does not. takes_path: it integrates over a path from black to the image. slope: the function
-    that gives what the image is multiplied with, with the same keywords, where it is proportional.
+    function: (target, images [B, H, W, C]) -> signed, un-normalised attributions [B, H, W, C]; with the keywords
+    `steps` and `chunk` where it takes a path. proportional: it is the image times something, so that it moves with the
+    image even where the network does not. takes_path: it integrates over a path from black to the image. slope: the
+    function that gives what the image is multiplied with, with the same keywords, where it is proportional.
     """
 
     function: Callable[..., tf.Tensor]

@@ -1,8 +1,8 @@
 """Integrated gradients along a straight path, of images and of hidden layers, as pure functions of a target.
 
-A *target* is a callable that maps images [r*B, H, W, C] to one scalar a sample [r*B]; `r` counts repetitions of the
-batch and the sample of row `n` is `n % B` (see `rar_tf.attributions.targets.Target`). Everything here is differentiable once more
-with respect to the images, the baseline and the parameters of the target.
+A *target* is a callable that maps images [r*B, H, W, C] to one scalar per sample [r*B]; `r` counts repetitions of the
+batch and the sample of row `n` is `n % B` (see `rar_tf.attributions.targets.Target`). Everything here is
+differentiable once more with respect to the images, the baseline and the parameters of the target.
 
 Integrated gradients: Sundararajan et al. 2017; of a hidden layer: Chen et al. 2019, Lemma 2 and Eq. (9).
 """

@@ -1,4 +1,4 @@
-"""What is attributed: one scalar a sample of a network's output."""
+"""What is attributed: one scalar per sample of a network's output."""
 
 from collections.abc import Callable
 

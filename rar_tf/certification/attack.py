@@ -117,14 +117,13 @@ class SmoothedMapAttack:
             if radius is None
             else uniform_noise([self.samples, *image.shape], radius, sample_seed(seed, 50, index, 0))
         )
-        points, cosines = [], []
+        found = []
         for batch in range(-(-self.restarts // self.restarts_at_once)):
-            found, least = self._attack(
+            worst = self._attack(
                 image, label, tf.constant(epsilon, tf.float32), noise, sample_seed(seed, 51, index, batch)
             )
-            points.append(found.numpy())
-            cosines.append(least.numpy())
-        points, cosines = np.concatenate(points)[: self.restarts], np.concatenate(cosines)[: self.restarts]
+            found.append([value.numpy() for value in worst])
+        points, cosines = (np.concatenate(values)[: self.restarts] for values in zip(*found))
         order = np.argsort(cosines)
         return points[order], cosines[order]
 

@@ -42,7 +42,7 @@ class Certificate:
 
     @property
     def per_image(self) -> int:
-        """Rows an image."""
+        """Rows per image."""
         return 1
 
     def record(self) -> dict:

@@ -148,4 +148,5 @@ def norm_interval(mean, variance, num_samples: int, confidence: float) -> tuple[
     keep = weights > 0
     law = GeneralizedChiSquare(weights[keep], mean[keep] / np.sqrt(weights[keep]))
     tail = (1 - confidence) / 2
-    return tuple(float(np.sqrt(constant + law.quantile(p))) for p in (tail, 1 - tail))
+    low, high = (float(np.sqrt(constant + law.quantile(p))) for p in (tail, 1 - tail))
+    return low, high

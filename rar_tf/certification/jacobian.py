@@ -145,7 +145,7 @@ class Jacobian(LinearOperator):
 def block_size(network, image_shape, ig_steps: int, memory_limit: float) -> int:
     """Return how many rows of a Jacobian fit into `memory_limit` bytes, at least 1.
 
-    Counts the activations of a Keras network's layers; of another network 64 values a feature are assumed.
+    Counts the activations of a Keras network's layers; of another network 64 values per feature are assumed.
 
     Raises: UsageError where the limit is not positive.
     """

@@ -24,7 +24,7 @@ COMMON = ["index", "label", "prediction", "correct"]
 
 @dataclasses.dataclass
 class Certification:
-    """The rows of a certification, one an image and radius or budget, and what they were made with."""
+    """The rows of a certification, one per image and radius or budget, and what they were made with."""
 
     rows: list[dict]
     settings: dict

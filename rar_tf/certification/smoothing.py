@@ -109,7 +109,7 @@ class Smoother:
         checks.at_least_one(num_samples=num_samples)
         image = tf.constant(image, tf.float32)
         label, radius = tf.constant(label, tf.int64), tf.constant(radius, tf.float32)
-        total = squares = 0.0
+        total = squares = np.zeros(image.shape)
         for batch, begin in enumerate(range(0, num_samples, self.batch_size)):
             count = min(self.batch_size, num_samples - begin)
             part, square = self._step(
@@ -192,16 +192,15 @@ def certificate(
     """
     low = estimate.norm_low(confidence, interval)
     dimension = estimate.mean.size
-    settings = {"bound": estimate.bound, "formula": formula}
+    cosine = overlap.certified_cosine(low, epsilon, radius, dimension, bound=estimate.bound, formula=formula)
     found = {
         "norm": estimate.norm,
         "norm_low": low,
-        "certified_cosine": float(overlap.certified_cosine(low, epsilon, radius, dimension, **settings)),
+        "certified_cosine": float(cosine),
     }
     for threshold in thresholds:
-        found[f"largest_epsilon_{threshold:g}"] = float(
-            overlap.largest_epsilon(low, radius, threshold, dimension, **settings)
-        )
+        largest = overlap.largest_epsilon(low, radius, threshold, dimension, bound=estimate.bound, formula=formula)
+        found[f"largest_epsilon_{threshold:g}"] = float(largest)
     return found
 
 

@@ -70,14 +70,14 @@ def largest_epsilon(
 
     Raises: UsageError for a threshold out of its range.
     """
-    if (distance is None) == (cosine_distance is None):
-        raise UsageError("largest_epsilon needs either a distance or a cosine_distance")
-    if distance is not None:
+    if distance is not None and cosine_distance is None:
         checks.positive(distance=distance)
         reach = distance
-    else:
+    elif distance is None and cosine_distance is not None and attribution_norm is not None:
         checks.between_0_and_1(cosine_distance=cosine_distance)
         reach = attribution_norm * np.sqrt(cosine_distance * (2.0 - cosine_distance))
+    else:
+        raise UsageError("largest_epsilon needs either a distance, or a cosine_distance and the attribution_norm")
     return float(reach / bound_at_one) if bound_at_one > 0 else float("inf")
 
 

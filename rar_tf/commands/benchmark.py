@@ -1,8 +1,8 @@
 """Time training methods: python scripts/benchmark.py --flagfile=flags/mnist_ig_sum_norm.cfg --over=method=ig_norm,madry
 
-Each measurement runs in a process of its own, so that its peak memory is its own. Without --over the flags' one method is
-measured; --over=NAME=VALUES measures the growth with any setting; --ifia measures the attribution attack. --output_dir gets
-benchmark.json, table.md and a plot; --compare=A.json,B.json shows two such files as ratios.
+Each measurement runs in a process of its own, so that its peak memory is its own. Without --over the flags' one method
+is measured; --over=NAME=VALUES measures the growth with any setting; --ifia measures the attribution attack.
+--output_dir gets benchmark.json, table.md and a plot; --compare=A.json,B.json shows two such files as ratios.
 """
 
 import json

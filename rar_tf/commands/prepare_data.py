@@ -34,7 +34,7 @@ flags.DEFINE_string("output_dir", "data", "a folder with the data set's name is 
 flags.DEFINE_integer(
     "examples_per_class",
     None,
-    f"images a class in train.npz; by default {_PER_CLASS}, and no augmentation otherwise; 0 for no augmentation",
+    f"images per class in train.npz; by default {_PER_CLASS}, and no augmentation otherwise; 0 for no augmentation",
     lower_bound=0,
 )
 flags.DEFINE_boolean(
@@ -49,7 +49,7 @@ flags.DEFINE_boolean("skip_corrupt", False, "leave out broken images and rows, w
 flags.DEFINE_integer(
     "official_split",
     0,
-    "flower: 1, 2 or 3 for a split of datasplits.mat; 0 for the random one of 72 and 8 images a class",
+    "flower: 1, 2 or 3 for a split of datasplits.mat; 0 for the random one of 72 and 8 images per class",
     lower_bound=0,
     upper_bound=3,
 )

@@ -140,7 +140,7 @@ class Balance(NamedTuple):
 
 
 def balance(labels: np.ndarray, num_classes: int, examples_per_class: int, seed: int) -> Balance:
-    """Return a plan of exactly `examples_per_class` images a class: originals, then augmented copies of them in turn.
+    """Return a plan of exactly `examples_per_class` images per class: originals, then augmented copies of them in turn.
 
     A class with more originals than that gives a random choice of them; a class without any gives nothing.
 

@@ -30,7 +30,7 @@ _SUMMARY = "prepared.json"
 
 
 def plan(record: Record, train: Split, examples_per_class: int | None, seed: int) -> augmentation.Balance:
-    """Return the plan of the training file: `examples_per_class` images a class, or the originals where None or 0.
+    """Return the plan of the training file: `examples_per_class` images per class, or the originals where None or 0.
 
     Raises: UsageError for a negative number, or images that are not uint8.
     """

@@ -18,7 +18,7 @@ DIRECTION_POINTS, SCREEN_POINTS = 5, 10
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EvaluationSettings(Seeded, Bounded, Chunked, Attributed):
+class EvaluationSettings(Seeded, Bounded, Chunked):
     """The attacks of an evaluation.
 
     `attribution` may also be a function (target, images [B, H, W, C]) -> attributions [B, H, W, C].
@@ -132,7 +132,7 @@ class EvaluationSettings(Seeded, Bounded, Chunked, Attributed):
 
     @classmethod
     def of(cls, given: Mapping[str, Any], **values: Any) -> "EvaluationSettings":
-        """As `Record.of`, with what the evaluation protocol fixes; flags that contradict it make the evaluation ours."""
+        """As `Record.of`, with what the evaluation protocol fixes; where flags contradict it the evaluation is ours."""
         name = given.get("evaluation_protocol", cls.evaluation_protocol)
         fixed = EVALUATION_PROTOCOLS[name].flags if name in EVALUATION_PROTOCOLS else {}
         contradicted = [flag for flag, value in fixed.items() if given.get(flag, value) != value]

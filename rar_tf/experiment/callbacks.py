@@ -16,7 +16,7 @@ from rar_tf.files import atomic_write
 
 
 class TrainingDiverged(UsageError):
-    """A loss is no number any more."""
+    """A loss is NaN or infinite."""
 
 
 class StepCallback(keras.callbacks.Callback):
@@ -67,12 +67,12 @@ class StepTable:
 
 
 class StepLog(StepCallback):
-    """Write the mean of each term since the last row to history.csv and TensorBoard; stop where one is no number.
+    """Write the mean of each term since the last row to history.csv and TensorBoard; stop where one is NaN or infinite.
 
     Args:
       folder: the model directory.
       every: steps between two rows.
-      batch_size: examples a step, for the examples a second.
+      batch_size: examples per step, for the examples per second.
       writer: of TensorBoard events; None on a worker that is not to write, but to stop with the others.
     """
 
@@ -147,7 +147,7 @@ class Checkpointing(StepCallback):
             return
         if not all(math.isfinite(float(value)) for value in logs.values()):
             raise TrainingDiverged(
-                f"training diverged: the loss is no number at step {step}; the last good checkpoint "
+                f"training diverged: the loss is NaN or infinite at step {step}; the last good checkpoint "
                 "is kept (try a smaller learning rate)"
             )
         if self.write:

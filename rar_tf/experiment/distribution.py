@@ -74,7 +74,7 @@ def fit(
     callbacks: list,
     verbose: int | str = 0,
 ) -> None:
-    """Train for so many steps: by `keras.Model.fit`, which cannot run over several workers, or by the same loop over them.
+    """Train for so many steps: by `keras.Model.fit`, which cannot run over several workers, or by its loop over them.
 
     Args:
       make_batches: (index, count) -> data set of the index-th of count equal, contiguous parts of each global batch.

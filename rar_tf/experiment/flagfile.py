@@ -131,7 +131,7 @@ def to_flagfile(values: Mapping[str, Any]) -> str:
 
 
 def of_run(model_dir: str | os.PathLike | None) -> dict[str, Any]:
-    """Return what a run's flags.cfg gives, without the values that follow from others of it; nothing where there is none.
+    """Return what a run's flags.cfg gives, without the values that follow from others of it; nothing without the file.
 
     Other flags can be laid over them: what was derived from a flag that they give is derived again.
     """

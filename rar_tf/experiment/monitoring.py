@@ -30,8 +30,8 @@ _STEPS, _PATH_POINTS = 20, 10
 class Monitor(StepCallback):
     """Attack a few held-out images; write monitor.csv, TensorBoard scalars and a panel of images and maps.
 
-    The attack is the run's own, shortened: at most 20 iterations, directions from at most 10 path points. Its scores flatter
-    the network; `scripts/evaluate.py` gives those that may be quoted.
+    The attack is the run's own, shortened: at most 20 iterations, directions from at most 10 path points. Its scores
+    flatter the network; `scripts/evaluate.py` gives those that may be quoted.
 
     Args:
       network: the network that is trained.
@@ -68,7 +68,7 @@ class Monitor(StepCallback):
             self.evaluate(step)
 
     def evaluate(self, step: int) -> dict:
-        """Evaluate now; return the summary. Where no image is classified correctly the scores are null, with a warning."""
+        """Evaluate now; return the summary. Where no image is classified correctly, scores are null, with a warning."""
         result = job.run(self.evaluator, self.images, self.labels)
         summary = result.summary()
         values = {name: summary[name]["mean"] if isinstance(summary[name], dict) else summary[name] for name in COLUMNS}

@@ -21,12 +21,12 @@ from rar_tf.data.datasets import load_data
 from rar_tf.data.pixels import to_pixels
 from rar_tf.data.records import Record
 from rar_tf.data.splits import Splits
-from rar_tf.errors import UsageError
+from rar_tf.errors import UsageError, brief
 from rar_tf.experiment import distribution, flagfile, optimizers
 from rar_tf.experiment.callbacks import Checkpointing, StepLog
 from rar_tf.experiment.checkpoints import Checkpoints
 from rar_tf.experiment.monitoring import Monitor
-from rar_tf.experiment.settings import Experiment, RunSettings
+from rar_tf.experiment.settings import Experiment
 from rar_tf.files import atomic_write
 from rar_tf.models.pooling import with_exact_pooling
 from rar_tf.models.precision import set_compute_dtype
@@ -48,7 +48,7 @@ class Run:
 
     @property
     def folder(self) -> pathlib.Path:
-        return pathlib.Path(self.settings.run.model_dir)
+        return self.settings.run.folder
 
     @property
     def writes(self) -> bool:
@@ -76,7 +76,7 @@ def train(given: Mapping[str, Any], *, command: str = "", verbose: int | str = 0
     began = time.monotonic()
     settings = Experiment.of(given)
     check(settings)
-    folder, steps = pathlib.Path(settings.run.model_dir), settings.run.steps
+    folder, steps = settings.run.folder, settings.run.steps
     if (folder / "flags.cfg").exists():
         _check_same_run(Experiment.of(flagfile.read(folder / "flags.cfg")), settings, folder)
     run = build(settings)
@@ -136,11 +136,7 @@ def build(settings: Experiment) -> Run:
     state = [*network.variables, *optimizer.variables]
     if run.strategy != "multi_worker":  # to read a metric there, all workers would have to
         state += [variable for metric in model.metrics for variable in metric.variables]
-    return Run(settings, record, splits, model, strategy, Checkpoints(_checkpoints(run), state, run.keep))
-
-
-def _checkpoints(run: RunSettings) -> pathlib.Path:
-    return pathlib.Path(run.model_dir or ".") / "checkpoints"
+    return Run(settings, record, splits, model, strategy, Checkpoints(run.folder / "checkpoints", state, run.keep))
 
 
 def build_model(network: keras.Model, settings: Experiment, bounds: tuple[float, float]) -> RobustModel:
@@ -156,9 +152,7 @@ def _initialise(network, path):
         else:
             network.load_weights(path)
     except (ValueError, OSError) as error:
-        raise UsageError(
-            f"--init_from={path}: its weights do not fit the network ({str(error).splitlines()[0]})"
-        ) from error
+        raise UsageError(f"--init_from={path}: its weights do not fit the network ({brief(error)})") from error
 
 
 def _claim(folder, flags):

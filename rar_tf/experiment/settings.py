@@ -1,6 +1,7 @@
 """A training run: its own settings, and those of data, network, method and evaluation that come together in it."""
 
 import dataclasses
+import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,7 +28,7 @@ class RunSettings(Seeded):
         None, "a .keras or .weights.h5 file whose weights training starts from", defines=True
     )
     steps: int = setting(1000, "training steps", check=checks.at_least_one)
-    batch_size: int = setting(50, "examples a step, over all replicas", check=checks.at_least_one, defines=True)
+    batch_size: int = setting(50, "examples per step, over all replicas", check=checks.at_least_one, defines=True)
     optimizer: str = setting("adam", "optimiser; momentum is TensorFlow 1's rule", choices=OPTIMIZERS, defines=True)
     learning_rate: tuple[float, ...] = setting(
         (1e-4,), "learning rates, one more than there are boundaries", check=checks.positive, defines=True
@@ -73,6 +74,11 @@ class RunSettings(Seeded):
         False, "compile the training step with XLA, max-pooling in an exact formulation", defines=True
     )
     deterministic: bool = setting(False, "make GPU kernels deterministic too (slower)")
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """The model directory; the working directory without one, which only a model that is not trained may do."""
+        return pathlib.Path(self.model_dir or ".")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,7 +26,7 @@ class PerImageStandardization(layers.Layer):
         centred = images - tf.reduce_mean(images, axis=[1, 2, 3], keepdims=True)
         variance = tf.reduce_mean(tf.square(centred), axis=[1, 2, 3], keepdims=True)
         pixels = tf.cast(tf.reduce_prod(tf.shape(images)[1:]), images.dtype)
-        # The floor is put under the variance, not under its root: the root's gradient at zero is no number.
+        # The floor is put under the variance, not under its root: the root's gradient at zero is NaN.
         return centred * tf.math.rsqrt(tf.maximum(variance, 1.0 / pixels))
 
     def compute_output_shape(self, input_shape):

@@ -27,7 +27,8 @@ class NetworkSettings(Record):
     )
     stem: str | None = setting(
         None,
-        "input stem of the small CNNs: dark is max(x − ε, 0)/(1 − ε), clipped is clip((x − ε)/(1 − 2ε), 0, 1); by default none",
+        "input stem of the small CNNs: dark is max(x − ε, 0)/(1 − ε), clipped is clip((x − ε)/(1 − 2ε), 0, 1); by "
+        "default none",
         choices=STEMS,
         defines=True,
     )
@@ -39,7 +40,6 @@ class NetworkSettings(Record):
         "a block that smooths feature maps after the first layers of the small CNNs; by default none",
         defines=True,
     )
-
     initializer: str | None = setting(
         None, "initial weights of small_cnn and tiny_cnn; by default the paper's", choices=INITIALIZERS, defines=True
     )

@@ -31,7 +31,7 @@ class ART(Madry):
         self.smooth = network if smooth else softplus_surrogate(network, beta)
 
     def misalignment(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """Return λ·softplus(cos(g^{i*}(x'), x) − cos(g^y(x'), x)), one value a sample [B]."""
+        """Return λ·softplus(cos(g^{i*}(x'), x) − cos(g^y(x'), x)), one value per sample [B]."""
         rivals = tf.argmax(losses.without_label(self.network(perturbed, training=False), labels), axis=1)
         own, rival = (
             similarity.cosine_similarity(saliency_map(Target(self.smooth, classes), perturbed), images)

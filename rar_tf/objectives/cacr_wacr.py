@@ -45,7 +45,7 @@ class CacrWacr(Madry):
         return objective
 
     def cacr(self, perturbed: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """Return L_CACR, one value a sample [B]."""
+        """Return L_CACR, one value per sample [B]."""
         concentrated = self.divergence(self.attribution(labels, losses.probability, perturbed))
         contrast = -tf.minimum(concentrated, self.settings.cacr_limit)
         if not self.settings.cacr_contrast:
@@ -62,7 +62,7 @@ class CacrWacr(Madry):
         )
 
     def wacr(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """Return L_WACR, one value a sample [B]."""
+        """Return L_WACR, one value per sample [B]."""
         score = losses.log_probability if self.settings.variant == "code" else losses.probability
         if self.settings.delta_attribution == "path":
             change = self.attribution(labels, score, perturbed, images)

@@ -15,7 +15,7 @@ class MART(Madry):
 
     Settings = settings.MART
 
-    terms = ("boosted_cross_entropy", "kl")
+    terms: tuple[str, ...] = ("boosted_cross_entropy", "kl")
 
     def loss_terms(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         natural, adversarial = self.network(images, training=True), self.network(perturbed, training=True)

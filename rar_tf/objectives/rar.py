@@ -70,7 +70,7 @@ class RAR(RobustModel):
         )
 
     def regulariser(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor, steps: int) -> tf.Tensor:
-        """Return weight · s(IG_h(x→x'; l_y)), one value a sample [B]."""
+        """Return weight · s(IG_h(x→x'; l_y)), one value per sample [B]."""
         return self.settings.attribution_weight * SIZES[self.settings.size](
             similarity.flatten(self.path_attribution(images, perturbed, labels, steps))
         )

@@ -65,7 +65,7 @@ class RobustModel(keras.Model):
         return self._random_start(images, step, START, self.share(step))
 
     def loss_terms(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Return the terms that are minimised, by the names in `terms`: weighted, one value a sample [B]."""
+        """Return the terms that are minimised, by the names in `terms`: weighted, one value per sample [B]."""
         return {"cross_entropy": self.cross_entropy(images, labels)}
 
     # What every method uses.

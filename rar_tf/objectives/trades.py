@@ -20,7 +20,7 @@ class TRADES(RobustModel):
 
     Settings = settings.TRADES
 
-    terms = ("cross_entropy", "kl")
+    terms: tuple[str, ...] = ("cross_entropy", "kl")
 
     def __init__(self, network, **settings):
         super().__init__(network, **settings)

@@ -1,4 +1,4 @@
-"""Center smoothing, the comparison: one row an image."""
+"""Center smoothing, the comparison: one row per image."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Uniformly smoothed attributions, SmoothSM and SmoothIG: one row an image and radius."""
+"""Uniformly smoothed attributions, SmoothSM and SmoothIG: one row per image and radius."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Upper bounds of the linear model of a smooth network (Wang and Kong 2023): one row an image and budget."""
+"""Upper bounds of the linear model of a smooth network (Wang and Kong 2023): one row per image and budget."""
 
 import numpy as np
 import tensorflow as tf
@@ -18,7 +18,7 @@ from rar_tf.certification.settings import parse_budget
 
 
 class UpperBound(Certificate):
-    """How far the linear model of a smooth network can move an attribution: one row an image and budget."""
+    """How far the linear model of a smooth network can move an attribution: one row per image and budget."""
 
     Settings = settings.UpperBound
     key = ("linf", "epsilon")

@@ -1,7 +1,7 @@
 """Oxford Flower-17 from its official archive (Nilsback and Zisserman 2006): 17 classes of 80 images.
 
-The papers' split is a seeded random one of 72 training and 8 test images a class; the three official ones of
-datasplits.mat have 40 training, 20 validation and 20 test images a class.
+The papers' split is a seeded random one of 72 training and 8 test images per class; the three official ones of
+datasplits.mat have 40 training, 20 validation and 20 test images per class.
 """
 
 import os
