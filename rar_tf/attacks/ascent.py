@@ -31,8 +31,8 @@ def ascend(
     Shape: images, start [B, H, W, C] -> last iterate [B, H, W, C].
 
     Args:
-      objective: maps perturbed images [B, H, W, C] to one value per sample [B], to be made large; with `changing` it takes
-        the step's index as a second argument.
+      objective: maps perturbed images [B, H, W, C] to one value per sample [B], to be made large; with `changing` it
+        takes the step's index as a second argument.
       epsilon: radius, a number or broadcastable to the images.
       step_size: a number, a function of the step's index 0, 1, …, or a rule of `attacks.steps`.
       steps: number of steps.

@@ -1,10 +1,18 @@
 """The ensemble behind attack="auto": the worst case over several attribution attacks, plain IFIA among them.
 
-One attack that fails does not show that attributions are robust. Each member differs from plain IFIA in its objective,
-in the inverse temperature of its surrogate, in how it steps and where it starts, and every metric takes its minimum over
-all of them, so that the ensemble never scores above plain IFIA.
+One attack that fails does not show that attributions are robust. Each member differs from plain IFIA in its
+objective, in the inverse temperature of its surrogate, in how it steps and where it starts, and every metric takes its
+minimum over all of them, so that the ensemble never scores above plain IFIA. Members step as APGD does and never lose
+the label.
 
-Members step as APGD does and never lose the label.
+They were chosen on training images of six networks (MNIST: adversarial training, natural training, an input stem;
+Fashion-MNIST: adversarial training with ReLU and with softplus; GTSRB: adversarial training), 12 images each. Adaptive
+steps beat steps that shrink on a schedule (GTSRB: Kendall .535 against .579), the soft top-k objective the sum over the
+top k (.309 against .357 in top-k intersection), the objective with Spearman's weights that of Kendall even in Kendall
+(.524 against .535); sharp surrogates (β = 50) beat smooth ones, and the ReLU network's own gradients are of no use
+(.698); starting again from the best candidate with half the step lowers the cosine from .65 to .57. Starts at corners
+matter where the network has an input stem. Mass centre, κ = 10, a warm start from frozen gradients and logarithmic maps
+brought nothing.
 """
 
 import dataclasses
@@ -20,9 +28,9 @@ from rar_tf.attacks.pgd import random_starts
 class Member(NamedTuple):
     """How a member differs from plain IFIA.
 
-    objective: a name of `attacks.OBJECTIVES`; sharpness: its κ; size: the first step in units of ε; beta: the surrogate's
-    inverse temperature; start: `random`, `corner` (every pixel moved by ε towards black where it stays in the range, away
-    from it elsewhere), `image`, or `best:SCORE`, the best candidate so far for a tracked score.
+    objective: a name of `attacks.OBJECTIVES`; sharpness: its κ; size: the first step in units of ε; beta: the
+    surrogate's inverse temperature; start: `random`, `corner` (every pixel moved by ε towards black where it stays in
+    the range, away from it elsewhere), `image`, or `best:SCORE`, the best candidate so far for a tracked score.
     """
 
     objective: str

@@ -91,23 +91,27 @@ def mean_gradient(
     Shape: images [B, H, W, C] -> [B, H, W, C]. Args and Raises: as `integrated_gradients`.
     """
     images = tf.convert_to_tensor(images)
-    zero = tf.zeros_like(images)
-    split = getattr(target, "split", None)
-    if split is None:
-        return _path_gradient(target, zero, images, steps, rule, chunk)
-    slope = _path_gradient(target.after_split, split.affine(zero), split.affine(images), steps, rule, chunk)
-    return split.pull_back(slope, images)
+    if rule == "right" and getattr(target, "scale_invariant", False):
+        closed = _harmonic(steps) * gradient(target, images)
+        return _where_invariant(
+            images, steps, closed, lambda: _path_slope(target, tf.zeros_like(images), images, steps, rule, None)
+        )
+    return _path_slope(target, tf.zeros_like(images), images, steps, rule, chunk)
 
 
 def _path_integrated_gradients(target, images, baseline, steps, rule, chunk, shift=None):
     start = tf.broadcast_to(tf.cast(baseline, images.dtype), tf.shape(images))
     start.set_shape(images.shape)
+    return (images - start) * _path_slope(target, start, images, steps, rule, chunk, shift)
+
+
+def _path_slope(target, start, images, steps, rule, chunk, shift=None):
+    """Σ_k w_k ∂target/∂z at z = start + t_k (images − start), the first layer apart where the network is split."""
     split = getattr(target, "split", None)
     if split is None:
-        return (images - start) * _path_gradient(target, start, images, steps, rule, chunk, shift)
+        return _path_gradient(target, start, images, steps, rule, chunk, shift)
     ends = split.affine(start), split.affine(images)
-    slope = _path_gradient(target.after_split, *ends, steps, rule, chunk, shift)
-    return (images - start) * split.pull_back(slope, images)
+    return split.pull_back(_path_gradient(target.after_split, *ends, steps, rule, chunk, shift), images)
 
 
 def _path_gradient(target, start, end, steps, rule, chunk, shift=None):
@@ -132,17 +136,23 @@ def _mean_gradient(target, start, end, points, weights):
 
 def _scale_invariant_integrated_gradients(target, images, steps):
     """Since f(αx) = f(x), ∇f(kx/m) = (m/k) ∇f(x), and the right Riemann sum is a harmonic number times x ⊙ ∇f(x)."""
-    harmonic = float(np.sum(1.0 / np.arange(1, steps + 1)))
-    closed = harmonic * input_x_gradient(target, images)
+    closed = _harmonic(steps) * input_x_gradient(target, images)
+    # The sum is not chunked here: TensorFlow cannot differentiate a chunked one in a branch of a cond inside a loop.
+    return _where_invariant(
+        images, steps, closed, lambda: _path_integrated_gradients(target, images, 0.0, steps, "right", None)
+    )
+
+
+def _harmonic(steps):
+    return float(np.sum(1.0 / np.arange(1, steps + 1)))
+
+
+def _where_invariant(images, steps, closed, path):
+    """The closed form where the darkest path point is above the floor of standardisation, else what `path` gives."""
     pixels = tf.cast(tf.reduce_prod(tf.shape(images)[1:]), images.dtype)
     deviation = tf.math.reduce_std(images, axis=[1, 2, 3], keepdims=True)
     above_floor = tf.stop_gradient(deviation) / steps >= tf.math.rsqrt(pixels)
-    # The sum is not chunked here: TensorFlow cannot differentiate a chunked one in a branch of a cond inside a loop.
-    return tf.cond(
-        tf.reduce_all(above_floor),
-        lambda: closed,
-        lambda: tf.where(above_floor, closed, _path_integrated_gradients(target, images, 0.0, steps, "right", None)),
-    )
+    return tf.cond(tf.reduce_all(above_floor), lambda: closed, lambda: tf.where(above_floor, closed, path()))
 
 
 def _chunked_path_gradient(target, start, end, points, weights, chunk):

@@ -1,6 +1,8 @@
 """What is left of an evaluation: rows, one an image, examples for figures, and their statistics."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -93,13 +95,13 @@ def accuracy_column(name: str) -> str:
     return "adversarial_correct" if name == "pgd" else f"adversarial_correct:{name}"
 
 
-def summarize(rows: list[dict], settings: dict, warnings: list[str] = ()) -> dict:
+def summarize(rows: list[dict], settings: dict, warnings: Sequence[str] = ()) -> dict:
     """Return accuracies, statistics of every score over the attacked images, warnings and settings.
 
     A row is what `Evaluator.evaluate_group` gives or what `rar_tf.results` reads back from a file.
     """
     attacked = [row for row in rows if "fallback" in row]
-    summary = {
+    summary: dict[str, Any] = {
         "num_attacked": len(attacked),
         "natural_accuracy": float(np.mean([row["correct"] for row in rows])),
     }
