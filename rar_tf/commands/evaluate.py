@@ -100,9 +100,7 @@ def show(summary, folder):
                 f"{s['ci95'][0]:.4f} … {s['ci95'][1]:.4f}"
             )
     for name, member in summary.get("members", {}).items():
-        print(
-            f"  member {name:40s} Kendall {member['kendall']:.4f}, the lowest on {member['lowest_on']:.0%} of the images"
-        )
+        print(f"  member {name:40s} Kendall {member['kendall']:.4f}, lowest on {member['lowest_on']:.0%} of the images")
     for warning in summary["warnings"]:
         print(f"warning: {warning}")
     print(f"wrote summary.json, examples.csv{' and maps.png' if summary['num_attacked'] else ''} to {folder}")

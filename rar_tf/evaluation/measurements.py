@@ -28,8 +28,8 @@ from rar_tf.losses import cross_entropy, logit
 class Batch:
     """Images that the network classifies as their labels, and what measurements leave of them.
 
-    Shape: index, labels [B]; images, perturbed [B, H, W, C]; maps, perturbed_maps [B, D]. The index, not the place in the
-    batch, seeds an image's random starts.
+    Shape: index, labels [B]; images, perturbed [B, H, W, C]; maps, perturbed_maps [B, D]. The index, not the place in
+    the batch, seeds an image's random starts.
     """
 
     index: np.ndarray
@@ -196,7 +196,8 @@ class AttributionAttack(Measurement):
             if frozen:
                 attack, network = self._frozen(attack, found), self.subject.explained
             # On a black background the top-k objective has no gradient at the image itself: its k features hold the
-            # whole map where fewer than k attributions differ from zero. So attacks start beside it, but for the papers'.
+            # whole map where fewer than k attributions differ from zero. So attacks start beside it, all but the
+            # papers'.
             start = images
             if self.settings.start == "random":
                 start = random_starts(images, index, epsilon=attack.epsilon, ball=attack.ball, seed=seed)

@@ -68,8 +68,8 @@ class EvaluationSettings(Seeded, Bounded, Chunked):
     )
     screen_ig_steps: int | None = setting(
         None,
-        "path points of the maps that iterates are screened with: only the candidates with the lowest screened scores are "
-        "scored with ifia_ig_steps; by default 10, in the papers' protocols as many",
+        "path points of the maps that iterates are screened with: only the candidates with the lowest screened scores "
+        "are scored with ifia_ig_steps; by default 10, in the papers' protocols as many",
         flag="ifia_screen_ig_steps",
         check=checks.at_least_one,
         derive=lambda s: min(SCREEN_POINTS, s.ig_steps) if s.evaluation_protocol == "ours" else s.ig_steps,

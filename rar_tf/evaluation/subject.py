@@ -18,7 +18,8 @@ class Subject:
       network: a Keras model of logits, a `Surrogate`, or any callable (images, training=False) -> logits.
       surrogate: where directions come from; None takes a network whose activations are smooth itself, clones another
         one with softplus, or, where it cannot be cloned, takes it itself, with a warning.
-      split: whether path integrals may compute the first affine layer apart: the same numbers to rounding, in less time.
+      split: whether path integrals may compute the first affine layer apart: the same numbers to rounding, in less
+        time.
     """
 
     def __init__(self, network, surrogate=None, *, split: bool = True):
