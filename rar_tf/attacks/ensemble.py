@@ -56,6 +56,8 @@ MEMBERS = (
     Member("kendall_support", 3.0, 0.5, 50.0, "best:kendall_support"),
     Member("kendall", 3.0, 0.5, 50.0, "best:kendall"),
 )
+# A random search from the best candidate for Kendall, against networks whose gradients lead nowhere.
+PATCHES, QUERIES = Member("patches", 1.0, 1.0, 1.0, "best:kendall"), 2  # queries in parts of a member's steps
 STEPS, SHARE = 60, 1.2  # of a member at the most: in number, and in parts of plain IFIA's
 
 # Every score whose minimum over all candidates an ensemble reports.
@@ -71,7 +73,7 @@ def member_attack(plain: Ifia, choice: tf.Tensor, sharpness: tf.Tensor, size: tf
     Args:
       choice: number of the member's objective in `OBJECTIVES`. size: of the first step, in units of ε.
     """
-    count = min(STEPS, round(SHARE * plain.steps))
+    count = member_steps(plain)
     return dataclasses.replace(
         plain,
         among=OBJECTIVES,
@@ -83,6 +85,11 @@ def member_attack(plain: Ifia, choice: tf.Tensor, sharpness: tf.Tensor, size: tf
         sharpness=sharpness,
         reference=False,
     )
+
+
+def member_steps(plain: Ifia) -> int:
+    """Return how many steps a member takes."""
+    return min(STEPS, round(SHARE * plain.steps))
 
 
 def begin(

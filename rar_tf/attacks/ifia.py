@@ -19,6 +19,7 @@ from rar_tf.attacks import MEASURES, OBJECTIVES
 from rar_tf.attacks.ascent import ascend
 from rar_tf.attacks.balls import LINF, Ball
 from rar_tf.attacks.objectives import Clean, chosen
+from rar_tf.attacks.patches import patch_search, square_sides, uniform_draws
 from rar_tf.attacks.steps import StepRule, where_each
 from rar_tf.attributions.explainer import Explainer
 
@@ -190,6 +191,27 @@ class Ifia:
             changing=True,
         )
         return pool, curve.stack()
+
+    def search_patches(
+        self, network, clean: Clean, start: tf.Tensor, indices: tf.Tensor, seed: tf.Tensor, queries: int
+    ) -> Pool:
+        """Return the pool of a random search for a low measure, which follows no gradient of anything.
+
+        Shape: start [B, H, W, C] in the pixel range, indices int64 [B], seed int64 [].
+        """
+        height, width, channels = clean.images.shape[1:]
+        score = self._scores(network, clean, self.screen or self.explainer)
+        (draws,) = uniform_draws(indices, seed, (queries, 2 + channels))
+        best, _ = patch_search(
+            lambda candidates: -score(candidates)[1][:, 0],
+            clean.images,
+            where_each(keeps_label(network, start, clean.labels), start, clean.images),
+            draws,
+            epsilon=self.epsilon,
+            bounds=self.bounds,
+            sides=square_sides(queries, height, width),
+        )
+        return self._observe(network, clean)(best, self.empty(clean.images))
 
     def settle(self, network, clean: Clean, pool: Pool) -> Kept:
         """Return what is kept of the candidates, scored as `explainer` does; the curve is empty."""
