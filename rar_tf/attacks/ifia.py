@@ -209,7 +209,7 @@ class Ifia:
             draws,
             epsilon=self.epsilon,
             bounds=self.bounds,
-            sides=square_sides(queries, height, width),
+            sides=square_sides(queries, height, width, pace=10_000 / queries),
         )
         return self._observe(network, clean)(best, self.empty(clean.images))
 

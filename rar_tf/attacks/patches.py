@@ -10,9 +10,7 @@ from rar_tf.attacks.pgd import random_starts
 from rar_tf.attacks.steps import where_each
 
 FIRST_SHARE = 0.8  # p, the share of the pixels in a square
-HALVINGS = (
-    np.array([10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000]) / 10_000
-)  # after which part of the queries p halves
+HALVINGS = np.array([10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000])  # queries after which p halves
 
 
 def patch_search(
@@ -62,9 +60,9 @@ def patch_search(
     return tf.stop_gradient(best), values
 
 
-def square_sides(queries: int, height: int, width: int) -> np.ndarray:
-    """Return the side of each query's square: the published schedule of 10,000 queries, shrunk to as many."""
-    halvings = np.sum(np.arange(queries)[:, None] > HALVINGS * queries, axis=1)
+def square_sides(queries: int, height: int, width: int, *, pace: float = 1.0) -> np.ndarray:
+    """Return the side of each query's square, as published; with a pace above 1 the schedule ends so much earlier."""
+    halvings = np.sum(np.arange(queries)[:, None] * pace > HALVINGS, axis=1)
     sides = np.round(np.sqrt(FIRST_SHARE / 2.0**halvings * height * width))
     return np.clip(sides, 1, min(height, width)).astype(np.int32)
 

@@ -145,7 +145,7 @@ class AttributionAttack(Measurement):
             self.plain = dataclasses.replace(self.plain, track=ensemble.TRACKED)
             self.members = ensemble.MEMBERS
             columns += [f"plain:{name}" for name in (*SCORES, "fallback")]
-            columns += [f"kendall:{name}" for name in ("plain", *(member.name for member in self.members))]
+            columns += [f"kendall:{name}" for name in ("plain", *(m.name for m in (*self.members, ensemble.PATCHES)))]
         self.reaches = not callable(settings.attribution)  # functions have no gradients that could be held fixed
         columns += [f"attainable:{name}" for name in SCORES] if self.reaches else []
         self.columns = (*columns, "curve")
@@ -166,6 +166,10 @@ class AttributionAttack(Measurement):
             found, own_curve = self._member(number, member, batch, clean, pool)
             columns[f"kendall:{member.name}"] = found.scores[:, 0].min(axis=1)
             pool, curve = merged(pool, found), np.concatenate([curve, own_curve])
+        if auto:
+            found = self._patches(batch, clean, pool)
+            columns[f"kendall:{ensemble.PATCHES.name}"] = found.scores[:, 0].min(axis=1)
+            pool = merged(pool, found)
         scores, kept = self._scores(batch, clean, pool)
         # Scores that are not tracked are those of kept iterates: the plain attack's or the ensemble's.
         columns.update({name: np.minimum(value, columns.get(f"plain:{name}", 1.0)) for name, value in scores.items()})
@@ -232,6 +236,18 @@ class AttributionAttack(Measurement):
             np.float32(member.sharpness),
             np.float32(member.size),
         )
+
+    def _patches(self, batch, clean, pool):
+        """The pool of the random search."""
+        images, seed = tf.constant(batch.images), np.int64(self.settings.seed * 1009 + 19)
+        start = ensemble.begin(self.plain, ensemble.PATCHES, images, batch.index, seed, Pool(*map(tf.constant, pool)))
+
+        def search(images, labels, maps, smooth, start, index, seed):
+            attack, found = self._attack(images.shape), Clean(images, labels, maps, smooth)
+            queries = ensemble.QUERIES * ensemble.member_steps(attack)
+            return attack.search_patches(self.subject.explained, found, start, index, seed, queries)
+
+        return self.subject.compiled("patches", search)(*clean, start, batch.index, seed)
 
     def _scores(self, batch, clean, pool, frozen=False):
         """The scores by name of the best candidates, and what is kept."""

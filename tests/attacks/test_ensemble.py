@@ -44,7 +44,7 @@ def test_never_above_plain_ifia_on_any_image(both):
 
 def test_members_are_reported(both):
     summary = both[1].summary()
-    assert set(summary["members"]) == {"plain", *(member.name for member in ensemble.MEMBERS)}
+    assert set(summary["members"]) == {"plain", *(member.name for member in ensemble.MEMBERS), ensemble.PATCHES.name}
     assert summary["kendall"]["mean"] <= min(m["kendall"] for m in summary["members"].values()) + 1e-9
     assert sum(m["lowest_on"] for m in summary["members"].values()) >= 1 - 1e-9
     assert "members" not in both[0].summary()
