@@ -7,34 +7,23 @@ rar_tf.evaluate(network, test_images, test_labels, bounds=(0, 1), epsilon=8 / 25
 rar_tf.certify(network, test_images, test_labels, method="uniform_smoothing", bounds=(0, 1), radius=1, epsilon=0.05)
 """
 
-import importlib
-
 from rar_tf.objectives import METHODS
+from rar_tf.registry import on_first_use
 from rar_tf.version import __version__  # noqa: F401
 
 # Loaded on first use, so that `--help` and a mistyped flag need not wait for TensorFlow.
-_PUBLIC = {
-    **METHODS.modules(),
-    "RobustModel": "rar_tf.objectives.robust_model",
-    "IGR": "rar_tf.objectives.igr",
-    "evaluate": "rar_tf.evaluation.job",
-    "certify": "rar_tf.certification.run",
-    "integrated_gradients": "rar_tf.attributions.path_integral",
-    "saliency_map": "rar_tf.attributions.gradients",
-    "input_x_gradient": "rar_tf.attributions.gradients",
-    "Target": "rar_tf.attributions.targets",
-    "softplus_surrogate": "rar_tf.models.surrogate",
-}
-__all__ = sorted(_PUBLIC)
-
-
-def __getattr__(name):
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'rar_tf' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_PUBLIC[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__():
-    return sorted([*globals(), *__all__])
+__all__, __getattr__, __dir__ = on_first_use(
+    __name__,
+    {
+        **METHODS.modules(),
+        "RobustModel": "rar_tf.objectives.robust_model",
+        "IGR": "rar_tf.objectives.igr",
+        "evaluate": "rar_tf.evaluation.job",
+        "certify": "rar_tf.certification.run",
+        "integrated_gradients": "rar_tf.attributions.path_integral",
+        "saliency_map": "rar_tf.attributions.gradients",
+        "input_x_gradient": "rar_tf.attributions.gradients",
+        "Target": "rar_tf.attributions.targets",
+        "softplus_surrogate": "rar_tf.models.surrogate",
+    },
+)

@@ -10,12 +10,12 @@ import tensorflow as tf
 
 from rar_tf import models
 from rar_tf.attributions.gradients import gradient
-from rar_tf.attributions.targets import is_scale_invariant
 from rar_tf.data import datasets
 from rar_tf.evaluation.measurements import plain_attack
 from rar_tf.experiment import optimizers
 from rar_tf.experiment.run import build_model
 from rar_tf.experiment.settings import Experiment
+from rar_tf.models.invariance import is_scale_invariant
 from rar_tf.models.pooling import with_exact_pooling
 from rar_tf.models.surrogate import softplus_surrogate
 from rar_tf.objectives.settings import RAR

@@ -4,7 +4,8 @@ A registry knows its names without TensorFlow, so that flags and their help can 
 """
 
 import importlib
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from rar_tf import checks
@@ -47,3 +48,23 @@ class Registry(Mapping[str, Any]):
 
     def __contains__(self, name: object) -> bool:
         return name in self._places
+
+
+def on_first_use(
+    package: str, places: Mapping[str, str]
+) -> tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]:
+    """Return `__all__`, `__getattr__` and `__dir__` of a package whose names are imported on first use.
+
+    Args:
+      places: name -> the module that has it.
+    """
+    names = sorted(places)
+
+    def get(name: str) -> Any:
+        if name not in places:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(places[name]), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return names, get, lambda: sorted({*vars(sys.modules[package]), *names})

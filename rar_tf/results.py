@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from rar_tf.errors import UsageError
+from rar_tf.errors import UsageError, brief
 from rar_tf.files import atomic_write
 
 ALL = "0/1"
@@ -339,7 +339,7 @@ def read_json(path) -> dict:
     try:
         return json.loads(pathlib.Path(path).read_text())
     except (OSError, json.JSONDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read as JSON ({error})") from error
+        raise UsageError(f"{path}: cannot be read as JSON ({brief(error)})") from error
 
 
 def write_json(path, values: dict) -> None:

@@ -5,10 +5,12 @@ import pathlib
 import numpy as np
 import pytest
 
+from rar_tf.cli import COMMANDS
+from rar_tf.errors import UsageError
 from rar_tf.experiment import flagfile
 from rar_tf.experiment.settings import Experiment
 
-from runner import assert_one_line, script
+from runner import assert_one_line, python, script, succeeded
 
 
 class TestFlagFiles:
@@ -51,8 +53,6 @@ class TestFlagFiles:
         ],
     )
     def test_lines_that_are_no_flags(self, tmp_path, line, message):
-        from rar_tf.errors import UsageError
-
         with pytest.raises(UsageError, match=message):
             flagfile.read(self.write(tmp_path / "a.cfg", line + "\n"))
 
@@ -97,6 +97,27 @@ class TestErrors:
 def test_help_names_every_flag():
     done = script("train", "--help")
     assert all(f"--{name}" in done.stdout or f"--[no]{name}" in done.stdout for name in flagfile.all_items())
+
+
+HELP = """
+import sys
+from rar_tf import cli
+sys.argv = ["rar_tf", sys.argv[1], "--help"]
+try:
+    cli.main()
+except SystemExit:
+    assert not {"tensorflow", "keras"} & set(sys.modules)
+"""
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_needs_no_tensorflow(name):
+    assert "--helpfull" in succeeded(python("-c", HELP, name))
+
+
+@pytest.mark.parametrize("module", ["rar_tf", "rar_tf.cli", "rar_tf.experiment.flagfile"])
+def test_the_command_line_needs_no_tensorflow(module):
+    succeeded(python("-c", f"import sys, {module}; assert not {{'tensorflow', 'keras'}} & set(sys.modules)"))
 
 
 def test_damaged_data(tmp_path):

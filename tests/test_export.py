@@ -1,9 +1,5 @@
 """SavedModels that need nothing of this package, and the user's own models read back."""
 
-import os
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -14,6 +10,8 @@ from rar_tf.attributions.gradients import gradient
 from rar_tf.attributions.path_integral import integrated_gradients
 from rar_tf.attributions.targets import Target
 from rar_tf.errors import UsageError
+
+from runner import python, succeeded
 
 FOREIGN = """
 import sys
@@ -34,14 +32,8 @@ def test_a_process_without_this_package_gets_the_same(tmp_path, seeded, name, sh
     labels = np.array([0, 4, 2])
     export.export_saved_model(network, tmp_path / "saved_model")
     np.savez(tmp_path / "data.npz", images=images, labels=labels)
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    subprocess.run(
-        [sys.executable, "-c", FOREIGN, *(str(tmp_path / name) for name in ("saved_model", "data.npz", "out.npz"))],
-        check=True,
-        cwd=tmp_path,
-        env=environment,
-        timeout=300,
-    )
+    files = (tmp_path / name for name in ("saved_model", "data.npz", "out.npz"))
+    succeeded(python("-c", FOREIGN, *files), cwd=tmp_path, PYTHONPATH=None)
     found = np.load(tmp_path / "out.npz")
     logits = network(images).numpy()
     np.testing.assert_allclose(found["logits"], logits, atol=1e-5 * np.abs(logits).max())

@@ -2,17 +2,22 @@
 
 import dataclasses
 import itertools
+import shutil
 
 import keras
 import pytest
 
 from rar_tf import checks, settings
+from rar_tf.data.settings import DataSettings
 from rar_tf.errors import UsageError
 from rar_tf.evaluation.settings import EvaluationSettings
 from rar_tf.experiment import flagfile
+from rar_tf.experiment.jobs import JobSettings
 from rar_tf.experiment.settings import Experiment
 from rar_tf.objectives import METHODS
 from rar_tf.settings import Record, items, setting
+
+from conftest import ROOT
 
 # What the specification says of each method's own settings; all else is every method's (`SHARED`).
 SHARED = {
@@ -125,6 +130,28 @@ def test_what_follows_from_a_flag_follows_again_when_the_flag_is_given(tmp_path)
     assert (evaluation.steps, evaluation.pgd_step_size) == (50, 0.02)  # these were given
     assert Experiment.of(flagfile.of_run(tmp_path)).flags() == Experiment.of(flags).flags()
     assert flagfile.of_run(tmp_path / "elsewhere") == {}
+
+
+def test_a_run_of_the_former_version_is_evaluated_as_it_was_set(tmp_path):
+    # The former version wrote every setting of training, evaluation and certification, one per line.
+    shutil.copy(ROOT / "tests" / "former_flags.cfg", tmp_path / "flags.cfg")
+    lines = (tmp_path / "flags.cfg").read_text().splitlines()[1:]
+    former = dict(line.removeprefix("--").split("=") for line in lines)
+    given = flagfile.of_run(tmp_path)
+    for record in (*Experiment.of(given).records, JobSettings.of(given)):
+        flags = {flag: flagfile.text(value) for flag, value in record.flags().items()}
+        assert flags.items() >= {flag: former[flag] for flag in flags if flag in former}.items()
+    evaluation = EvaluationSettings.of(given).resolved()
+    assert (evaluation.epsilon, evaluation.steps, evaluation.step_size, evaluation.k) == (0.3, 100, 0.01, 200)
+    assert (evaluation.pgd_epsilon, evaluation.pgd_steps, evaluation.pgd_step_size) == (0.3, 100, 0.01)
+    assert (evaluation.evaluation_protocol, evaluation.start) == ("ours", "random")
+    assert DataSettings.of(given) == DataSettings(dataset="digits", seed=0)
+
+
+def test_a_run_whose_flags_this_version_does_not_know_is_refused(tmp_path):
+    (tmp_path / "flags.cfg").write_text("--dataset=digits\n--approx_factor=10\n")
+    with pytest.raises(UsageError, match=r"flags.cfg: Unknown command line flag 'approx_factor'"):
+        flagfile.of_run(tmp_path)
 
 
 def test_explicit_keeps_what_differs_from_what_would_be_derived():

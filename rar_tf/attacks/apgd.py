@@ -101,28 +101,27 @@ def untargeted(name: str, loss: Callable, *, ball: Ball = LINF, classes: int = 2
     With fewer classes it climbs the margin.
     """
 
-    def perturb(network, images, labels, *, indices, seed, run, terms):
-        return apgd(
-            network,
-            images,
-            labels,
-            epsilon=terms.epsilon,
-            steps=steps,
-            bounds=terms.bounds,
-            loss=loss if terms.classes >= classes else losses.margin,
-            ball=ball,
-            start=random_starts(images, indices, epsilon=terms.epsilon, ball=ball, seed=seed),
-        )
+    def chosen(network, images, labels, run, terms):
+        return loss if terms.classes >= classes else losses.margin
 
-    return Member(name, perturb, caution=_caution(name, classes))
+    return Member(name, _climbing(chosen, ball, steps), caution=_caution(name, classes))
 
 
 def towards_targets(name: str = "apgd_t", *, ball: Ball = LINF, steps: int = STEPS) -> Member:
     """Return APGD on the targeted ratio as a prediction attack: a run for each of the `TARGETS` strongest rivals."""
 
-    def perturb(network, images, labels, *, indices, seed, run, terms):
+    def chosen(network, images, labels, run, terms):
         targets = rivals(network(images, training=False), labels, run)
         loss = targeted_dlr if terms.classes >= 4 else targeted_margin
+        return lambda logits, labels: loss(logits, labels, targets)
+
+    return Member(name, _climbing(chosen, ball, steps), runs=targets_of, caution=_caution(name, 4))
+
+
+def _climbing(loss_of, ball, steps):
+    """A member's `perturb`: APGD from a random start on the loss that (network, images, labels, run, terms) give."""
+
+    def perturb(network, images, labels, *, indices, seed, run, terms):
         return apgd(
             network,
             images,
@@ -130,12 +129,12 @@ def towards_targets(name: str = "apgd_t", *, ball: Ball = LINF, steps: int = STE
             epsilon=terms.epsilon,
             steps=steps,
             bounds=terms.bounds,
-            loss=lambda logits, labels: loss(logits, labels, targets),
+            loss=loss_of(network, images, labels, run, terms),
             ball=ball,
             start=random_starts(images, indices, epsilon=terms.epsilon, ball=ball, seed=seed),
         )
 
-    return Member(name, perturb, runs=targets_of, caution=_caution(name, 4))
+    return perturb
 
 
 def targets_of(terms: Terms) -> int:

@@ -12,6 +12,7 @@ import sys
 
 from absl import flags
 
+from rar_tf.errors import UsageError, brief
 from rar_tf.experiment import flagfile
 
 flagfile.define_flags()
@@ -26,8 +27,6 @@ SHOWN = (*TIMES, "examples_per_second", "peak_memory_gib", "attack_gradient_shar
 
 
 def main():
-    from rar_tf.errors import UsageError
-
     if flags.FLAGS.compare:
         paths = flags.FLAGS.compare.split(",")
         if len(paths) != 2:
@@ -52,8 +51,6 @@ def main():
 
 def cases():
     """The flag that each measurement adds, and the label of its row."""
-    from rar_tf.errors import UsageError
-
     name, _, values = (flags.FLAGS.over or "").partition("=")
     if not flags.FLAGS.over:
         return [(None, flags.FLAGS.method)]
@@ -80,12 +77,10 @@ def measured(flag, label):
 
 
 def read(path):
-    from rar_tf.errors import UsageError
-
     try:
         return {row["label"]: row for row in json.loads(pathlib.Path(path).read_text())}
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UsageError(f"{path}: not a benchmark.json ({error})") from error
+        raise UsageError(f"{path}: not a benchmark.json ({brief(error)})") from error
 
 
 def comparison(first, second):

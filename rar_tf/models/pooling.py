@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from rar_tf import checks
-from rar_tf.errors import UsageError
+from rar_tf.errors import UsageError, brief
 from rar_tf.models import POOLINGS
 
 
@@ -131,6 +131,6 @@ def with_exact_pooling(network: keras.Model) -> keras.Model:
     try:
         clone = keras.models.clone_model(network, clone_function=exact, recursive=True)
     except (TypeError, AttributeError, NotImplementedError) as error:
-        raise UsageError(f"jit_compile: the network's max-pools cannot be made exact ({error})") from error
+        raise UsageError(f"jit_compile: the network's max-pools cannot be made exact ({brief(error)})") from error
     clone.set_weights(network.get_weights())
     return clone

@@ -8,30 +8,21 @@ path needs the layer once at both ends and its transpose once, whatever the numb
 import keras
 import tensorflow as tf
 
-from rar_tf.models.invariance import is_scale_invariant
-from rar_tf.models.surrogate import Surrogate
+from rar_tf.models.surrogate import StandIn, Surrogate
 
 
-class SplitNetwork:
+class SplitNetwork(StandIn):
     """A network that also gives its first affine layer (a convolution or dense layer that reads the images) apart.
 
     It answers as the network does, images [N, H, W, C] -> logits [N, K], and runs on the network's own weights.
     """
 
     def __init__(self, network, layer: keras.layers.Layer, rest: keras.Model, variables: dict):
-        self.network, self.layer, self._rest = network, layer, rest
-        self.scale_invariant = is_scale_invariant(network)
+        super().__init__(network)
+        self.layer, self._rest = layer, rest
         self._kernel, self._bias = variables[id(layer.kernel)], layer.use_bias and variables[id(layer.bias)]
         self._trainable = [variables[id(variable)] for variable in rest.trainable_variables]
         self._fixed = [variables[id(variable)] for variable in rest.non_trainable_variables]
-
-    @property
-    def trainable_variables(self) -> list:
-        return self.network.trainable_variables
-
-    @property
-    def non_trainable_variables(self) -> list:
-        return self.network.non_trainable_variables
 
     def stateless_call(self, *args, **kwargs):
         """As the network's own."""

@@ -10,22 +10,17 @@ import keras
 import tensorflow as tf
 
 from rar_tf import checks
-from rar_tf.errors import UsageError
+from rar_tf.errors import UsageError, brief
 from rar_tf.models.activations import Softplus
 from rar_tf.models.invariance import is_scale_invariant
 from rar_tf.models.pooling import smooth_max_pooling
 
 
-class Surrogate:
-    """A clone of a Keras network, with other activations, that always runs on the network's own weights.
+class StandIn:
+    """What answers in a network's place and runs on the network's own weights."""
 
-    It answers as the network does: callable on images [N, H, W, C] to logits [N, K], with `trainable_variables` and
-    `stateless_call`; gradients with respect to weights reach the network's variables.
-    """
-
-    def __init__(self, network: keras.Model, clone: keras.Model):
+    def __init__(self, network):
         self.network = network
-        self.clone = clone
         self.scale_invariant = is_scale_invariant(network)
 
     @property
@@ -35,6 +30,18 @@ class Surrogate:
     @property
     def non_trainable_variables(self) -> list:
         return self.network.non_trainable_variables
+
+
+class Surrogate(StandIn):
+    """A clone of a Keras network, with other activations, that always runs on the network's own weights.
+
+    It answers as the network does: callable on images [N, H, W, C] to logits [N, K], with `trainable_variables` and
+    `stateless_call`; gradients with respect to weights reach the network's variables.
+    """
+
+    def __init__(self, network: keras.Model, clone: keras.Model):
+        super().__init__(network)
+        self.clone = clone
 
     def stateless_call(self, *args, **kwargs):
         """As `keras.Model.stateless_call`, through the clone's activations."""
@@ -82,7 +89,7 @@ def softplus_surrogate(
         clone = keras.models.clone_model(network, clone_function=clone_layer, recursive=True)
     except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
         raise UsageError(
-            f"no softplus surrogate of the network: it cannot be cloned layer by layer ({error})"
+            f"no softplus surrogate of the network: it cannot be cloned layer by layer ({brief(error)})"
         ) from error
     if not replaced:
         raise UsageError("no softplus surrogate of the network: no ReLU or leaky ReLU was found among its layers")

@@ -1,11 +1,6 @@
 """Offline preparation: contents, interruption, bad input, the script and its preview."""
 
 import json
-import pathlib
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -15,7 +10,8 @@ from rar_tf import data
 from rar_tf.data import datasets, prepare
 from rar_tf.errors import UsageError
 
-SCRIPT = pathlib.Path(__file__).parents[2] / "scripts" / "prepare_data.py"
+from runner import assert_one_line, command, script, stop_when, succeeded
+
 FILES = ("train.npz", "valid.npz", "test.npz", "prepared.json")
 
 
@@ -161,29 +157,16 @@ def flowers(tmp_path_factory):
     return folder
 
 
-def command(*arguments):
-    return [sys.executable, str(SCRIPT), *map(str, arguments)]
-
-
-def run(*arguments):
-    return subprocess.run(command(*arguments), capture_output=True, text=True)
-
-
 def test_script_killed_and_started_again(flowers, tmp_path):
     record = data.get("flower")
     prepare.prepare(record, datasets.read_source(record, flowers), tmp_path / "whole", examples_per_class=30)
     arguments = ["--dataset=flower", f"--source_dir={flowers}", "--examples_per_class=30", "--preview"]
     arguments += [f"--output_dir={tmp_path / 'parts'}"]
-    process = subprocess.Popen(command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     raw = tmp_path / "parts" / "flower" / ".unfinished" / "images.raw"
-    while process.poll() is None and not (raw.exists() and raw.stat().st_size > 5_000_000):
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    stop_when(lambda: raw.exists() and raw.stat().st_size > 5_000_000, command("prepare_data", *arguments))
     assert raw.exists() and not (tmp_path / "parts" / "flower" / "train.npz").exists()
-    again = run(*arguments)
-    assert again.returncode == 0, again.stderr
-    assert "train.npz: 510 images" in again.stdout and "preview.png" in again.stdout
+    printed = succeeded(command("prepare_data", *arguments))
+    assert "train.npz: 510 images" in printed and "preview.png" in printed
     for name in ("train.npz", "test.npz", "prepared.json"):
         one, other = (tmp_path / part / "flower" / name for part in ("whole", "parts"))
         assert one.read_bytes() == other.read_bytes(), name
@@ -203,7 +186,6 @@ def test_script_killed_and_started_again(flowers, tmp_path):
 )
 def test_script_errors_are_one_line(tmp_path, arguments, match):
     (tmp_path / "empty").mkdir()
-    result = run(f"--output_dir={tmp_path / 'out'}", f"--source_dir={tmp_path / 'empty'}", *arguments)
-    assert result.returncode == 2 and "Traceback" not in result.stderr
-    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1 and match in errors[0] and not (tmp_path / "out").exists()
+    folders = f"--output_dir={tmp_path / 'out'}", f"--source_dir={tmp_path / 'empty'}"
+    assert_one_line(script("prepare_data", *folders, *arguments), match)
+    assert not (tmp_path / "out").exists()

@@ -1,16 +1,12 @@
 """scripts/evaluate.py and scripts/report.py from the command line: kill -9, foreign networks, a user's mistakes."""
 
 import json
-import os
-import subprocess
-import time
 
 import numpy as np
 import pytest
 
 import toys
-from conftest import ROOT
-from runner import command, environment
+from runner import assert_one_line, command, finished, stop_when, succeeded
 
 
 @pytest.fixture(scope="module")
@@ -42,17 +38,10 @@ def evaluate(workplace, *arguments):
     )
 
 
-def run(arguments):
-    return subprocess.run(arguments, capture_output=True, text=True, env=environment(), timeout=300)
-
-
 @pytest.fixture(scope="module")
 def evaluated(workplace):
-    done = run(
-        evaluate(workplace, f"--keras_model={workplace / 'network.keras'}", f"--output_dir={workplace / 'whole'}")
-    )
-    assert done.returncode == 0, done.stderr
-    return workplace / "whole", done.stdout
+    arguments = f"--keras_model={workplace / 'network.keras'}", f"--output_dir={workplace / 'whole'}"
+    return workplace / "whole", succeeded(evaluate(workplace, *arguments))
 
 
 def test_summary_and_table(evaluated):
@@ -67,24 +56,15 @@ def test_kill_9_and_the_same_command_again(workplace, evaluated):
         workplace, f"--keras_model={workplace / 'network.keras'}", f"--output_dir={workplace / 'killed'}"
     )
     csv = workplace / "killed" / "examples.csv"
-    process = subprocess.Popen(
-        arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)}
-    )
-    try:
-        while process.poll() is None and not (csv.exists() and csv.stat().st_size > 0):
-            time.sleep(0.005)
-    finally:
-        process.kill()
-        process.wait()
+    stop_when(lambda: csv.exists() and csv.stat().st_size > 0, arguments)
     assert 1 < len(csv.read_text().split("\n")) < 22, "it ended before it could be killed"
     assert not (csv.parent / "summary.json").exists()
-    assert run(arguments).returncode == 0
+    succeeded(arguments)
     assert csv.read_bytes() == (evaluated[0] / "examples.csv").read_bytes()
 
 
 def test_report(workplace, evaluated):
-    done = run(command("report", f"--model_dirs={evaluated[0]}", f"--output_dir={workplace / 'report'}"))
-    assert done.returncode == 0, done.stderr
+    succeeded(command("report", f"--model_dirs={evaluated[0]}", f"--output_dir={workplace / 'report'}"))
     assert "data:image/png" in (workplace / "report" / "report.html").read_text()
 
 
@@ -99,8 +79,6 @@ def test_report(workplace, evaluated):
 )
 def test_a_users_mistake_is_one_line_and_status_2(workplace, evaluated, arguments, words):
     arguments = [a.replace("_dir=", f"_dir={workplace}/") for a in arguments]
-    done = run(evaluate(workplace, f"--keras_model={workplace / 'network.keras'}", *arguments))
-    assert done.returncode == 2 and "Traceback" not in done.stderr
-    line = [line for line in done.stderr.splitlines() if line.startswith("error:")]
-    assert len(line) == 1 and words in line[0]
+    done = finished(evaluate(workplace, f"--keras_model={workplace / 'network.keras'}", *arguments))
+    assert_one_line(done, words)
     assert not (workplace / "new").exists()

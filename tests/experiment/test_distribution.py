@@ -1,28 +1,18 @@
 """Several replicas equal one, in processes of their own: logical CPUs must exist before TensorFlow does anything."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
 from rar_tf import objectives
 
 from conftest import ROOT
+from runner import python, succeeded
 
 
 def replicas(*arguments):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "replicas.py"), *arguments],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=900,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    output = succeeded(python(ROOT / "tests" / "replicas.py", *arguments), timeout=900, CUDA_VISIBLE_DEVICES="")
+    return json.loads(output.splitlines()[-1])
 
 
 def test_one_step_on_two_replicas_equals_one():

@@ -2,11 +2,7 @@
 
 import csv
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
 
 import keras
 import numpy as np
@@ -25,8 +21,8 @@ from rar_tf.experiment.settings import Experiment, RunSettings
 from rar_tf.objectives.robust_model import RobustModel
 from rar_tf.settings import items
 
-from conftest import ROOT
 from gradcheck import smooth_network
+from runner import command, stop_when
 
 RANDOM = np.random.RandomState(0)
 IMAGES, LABELS = RANDOM.uniform(0, 1, [32, 4, 4, 1]).astype("float32"), RANDOM.randint(0, 3, 32)
@@ -294,13 +290,6 @@ class TestRuns:
         assert not (tmp_path / "run").exists()
 
 
-def command(folder, *more):
-    flags = [
-        f"--{name}={','.join(map(str, value)) if isinstance(value, list) else value}" for name, value in QUICK.items()
-    ]
-    return [sys.executable, str(ROOT / "scripts" / "train.py"), *flags, f"--model_dir={folder}", *more]
-
-
 def test_several_steps_an_execution_give_the_same_bits(finished, tmp_path):
     run = experiment.train(dict(**QUICK, steps=6, model_dir=str(tmp_path), steps_per_execution=4))
     assert_same(weights_of(run), weights_of(finished))
@@ -333,22 +322,11 @@ def test_a_step_never_returns_to_the_host(method):
 
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM])
 def test_killed_and_resumed_equals_uninterrupted(finished, tmp_path, sign):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        command(tmp_path, "--steps=100000"),
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 300
-    while not list(tmp_path.glob("checkpoints/step_*.npz")):
-        assert time.monotonic() < deadline and process.poll() is None, process.stderr.read()
-        time.sleep(0.02)
-    process.send_signal(sign)
-    _, errors = process.communicate(timeout=120)
+    arguments = [f"--{name}={flagfile.text(value)}" for name, value in QUICK.items()]
+    train = command("train", *arguments, f"--model_dir={tmp_path}", "--steps=100000")
+    status, errors = stop_when(lambda: list(tmp_path.glob("checkpoints/step_*.npz")), train, sign)
     if sign == signal.SIGTERM:
-        assert process.returncode == 0 and "the same command goes on from there" in errors
+        assert status == 0 and "the same command goes on from there" in errors
     reached = Checkpoints(tmp_path / "checkpoints", []).steps()[-1]
     steps = max(reached + 1, 6)
     resumed = experiment.train(dict(**QUICK, steps=steps, model_dir=str(tmp_path)))

@@ -1,12 +1,8 @@
 """Training over two worker processes on loopback: identical weights, exact resume, no hang where one is lost."""
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -17,9 +13,10 @@ from rar_tf.experiment.checkpoints import Checkpoints
 from rar_tf.experiment.settings import RunSettings
 
 from conftest import ROOT
+from runner import python, started, succeeded, wait_for
 
 pytestmark = pytest.mark.slow
-STEPS = 20
+WORKER, STEPS = ROOT / "tests" / "worker.py", 20
 
 
 def free_ports(count):
@@ -37,16 +34,7 @@ def start(*arguments):
     workers = []
     for index in range(2):
         config = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
-        environment = {**os.environ, "TF_CONFIG": config, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
-        workers.append(
-            subprocess.Popen(
-                [sys.executable, str(ROOT / "tests" / "worker.py"), *map(str, arguments)],
-                env=environment,
-                text=True,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
-        )
+        workers.append(started(python(WORKER, *arguments), TF_CONFIG=config, CUDA_VISIBLE_DEVICES=""))
     return workers
 
 
@@ -72,13 +60,7 @@ def whole(tmp_path_factory):
 
 
 def alone(*arguments):
-    environment = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
-    subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "worker.py"), *map(str, arguments)],
-        check=True,
-        timeout=400,
-        env={**environment, "PYTHONPATH": str(ROOT)},
-    )
+    succeeded(python(WORKER, *arguments), timeout=400, TF_CONFIG=None)
 
 
 def test_one_step_on_two_workers_equals_one_process(tmp_path):
@@ -101,10 +83,7 @@ def test_both_workers_end_with_the_same_weights_near_those_of_one_process(whole,
 
 def test_a_lost_worker_ends_the_other_with_a_line_and_both_resume_exactly(whole, tmp_path):
     workers = start("run", tmp_path, 100000)
-    deadline = time.monotonic() + 300
-    while not list(tmp_path.glob("checkpoints/step_*.npz")):
-        assert time.monotonic() < deadline and workers[0].poll() is None, workers[0].communicate()[1][-3000:]
-        time.sleep(0.05)
+    wait_for(lambda: list(tmp_path.glob("checkpoints/step_*.npz")), workers[0])
     workers[1].send_signal(signal.SIGKILL)
     _, errors = workers[0].communicate(timeout=180)
     assert workers[0].returncode == 2 and "error: a worker was lost" in errors

@@ -1,8 +1,5 @@
 """The registry of networks, and what all of them have in common: sizes, choices, files, surrogates, statistics."""
 
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -15,6 +12,8 @@ from rar_tf.attributions.targets import Target
 from rar_tf.errors import UsageError
 from rar_tf.models.surrogate import softplus_surrogate
 from rar_tf.models.wide_resnet import resnet_18, wide_resnet
+
+from runner import python, succeeded
 
 # Every network, the wide ones in small: a builder, and a shape of images.
 SMALL = {
@@ -148,14 +147,13 @@ def test_a_fresh_process_reads_them(tmp_path):
     options = {"activation": "silu", "stem": "dark", "stem_epsilon": 0.1, "feature_smoothing": True}
     models.build("tiny_cnn", (28, 28, 1), 4, **options).save(tmp_path / "model.keras")
     code = "import sys; from rar_tf import export; print(export.load_keras(sys.argv[1]).output_shape)"
-    command = [sys.executable, "-c", code, str(tmp_path / "model.keras")]
-    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip() == "(None, 4)"
+    assert succeeded(python("-c", code, tmp_path / "model.keras")).strip() == "(None, 4)"
 
 
 def test_names_are_known_without_tensorflow():
     code = "import sys, rar_tf.models as m; print(*m.MODELS, *m.ACTIVATIONS, *m.POOLINGS, *m.STEMS, sep=',')"
     code += "; assert not {'tensorflow', 'keras'} & set(sys.modules)"
-    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    out = succeeded(python("-c", code))
     assert out.startswith("small_cnn,") and out.strip().endswith("max,average,dark,clipped")
 
 
