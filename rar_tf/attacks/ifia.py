@@ -259,12 +259,16 @@ class Ifia:
         if not self.feasible:
             return None
 
-        def move(iterate, proposal):
+        def shorter(iterate, proposal, kept):
             accepted = iterate
-            for share in (0.25, 0.5, 1.0):
+            for share in (0.25, 0.5):
                 attempt = iterate + share * (proposal - iterate)
                 accepted = where_each(keeps_label(network, attempt, labels), attempt, accepted)
-            return accepted
+            return where_each(kept, proposal, accepted)
+
+        def move(iterate, proposal):
+            kept = keeps_label(network, proposal, labels)
+            return tf.cond(tf.reduce_all(kept), lambda: proposal, lambda: shorter(iterate, proposal, kept))
 
         return move
 

@@ -177,7 +177,7 @@ class AttributionAttack(Measurement):
         columns["curve"] = [" ".join(f"{v:.4f}" for v in each) for each in thin(np.minimum.accumulate(curve)).T]
         if self.reaches:
             reached, _ = self._searched(batch, clean, frozen=True)
-            for number, member in enumerate(self.members, start=1):
+            for number, member in enumerate(ensemble.first(self.members), start=1):
                 reached = merged(reached, self._member(number, member, batch, clean, reached, frozen=True)[0])
             scores = self._scores(batch, clean, reached, frozen=True)[0]
             columns.update({f"attainable:{name}": value for name, value in scores.items()})

@@ -76,10 +76,11 @@ class EvaluationSettings(Seeded, Bounded, Chunked):
     )
     candidates: int | None = setting(
         None,
-        "iterates of each score that are scored in full after screening; by default 3, without screening 1",
+        "iterates of each score that are scored in full after screening; by default 3, of an ensemble 2, without "
+        "screening 1",
         flag="ifia_candidates",
         check=checks.at_least_one,
-        derive=lambda s: 3 if s.screen_ig_steps < s.ig_steps else 1,
+        derive=lambda s: (2 if s.attack == "auto" else 3) if s.screen_ig_steps < s.ig_steps else 1,
     )
     objective: str = setting("topk", "what it maximises", flag="ifia_objective", choices=OBJECTIVES)
     measure: str = setting("kendall", "what chooses the iterate that is kept", flag="ifia_measure", choices=MEASURES)
