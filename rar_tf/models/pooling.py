@@ -125,8 +125,9 @@ def with_exact_pooling(network: keras.Model) -> keras.Model:
         return network
 
     def exact(layer):
-        kind = ExactMaxPooling2D if type(layer) is keras.layers.MaxPooling2D else layer.__class__
-        return kind.from_config(layer.get_config())
+        if type(layer) is keras.layers.MaxPooling2D:
+            return ExactMaxPooling2D(**layer.get_config())
+        return layer.__class__.from_config(layer.get_config())
 
     try:
         clone = keras.models.clone_model(network, clone_function=exact, recursive=True)
