@@ -87,11 +87,6 @@ def member_attack(plain: Ifia, choice: tf.Tensor, sharpness: tf.Tensor, size: tf
     )
 
 
-def first(members: tuple[Member, ...]) -> tuple[Member, ...]:
-    """Return those of the members that do not go on from others' candidates."""
-    return tuple(member for member in members if not member.start.startswith("best"))
-
-
 def member_steps(plain: Ifia) -> int:
     """Return how many steps a member takes."""
     return min(STEPS, round(SHARE * plain.steps))

@@ -177,8 +177,10 @@ class AttributionAttack(Measurement):
         columns["curve"] = [" ".join(f"{v:.4f}" for v in each) for each in thin(np.minimum.accumulate(curve)).T]
         if self.reaches:
             reached, _ = self._searched(batch, clean, frozen=True)
-            for number, member in enumerate(ensemble.first(self.members), start=1):
+            for number, member in enumerate(self.members, start=1):
                 reached = merged(reached, self._member(number, member, batch, clean, reached, frozen=True)[0])
+            if auto:
+                reached = merged(reached, self._patches(batch, clean, reached, frozen=True))
             scores = self._scores(batch, clean, reached, frozen=True)[0]
             columns.update({f"attainable:{name}": value for name, value in scores.items()})
         batch.perturbed, batch.perturbed_maps = kept.images, kept.maps
@@ -237,17 +239,18 @@ class AttributionAttack(Measurement):
             np.float32(member.size),
         )
 
-    def _patches(self, batch, clean, pool):
+    def _patches(self, batch, clean, pool, frozen=False):
         """The pool of the random search."""
         images, seed = tf.constant(batch.images), np.int64(self.settings.seed * 1009 + 19)
         start = ensemble.begin(self.plain, ensemble.PATCHES, images, batch.index, seed, Pool(*map(tf.constant, pool)))
 
         def search(images, labels, maps, smooth, start, index, seed):
             attack, found = self._attack(images.shape), Clean(images, labels, maps, smooth)
+            attack = self._frozen(attack, found) if frozen else attack
             queries = ensemble.QUERIES * ensemble.member_steps(attack)
             return attack.search_patches(self.subject.explained, found, start, index, seed, queries)
 
-        return self.subject.compiled("patches", search)(*clean, start, batch.index, seed)
+        return self.subject.compiled(f"patches {frozen}", search)(*clean, start, batch.index, seed)
 
     def _scores(self, batch, clean, pool, frozen=False):
         """The scores by name of the best candidates, and what is kept."""
