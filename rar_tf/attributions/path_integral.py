@@ -118,11 +118,18 @@ def _path_gradient(target, start, end, steps, rule, chunk, shift=None):
     """Σ_k w_k ∂target/∂z at z = start + t_k (end − start), so many path points at once."""
     points, weights = quadrature(rule, steps)
     if chunk is None or chunk >= len(points):
-        points, weights = tf.constant(points, end.dtype), tf.constant(weights, end.dtype)
-        points = points if shift is None else points + tf.cast(shift, end.dtype) / steps
-        return _mean_gradient(target, start, end, points, weights)
+        return _mean_gradient(target, start, end, _shifted(points, steps, shift, end), tf.constant(weights, end.dtype))
     checks.at_least_one(ig_chunk=chunk)
-    return _chunked_path_gradient(target, start, end, points, weights, chunk)
+    padding = -len(points) % chunk  # padded points weigh nothing
+    points, weights = (np.pad(values, (0, padding)).reshape(-1, chunk) for values in (points, weights))
+    points, weights = _shifted(points, steps, shift, end), tf.constant(weights, end.dtype)
+    return _chunked_path_gradient(target, start, end, points, weights)
+
+
+def _shifted(points, steps, shift, end):
+    """The path points as a tensor, moved by a part of an interval."""
+    points = tf.constant(points, end.dtype)
+    return points if shift is None else points + tf.cast(shift, end.dtype) / steps
 
 
 def _mean_gradient(target, start, end, points, weights):
@@ -155,16 +162,13 @@ def _where_invariant(images, steps, closed, path):
     return tf.cond(tf.reduce_all(above_floor), lambda: closed, lambda: tf.where(above_floor, closed, path()))
 
 
-def _chunked_path_gradient(target, start, end, points, weights, chunk):
-    """The path sum and its gradient with only `chunk` path points alive at a time.
+def _chunked_path_gradient(target, start, end, points, weights):
+    """The path sum and its gradient with only one row of path points [chunks, chunk] alive at a time.
 
     With u the upstream gradient, ∂L is Σ_k over the path of the gradient of ⟨u w_k, ∇target(z_k)⟩, so the backward pass
     visits the chunks once more. Inputs and parameters have a loop each, because a graph drops the one
     whose result nobody asks for: adversaries differentiate by images, training steps by parameters.
     """
-    padding = -len(points) % chunk  # padded points weigh nothing
-    points = tf.constant(np.pad(points, (0, padding)).reshape(-1, chunk), end.dtype)
-    weights = tf.constant(np.pad(weights, (0, padding)).reshape(-1, chunk), end.dtype)
     variables = list(getattr(target, "parameters", ()))
 
     def accumulate(part, zeros):

@@ -240,3 +240,15 @@ def test_saliency_map_and_input_x_gradient():
 def test_bad_settings(call):
     with pytest.raises(UsageError):
         call(images_of([1.0, 1.0, 1.0]))
+
+
+def test_shifted_points_are_shifted_in_chunks_too(float64, seeded):
+    network = models.build("tiny_cnn", (28, 28, 1), 10, activation="softplus", pooling="average")
+    images = tf.constant(np.random.default_rng(0).uniform(0, 1, (2, 28, 28, 1)))
+    target = Target(network, tf.constant([3, 5]))
+
+    def maps(chunk, shift):
+        return integrated_gradients(target, images, steps=5, rule="midpoint", chunk=chunk, shift=tf.constant(shift))
+
+    np.testing.assert_allclose(maps(2, 0.3), maps(None, 0.3), rtol=1e-10, atol=1e-14)
+    assert np.abs(maps(2, 0.3) - maps(2, 0.0)).max() > 1e-6
