@@ -155,36 +155,41 @@ class AttributionAttack(Measurement):
         auto, columns = bool(self.members), {}
         batch.maps, smooth = self.subject.compiled("maps", self._maps)(batch.images, batch.labels)
         clean = (batch.images, batch.labels, batch.maps, smooth)
-        pool, curve = self._searched(batch, clean)
-        if auto:
-            kept, alone = self._scores(batch, clean, pool)[1], dataclasses.replace(self.plain, track=())
-            own = kept_scores(alone, batch.maps, kept, batch.images.shape[1:3], self.settings.metric_k)
-            columns.update({f"plain:{name}": value for name, value in own.items()})
-            columns["plain:fallback"] = (pool.scores[:, 0].min(axis=1) >= 1).astype(int)
-            columns["kendall:plain"] = pool.scores[:, 0].min(axis=1)
-        for number, member in enumerate(self.members, start=1):
-            found, own_curve = self._member(number, member, batch, clean, pool)
-            columns[f"kendall:{member.name}"] = found.scores[:, 0].min(axis=1)
-            pool, curve = merged(pool, found), np.concatenate([curve, own_curve])
-        if auto:
-            found = self._patches(batch, clean, pool)
-            columns[f"kendall:{ensemble.PATCHES.name}"] = found.scores[:, 0].min(axis=1)
-            pool = merged(pool, found)
+        curves = []
+        for name, own, curve, pool in self._searches(batch, clean):
+            curves += [] if curve is None else [curve]
+            if auto:
+                columns[f"kendall:{name}"] = own.scores[:, 0].min(axis=1)
+            if auto and name == "plain":
+                kept, alone = self._scores(batch, clean, pool)[1], dataclasses.replace(self.plain, track=())
+                plain = kept_scores(alone, batch.maps, kept, batch.images.shape[1:3], self.settings.metric_k)
+                columns.update({f"plain:{score}": value for score, value in plain.items()})
+                columns["plain:fallback"] = (columns["kendall:plain"] >= 1).astype(int)
         scores, kept = self._scores(batch, clean, pool)
         # Scores that are not tracked are those of kept iterates: the plain attack's or the ensemble's.
         columns.update({name: np.minimum(value, columns.get(f"plain:{name}", 1.0)) for name, value in scores.items()})
         columns["fallback"] = (kept.score >= 1).astype(int)
-        columns["curve"] = [" ".join(f"{v:.4f}" for v in each) for each in thin(np.minimum.accumulate(curve)).T]
+        curve = thin(np.minimum.accumulate(np.concatenate(curves)))
+        columns["curve"] = [" ".join(f"{v:.4f}" for v in each) for each in curve.T]
         if self.reaches:
-            reached, _ = self._searched(batch, clean, frozen=True)
-            for number, member in enumerate(self.members, start=1):
-                reached = merged(reached, self._member(number, member, batch, clean, reached, frozen=True)[0])
-            if auto:
-                reached = merged(reached, self._patches(batch, clean, reached, frozen=True))
+            *_, (_, _, _, reached) = self._searches(batch, clean, frozen=True)
             scores = self._scores(batch, clean, reached, frozen=True)[0]
             columns.update({f"attainable:{name}": value for name, value in scores.items()})
         batch.perturbed, batch.perturbed_maps = kept.images, kept.maps
         return columns
+
+    def _searches(self, batch, clean, frozen=False):
+        """Give for each attack in turn its name, what it finds alone, its curve, and what all have found so far."""
+        own, curve = self._searched(batch, clean, frozen)
+        pool = own
+        yield "plain", own, curve, pool
+        for number, member in enumerate(self.members, start=1):
+            own, curve = self._member(number, member, batch, clean, pool, frozen)
+            pool = merged(pool, own)
+            yield member.name, own, curve, pool
+        if self.members:
+            own = self._patches(batch, clean, pool, frozen)
+            yield ensemble.PATCHES.name, own, None, merged(pool, own)
 
     def _maps(self, images, labels):
         """The clean maps of network and surrogate; only the reference's mass centre looks at the latter."""
@@ -197,10 +202,8 @@ class AttributionAttack(Measurement):
         self.subject.beta.assign(1.0)
 
         def search(images, labels, maps, smooth, index, seed):
-            attack, network = self._attack(images.shape), self.subject.surrogate
             found, empty = Clean(images, labels, maps, smooth), self.plain.empty(images)
-            if frozen:
-                attack, network = self._frozen(attack, found), self.subject.explained
+            attack, network = self._attack(found, frozen)
             # On a black background the top-k objective has no gradient at the image itself: its k features hold the
             # whole map where fewer than k attributions differ from zero. So attacks start beside it, all but the
             # papers'.
@@ -222,10 +225,9 @@ class AttributionAttack(Measurement):
         seed = np.int64(self.settings.seed * 1009 + 20 * number)
 
         def search(images, labels, maps, smooth, start, choice, sharpness, size):
-            attack = ensemble.member_attack(self._attack(images.shape), choice, sharpness, size)
-            network, found = self.subject.surrogate, Clean(images, labels, maps, smooth)
-            if frozen:
-                attack, network = self._frozen(attack, found), self.subject.explained
+            found = Clean(images, labels, maps, smooth)
+            attack, network = self._attack(found, frozen)
+            attack = ensemble.member_attack(attack, choice, sharpness, size)
             return attack.search(self.subject.explained, network, found, start, self.plain.empty(images))
 
         start = ensemble.begin(
@@ -245,8 +247,8 @@ class AttributionAttack(Measurement):
         start = ensemble.begin(self.plain, ensemble.PATCHES, images, batch.index, seed, Pool(*map(tf.constant, pool)))
 
         def search(images, labels, maps, smooth, start, index, seed):
-            attack, found = self._attack(images.shape), Clean(images, labels, maps, smooth)
-            attack = self._frozen(attack, found) if frozen else attack
+            found = Clean(images, labels, maps, smooth)
+            attack, _ = self._attack(found, frozen)
             queries = ensemble.QUERIES * ensemble.member_steps(attack)
             return attack.search_patches(self.subject.explained, found, start, index, seed, queries)
 
@@ -256,27 +258,36 @@ class AttributionAttack(Measurement):
         """The scores by name of the best candidates, and what is kept."""
 
         def settle(images, labels, maps, smooth, scores, candidates):
-            attack, found = self._attack(images.shape), Clean(images, labels, maps, smooth)
-            attack = self._frozen(attack, found) if frozen else attack
+            found = Clean(images, labels, maps, smooth)
+            attack, _ = self._attack(found, frozen)
             return attack.settle(self.subject.explained, found, Pool(scores, candidates))
 
         kept = self.subject.compiled(f"settle {frozen}", settle)(*clean, *pool)
         return kept_scores(self.plain, batch.maps, kept, batch.images.shape[1:3], self.settings.metric_k), kept
 
-    def _frozen(self, attack, clean):
-        frozen = attack.explainer.frozen(self.subject.explained, clean.images, clean.labels)
-        return dataclasses.replace(attack, explainer=frozen, directions=None, screen=None)
+    def _attack(self, clean, frozen):
+        """The plain attack, and the network that its directions come from: no surrogate where gradients are frozen."""
+        attack = self._chunked(clean.images.shape)
+        if not frozen:
+            return attack, self.subject.surrogate
+        maps = attack.explainer.frozen(self.subject.explained, clean.images, clean.labels)
+        return dataclasses.replace(attack, explainer=maps, directions=None, screen=None), self.subject.explained
 
-    def _attack(self, shape):
+    def _chunked(self, shape):
         """The plain attack with chunks that bound its memory, and on a CPU fit its caches, unless the settings say."""
         if self.settings.ig_chunk is not None:
             return self.plain
         pixels = int(np.prod([size or 16 for size in shape]))
         scored = 2**21 if tf.config.list_physical_devices("GPU") else 2**17
+
+        def chunked(explainer, numbers):
+            return explainer and dataclasses.replace(explainer, chunk=max(1, numbers // pixels))
+
         return dataclasses.replace(
             self.plain,
-            explainer=dataclasses.replace(self.plain.explainer, chunk=max(1, scored // pixels)),
-            directions=dataclasses.replace(self.plain.directions, chunk=max(1, 2**22 // pixels)),
+            explainer=chunked(self.plain.explainer, scored),
+            screen=chunked(self.plain.screen, scored),
+            directions=chunked(self.plain.directions, 2**22),
         )
 
 

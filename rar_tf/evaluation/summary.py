@@ -45,7 +45,7 @@ class Examples:
 
 @dataclasses.dataclass
 class Evaluation:
-    """The rows of an evaluation, one a image, and what they were made with."""
+    """The rows of an evaluation, one per image, and what they were made with."""
 
     rows: list[dict]
     settings: dict
