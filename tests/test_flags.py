@@ -1,5 +1,7 @@
 """Every flag file: it parses, its head says what a reader needs, its method runs on tiny images with its settings."""
 
+import pathlib
+
 import keras
 import numpy as np
 import pytest
@@ -15,6 +17,9 @@ from rar_tf.experiment.settings import Experiment
 from conftest import ROOT
 
 FILES = sorted((ROOT / "flags").glob("*.cfg"))
+FAST = sorted((ROOT / "flags" / "fast").glob("*.cfg"))
+# What a recipe of minutes may change in a method: the adversary's steps, and how exactly paths are integrated.
+SCHEDULE = ("epsilon_warmup", "attack_steps", "step_size", "ig_steps", "attack_ig_steps", "weight_decay", "seed")
 METHODS = (
     "natural",
     "madry",
@@ -93,7 +98,32 @@ def test_the_head_says_where_from_what_it_costs_and_how_to_run_it(path):
     assert not any(word in text for word in ("METHODS", "DESIGN", "PITFALLS", "[I]"))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_fast_recipes_are_there_for_fourteen_methods_on_three_data_sets():
+    wanted = [f"{dataset}_{method}" for dataset in ("mnist", "fashion_mnist", "gtsrb") for method in (*METHODS, "r2et")]
+    assert sorted(wanted) == [path.stem for path in FAST]
+
+
+@pytest.mark.parametrize("path", FAST, ids=lambda path: path.stem)
+def test_a_fast_recipe_says_what_it_costs_and_begins_from_another_fast_one(path):
+    head = [line for line in path.read_text().splitlines() if line.startswith("#")]
+    assert head[-1] == f"# python scripts/train.py --flagfile=flags/fast/{path.name} --model_dir=runs/fast/{path.stem}"
+    assert "Costs" in " ".join(head) and "docs/results.md" in " ".join(head)
+    start = flagfile.read(path).get("init_from")
+    assert start is None or pathlib.Path(start).parts[:2] == ("runs", "fast")
+    assert start is None or (path.parent / f"{pathlib.Path(start).parent.name}.cfg").is_file()
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FAST if (path.parents[1] / path.name).is_file()], ids=lambda p: p.stem
+)
+def test_a_fast_recipe_changes_schedule_adversary_and_points_and_not_the_objective(path):
+    fast, paper = (Experiment.of(flagfile.read(each)) for each in (path, path.parents[1] / path.name))
+    changed = {flag for flag, value in fast.method.flags().items() if paper.method.flags()[flag] != value}
+    budget = {"epsilon"} if paper.evaluation.evaluation_protocol == "wang2022" else set()  # Chen et al.'s for all
+    assert changed <= {"reduction", *SCHEDULE, *budget}
+
+
+@pytest.mark.parametrize("path", FILES + FAST, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_the_method_trains_with_the_files_settings(path, tiny_network):
     settings = Experiment.of({**flagfile.read(path), "attack_steps": 1})
     run = settings.run
