@@ -58,6 +58,7 @@ class SavedNetwork:
         inputs = self.signature.structured_input_signature[1]
         if len(inputs) != 1:
             raise UsageError(f"{path}: serving_default must take one input, the images; it takes {', '.join(inputs)}")
+        self.kinks = sorted(_operations(self.signature.graph) & _KINKS)
         self.input_name, spec = next(iter(inputs.items()))
         self.input_shape = tuple(spec.shape)
         outputs = list(self.signature.structured_outputs)
@@ -68,6 +69,16 @@ class SavedNetwork:
     def __call__(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Return the logits [N, K] of images [N, H, W, C]."""
         return self.signature(**{self.input_name: images})[self.output_name]
+
+
+_KINKS = {"Relu", "Relu6", "LeakyRelu", "Selu", "MaxPool", "MaxPoolV2"}
+
+
+def _operations(graph) -> set[str]:
+    """The kinds of operations of a graph and of the functions that it calls."""
+    definition = graph.as_graph_def()
+    bodies = (definition.node, *(function.node_def for function in definition.library.function))
+    return {node.op for body in bodies for node in body}
 
 
 def load_keras(path: str | os.PathLike) -> keras.Model:

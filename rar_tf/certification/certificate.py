@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from rar_tf.certification import settings as records
 from rar_tf.errors import UsageError
-from rar_tf.models.surrogate import softplus_surrogate
+from rar_tf.models.surrogate import is_smooth, softplus_surrogate
 
 
 class Certificate:
@@ -72,16 +72,35 @@ class Certificate:
         return {}
 
 
-def smooth_network(network, settings: records.Attacked):
-    """Return the smooth network with the same weights, or the network itself, with a warning, where there is none."""
-    try:
-        return softplus_surrogate(
-            network, settings.certify_softplus_beta, smooth_pooling=settings.certify_smooth_pooling
+def smooth_network(network, settings: records.Attacked, *, bounds: bool = False):
+    """Return the network where it is smooth, else the smooth network with the same weights.
+
+    Args:
+      bounds: whether bounds are computed of it: a ReLU network's own Jacobian says nothing of its maps. Else it only
+        gives an attack its directions, and where there is no smooth one the network itself does, with a warning.
+
+    Raises: UsageError where bounds are asked for and no network here is known to be smooth.
+    """
+    pooling, found, why = settings.certify_smooth_pooling, network, ""
+    smooth = is_smooth(network, pooling=pooling)
+    if not smooth:
+        try:
+            found = softplus_surrogate(network, settings.certify_softplus_beta, smooth_pooling=pooling)
+            smooth = is_smooth(found, pooling=pooling)
+        except UsageError as error:
+            why = f"{error}; "
+    if smooth or (smooth is None and settings.assume_smooth):
+        return found
+    if bounds and smooth is None:
+        raise UsageError(
+            f"{why}bounds are of smooth networks only, and of this one that cannot be known: give its .keras file "
+            "(--keras_model), or, if it has neither rectifiers nor max-pooling, --assume_smooth"
         )
-    except UsageError as error:
-        logging.warning(
-            "%s; the network itself takes its place (of a ReLU network neither bounds nor the attack's "
-            "directions mean anything)",
-            error,
+    if bounds:
+        raise UsageError(
+            f"{why}bounds are of smooth networks only, and this one has kinks: give its .keras file (--keras_model), "
+            "of which a softplus network is made"
         )
-        return network
+    if found is network:
+        logging.warning("%sthe attack's directions come from the network itself, so that it may miss much", why)
+    return found

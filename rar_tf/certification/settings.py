@@ -72,7 +72,7 @@ class Certificate(Seeded, Bounded, Attributed):
         """Return all resolved values that decide numbers, by the name of the flag that they come from."""
         record = self.resolved()
         values = {item.flag or item.otherwise or item.name: getattr(record, item.name) for item in items(type(self))}
-        for name in ("bounds", "memory_limit"):
+        for name in ("bounds", "memory_limit", "assume_smooth"):
             values.pop(name, None)
         return {name: value for name, value in values.items() if value is not None}
 
@@ -102,6 +102,11 @@ class Attacked(Certificate):
         True,
         "make the max-pooling of that network smooth too; false: attributions jump where another pixel wins, and no "
         "Jacobian sees it",
+    )
+    assume_smooth: bool = setting(
+        False,
+        "bound a network whose activations cannot be seen, a SavedModel or a function, as one without kinks; of a ReLU "
+        "network such bounds mean nothing",
     )
 
 

@@ -125,8 +125,10 @@ def is_smooth(network, *, pooling: bool = True) -> bool | None:
     Args:
       pooling: whether max-pooling counts.
     """
-    known = True
-    for part in _parts(network.clone if isinstance(network, Surrogate) else network):
+    network, known = network.clone if isinstance(network, Surrogate) else network, True
+    if not isinstance(network, keras.Layer):  # a function or SavedModel, of which at most the operations are known
+        return False if getattr(network, "kinks", ()) else None
+    for part in _parts(network):
         name = getattr(part, "__name__", type(part).__name__).lower().replace("_", "")
         if name in _KINKS or (pooling and "maxpool" in name and not name.startswith("smooth")):
             return False

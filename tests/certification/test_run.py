@@ -6,9 +6,11 @@ import json
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 import rar_tf
+from rar_tf import export
 from rar_tf.certification import CERTIFICATES, run
 from rar_tf.certification.field import attribution_field
 from rar_tf.certification.lipschitz import gradient_bound
@@ -360,3 +362,52 @@ def test_lipschitz_bound_is_never_exceeded_by_a_gradient(network, data, tmp_path
     tangled = keras.Model(network.inputs, network.outputs)
     with pytest.raises(UsageError, match="no finite bound M"):
         gradient_bound(tangled)
+
+
+class TestBoundsOfNetworksWithoutASurrogate:
+    """The Jacobian of a ReLU network says nothing of its maps: no number is better than a wrong one."""
+
+    def exported(self, folder, activation):
+        network = keras.Sequential(
+            [
+                keras.layers.Input((6, 6, 1)),
+                keras.layers.Flatten(),
+                keras.layers.Dense(8, activation=activation),
+                keras.layers.Dense(3),
+            ]
+        )
+        export.export_saved_model(network, folder / activation)
+        return network, export.load_network(saved_model=str(folder / activation))
+
+    def bounds_of(self, network, **more):
+        images = np.random.default_rng(0).uniform(0, 1, (4, 6, 6, 1)).astype(np.float32)
+        labels = network(tf.constant(images)).numpy().argmax(1)
+        found = rar_tf.certify(
+            network, images, labels, method="upper_bound", bounds=(0, 1), attribution="saliency", **more
+        )
+        return [row["bound"] for row in found.rows], found.guarantee
+
+    def test_a_saved_model_with_rectifiers_is_refused(self, tmp_path, seeded):
+        network, saved = self.exported(tmp_path, "relu")
+        assert min(self.bounds_of(network)[0]) > 0
+        for more in ({}, {"assume_smooth": True}):
+            with pytest.raises(UsageError, match="has kinks: give its .keras file \\(--keras_model\\)"):
+                self.bounds_of(saved, **more)
+
+    def test_a_smooth_one_has_to_be_said_to_be_smooth(self, tmp_path, seeded):
+        network, saved = self.exported(tmp_path, "softplus")
+        with pytest.raises(UsageError, match="--assume_smooth"):
+            self.bounds_of(saved)
+        with pytest.raises(UsageError, match="--assume_smooth"):
+            self.bounds_of(lambda x, training=False: network(x))
+        bounds, guarantee = self.bounds_of(saved, assume_smooth=True)
+        np.testing.assert_allclose(bounds, self.bounds_of(network)[0], rtol=1e-4)
+        assert "of the network, which is assumed to be smooth" in guarantee
+        assert "assumed" not in self.bounds_of(network)[1]
+
+    def test_kinks_that_no_surrogate_takes_away_are_refused(self, seeded):
+        inputs = keras.layers.Input((6, 6, 1))
+        hidden = keras.layers.Dense(8, activation="relu")(keras.layers.Flatten()(inputs))
+        network = keras.Model(inputs, keras.layers.Dense(3)(keras.ops.abs(hidden - 0.5)))
+        with pytest.raises(UsageError, match="has kinks"):
+            self.bounds_of(network)

@@ -15,6 +15,7 @@ from rar_tf.certification import jacobian, plots, settings, upper_bound
 from rar_tf.certification.certificate import Certificate, smooth_network
 from rar_tf.certification.field import attribution_field
 from rar_tf.certification.settings import parse_budget
+from rar_tf.models.surrogate import is_smooth
 
 
 class UpperBound(Certificate):
@@ -30,10 +31,11 @@ class UpperBound(Certificate):
         super().__init__(network, settings)
         s, self.attacks = self.settings, self.settings.certificate_attack
         self.budgets = [parse_budget(text) for text in s.budgets]
-        self.smooth = smooth_network(network, s)
+        self.smooth = smooth_network(network, s, bounds=True)
         pools = [name for name in _layer_kinds(self.smooth) if "MaxPool" in name]
         self.jumps = any(not name.startswith("Smooth") for name in pools)
-        self.subject = "the network"
+        assumed = s.assume_smooth and not is_smooth(self.smooth, pooling=s.certify_smooth_pooling)
+        self.subject = "the network, which is assumed to be smooth" if assumed else "the network"
         if self.smooth is not network:
             pooling = " and a smooth maximum for max-pooling" if pools and not self.jumps else ""
             self.subject = (
