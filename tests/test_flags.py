@@ -13,6 +13,7 @@ from rar_tf.data.datasets import record_of
 from rar_tf.experiment import flagfile, optimizers
 from rar_tf.experiment import run as experiment  # noqa: E402
 from rar_tf.experiment.settings import Experiment
+from rar_tf.models.settings import NetworkSettings
 
 from conftest import ROOT
 
@@ -109,8 +110,18 @@ def test_a_fast_recipe_says_what_it_costs_and_begins_from_another_fast_one(path)
     assert head[-1] == f"# python scripts/train.py --flagfile=flags/fast/{path.name} --model_dir=runs/fast/{path.stem}"
     assert "Costs" in " ".join(head) and "docs/results.md" in " ".join(head)
     start = flagfile.read(path).get("init_from")
-    assert start is None or pathlib.Path(start).parts[:2] == ("runs", "fast")
-    assert start is None or (path.parent / f"{pathlib.Path(start).parent.name}.cfg").is_file()
+    if start is not None:
+        *folder, name, file = pathlib.Path(start).parts
+        assert (folder, file) == (["runs", "fast"], "model.keras")
+        first, *overrides = name.split(",")
+        networks = [
+            NetworkSettings.of(
+                {**flagfile.read(path.parent / f"{first}.cfg"), **dict(o.split("=") for o in overrides)}
+            ),
+            Experiment.of(flagfile.read(path)).network,
+        ]
+        assert networks[0] == networks[1]
+        assert f"--model_dir={'/'.join(folder)}/{name}" in " ".join(head)
 
 
 @pytest.mark.parametrize(
