@@ -73,7 +73,7 @@ def train(given: Mapping[str, Any], *, command: str = "", verbose: int | str = 0
 
     Raises: UsageError for settings or data that make no sense; TrainingDiverged for a loss that is NaN or infinite.
     """
-    began = time.monotonic()
+    began = time.monotonic(), time.process_time()
     settings = Experiment.of(given)
     check(settings)
     folder, steps = settings.run.folder, settings.run.steps
@@ -89,7 +89,7 @@ def train(given: Mapping[str, Any], *, command: str = "", verbose: int | str = 0
     elif start_step > steps:
         raise UsageError(f"{folder} has been trained for {start_step} steps already, more than --steps={steps}")
     if run.writes:
-        finish(run, start_step, time.monotonic() - began, command)
+        finish(run, start_step, time.monotonic() - began[0], time.process_time() - began[1], command)
     distribution.wait_for_all(run.strategy)
     return run
 
@@ -214,8 +214,8 @@ def _monitor(run: Run, start_step: int, writer) -> Monitor:
     )
 
 
-def finish(run: Run, start_step: int, seconds: float, command: str = "") -> None:
-    """Write model.keras, saved_model/ and train.json."""
+def finish(run: Run, start_step: int, seconds: float, cpu_seconds: float, command: str = "") -> None:
+    """Write model.keras, saved_model/ and train.json. seconds, cpu_seconds: of this process, from `start_step` on."""
     set_compute_dtype(run.network, "float32")
     with atomic_write(run.folder / "model.keras") as temporary:
         run.network.save(temporary)
@@ -236,6 +236,7 @@ def finish(run: Run, start_step: int, seconds: float, command: str = "") -> None
         "steps": run.settings.run.steps,
         "resumed_at_step": start_step,
         "wall_time_seconds": round(seconds, 1),
+        "cpu_seconds": round(cpu_seconds, 1),
         "final": {name: float(value) for name, value in rows[-1].items() if name != "step"} if rows else {},
     }
     with atomic_write(run.folder / "train.json") as temporary:
