@@ -11,14 +11,17 @@ from rar_tf.objectives import METHODS
 from rar_tf.registry import on_first_use
 from rar_tf.version import __version__  # noqa: F401
 
-# Loaded on first use, so that `--help` and a mistyped flag need not wait for TensorFlow.
+# On first use, so that `--help` and a mistyped flag need not wait for TensorFlow; type checkers read __init__.pyi.
 __all__, __getattr__, __dir__ = on_first_use(
     __name__,
     {
         **METHODS.modules(),
         "RobustModel": "rar_tf.objectives.robust_model",
         "IGR": "rar_tf.objectives.igr",
+        "UsageError": "rar_tf.errors",
+        "attack": "rar_tf.evaluation.job",
         "evaluate": "rar_tf.evaluation.job",
+        "plot_maps": "rar_tf.figures",
         "certify": "rar_tf.certification.run",
         "integrated_gradients": "rar_tf.attributions.path_integral",
         "saliency_map": "rar_tf.attributions.gradients",

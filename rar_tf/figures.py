@@ -1,57 +1,69 @@
 """Pictures, as matplotlib figures that need no display. They are made from arrays only; nothing here runs a network."""
 
+from collections.abc import Sequence
+
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
 
-def maps_figure(
+def plot_maps(
     images: np.ndarray,
     perturbed: np.ndarray,
     maps: np.ndarray,
     perturbed_maps: np.ndarray,
-    scores: np.ndarray,
+    scores: np.ndarray | None = None,
     *,
     bounds: tuple[float, float] | None = None,
-    title: str = "Kendall",
+    captions: Sequence[str] = (),
+    title: str = "",
+    score_name: str = "Kendall",
 ) -> Figure:
     """Draw one row per image: it, its perturbed version and both maps (Chen et al. 2019, Figs. 3 to 6).
 
-    Shape: images, perturbed [N, H, W, C]; maps, perturbed_maps [N, H, W] or [N, H, W, C] (drawn as absolute values
-      summed over channels); scores [N].
+    The two maps of a row share one scale. Signed maps have a diverging palette, white at zero; others are dark there.
+
+    Shape: images, perturbed [N, H, W, C]; maps, perturbed_maps [N, H, W] or [N, H, W, C] (drawn as sums over channels);
+      scores [N], of the two maps.
 
     Args:
       bounds: pixel range of the images; None takes theirs.
+      captions: what is said over each image. title: what is said over all of them.
     """
     bounds = bounds or (min(images.min(), perturbed.min()), max(images.max(), perturbed.max()))
-    figure = grid_figure(
-        {"image": images, "perturbed image": perturbed, "map": maps, "perturbed map": perturbed_maps},
-        maps_from=2,
-        bounds=bounds,
-    )
-    for row, score in enumerate(scores):
-        axis = figure.axes[4 * row + 3]
-        axis.set_title((axis.get_title() + "\n" if row == 0 else "") + f"{title} {score:.2f}", fontsize=7)
+    figure, axes = _grid(len(images), 4, title)
+    for row, line in enumerate(axes):
+        changed = np.max(np.abs(perturbed[row] - images[row]))
+        score = "" if scores is None else f", {score_name} {scores[row]:.2f}"
+        _draw_image(line[0], images[row], bounds, captions[row] if row < len(captions) else "image")
+        _draw_image(line[1], perturbed[row], bounds, f"perturbed by up to {changed:.2g}" if changed else "")
+        shown = _draw_maps(
+            line[2:],
+            [maps[row], perturbed_maps[row]],
+            ["map", f"perturbed map{score}" if changed else f"no change found{score}"],
+        )
+        figure.colorbar(shown, ax=line[2:], shrink=0.9, pad=0.02).ax.tick_params(labelsize=7)
     return figure
 
 
-def grid_figure(columns: dict[str, np.ndarray], *, maps_from: int, bounds: tuple[float, float] = (0.0, 1.0)) -> Figure:
+def grid_figure(
+    columns: dict[str, np.ndarray],
+    *,
+    maps_from: int,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    captions: Sequence[str] = (),
+    title: str = "",
+) -> Figure:
     """Draw one row per sample and one column per title; columns from `maps_from` on are maps, those before are images.
 
     Shape: each column [N, H, W, C] or, for maps, [N, H, W].
     """
-    rows = len(next(iter(columns.values())))
-    figure = Figure(figsize=(1.9 * len(columns), 1.8 * rows + 0.4), layout="constrained")
-    axes = figure.subplots(rows, len(columns), squeeze=False)
-    for column, (title, values) in enumerate(columns.items()):
-        axes[0, column].set_title(title, fontsize=7)
-        for row in range(rows):
-            axis = axes[row, column]
-            axis.set_axis_off()
-            if column < maps_from:
-                axis.imshow(_pixels(values[row], *bounds), cmap="gray", vmin=0, vmax=1)
-            else:
-                axis.imshow(_without_outliers(values[row]), cmap="inferno", vmin=0)
+    names, values = list(columns), list(columns.values())
+    figure, axes = _grid(len(values[0]), len(names), title)
+    for row, line in enumerate(axes):
+        for axis, name, column in zip(line, names[:maps_from], values):
+            _draw_image(axis, column[row], bounds, captions[row] if captions and axis is line[0] else name)
+        _draw_maps(line[maps_from:], [column[row] for column in values[maps_from:]], names[maps_from:])
     return figure
 
 
@@ -59,21 +71,37 @@ def over_maps_figure(
     columns: list[tuple[str, np.ndarray, np.ndarray]], *, bounds: tuple[float, float] = (0.0, 1.0)
 ) -> Figure:
     """Draw each (title, image [H, W, C], map [H, W] or [H, W, C]) as a column (Wang and Kong 2022, Fig. 1)."""
-    figure = Figure(figsize=(1.9 * len(columns), 4.2), layout="constrained")
-    axes = figure.subplots(2, len(columns), squeeze=False)
+    figure, axes = _grid(2, len(columns))
     for (above, below), (title, image, values) in zip(axes.T, columns):
-        above.set_title(title, fontsize=7)
-        above.imshow(_pixels(image, *bounds), cmap="gray", vmin=0, vmax=1)
-        below.imshow(_without_outliers(values), cmap="inferno", vmin=0)
-        for axis in (above, below):
-            axis.set_axis_off()
+        _draw_image(above, image, bounds, title)
+        _draw_maps([below], [values], [""])
     return figure
 
 
-def _without_outliers(values):
-    """A map as [H, W], cut at its 99th percentile so that one pixel does not darken all others."""
-    grid = np.abs(values).sum(axis=-1) if values.ndim == 3 else np.abs(values)
-    return np.minimum(grid, max(np.quantile(grid, 0.99), 1e-12))
+def _grid(rows, columns, title=""):
+    figure = Figure(figsize=(2.2 * columns, 2.1 * rows + 0.5), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    if title:
+        figure.suptitle(title, fontsize=9)
+    return figure, axes
+
+
+def _draw_image(axis, image, bounds, title):
+    axis.imshow(_pixels(image, *bounds), cmap="gray", vmin=0, vmax=1)
+    axis.set_title(title, fontsize=8)
+
+
+def _draw_maps(axes, maps, titles):
+    """Draw maps on one scale, cut where one pixel would darken all others; return what a colour bar needs."""
+    grids = [each.sum(axis=-1) if each.ndim == 3 else each for each in maps]
+    signed = any(grid.min() < 0 for grid in grids)
+    limit = max(*(np.quantile(np.abs(grid), 0.99) for grid in grids), 1e-12)
+    for axis, grid, title in zip(axes, grids, titles):
+        shown = axis.imshow(grid, cmap="RdBu_r" if signed else "inferno", vmin=-limit if signed else 0, vmax=limit)
+        axis.set_title(title, fontsize=8)
+    return shown
 
 
 def _pixels(image, low, high):

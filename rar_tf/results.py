@@ -5,6 +5,7 @@ may leave files of its own beside them. A part i/n of the images has a folder of
 that finishes last puts all of them together.
 """
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -19,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from absl import logging
+from tqdm import tqdm
 
 from rar_tf.errors import UsageError, brief
 from rar_tf.files import atomic_write
@@ -73,7 +75,7 @@ class Job:
         return {}
 
 
-def run(job: Job, folder, *, shard: str = ALL, progress: Callable[[int], None] | None = None) -> dict:
+def run(job: Job, folder, *, shard: str = ALL, progress: Callable[[int], None] | bool | None = None) -> dict:
     """Do a job, or a part of it, or go on with it where it was stopped; leave its files in a folder.
 
     Where this is the last of several parts that was missing, all of them are put together.
@@ -109,16 +111,18 @@ def work(
     job: Job,
     part: slice | None = None,
     *,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] | bool | None = None,
     table: "Table | None" = None,
 ) -> list[dict]:
     """Return the rows of a part of a job's images, written to a table as soon as they are there.
 
     Args:
       part: None is all images.
+      progress: called with the number of images finished, each time some are; True shows a bar.
       table: has the rows of a run that was stopped, which are not made again. None keeps the rows in memory alone.
     """
-    groups = job.groups(slice(0, job.count) if part is None else part)
+    part = slice(0, job.count) if part is None else part
+    groups = job.groups(part)
     ends = list(itertools.accumulate(job.per_image * (group.stop - group.start) for group in groups))
     rows = [] if table is None else table.resume(ends)
     if table is not None and rows:
@@ -126,16 +130,19 @@ def work(
     elif table is not None:
         for name in job.files:
             (table.folder / name).unlink(missing_ok=True)
-    if rows and progress is not None:
-        progress(len(rows) // job.per_image)
-    for group in groups[sum(end <= len(rows) for end in ends) :]:
-        new = job.rows(group)
-        if table is not None:
-            job.keep(table.folder)
-            table.append(new)
-        rows += new
-        if progress is not None:
-            progress(group.stop - group.start)
+    with contextlib.ExitStack() as stack:
+        if progress is True:
+            bar = stack.enter_context(tqdm(total=part.stop - part.start, unit="image", smoothing=0))
+        report = bar.update if progress is True else progress or (lambda count: None)
+        if rows:
+            report(len(rows) // job.per_image)
+        for group in groups[sum(end <= len(rows) for end in ends) :]:
+            new = job.rows(group)
+            if table is not None:
+                job.keep(table.folder)
+                table.append(new)
+            rows += new
+            report(group.stop - group.start)
     return rows
 
 

@@ -42,7 +42,7 @@ def certify(
     *,
     method: str,
     bounds: tuple[float, float],
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] | bool | None = None,
     **settings,
 ) -> Certification:
     """Bound or certify how far small perturbations can move a network's attributions.
@@ -56,7 +56,7 @@ def certify(
       settings: those of the certificate's record in `rar_tf.certification.settings`, by their names or their flags',
         such as radius, threshold, num_samples, budgets; a single radius, threshold or budget need not be a tuple.
         seed: of all samples.
-      progress: called with the number of images finished.
+      progress: called with the number of images finished; True shows a bar.
 
     Raises: UsageError for settings that make no sense or are unknown, or images out of range.
     """
@@ -79,7 +79,7 @@ def certify_into(
     settings: records.Certificate,
     sources: Mapping[str, Any] | None = None,
     shard: str = results.ALL,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] | bool | None = None,
 ) -> dict:
     """Certify images and leave settings.json, examples.csv, summary.json and plots in `folder`.
 

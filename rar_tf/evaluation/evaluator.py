@@ -8,7 +8,7 @@ a fallback.
 import numpy as np
 
 from rar_tf import metrics
-from rar_tf.evaluation.measurements import Batch, measurements_of
+from rar_tf.evaluation.measurements import Batch, measurements_of, plain_attack
 from rar_tf.evaluation.settings import EvaluationSettings
 from rar_tf.evaluation.subject import Subject
 from rar_tf.evaluation.summary import Examples, plain_number
@@ -67,15 +67,27 @@ class Evaluator:
                 row.update({name: plain_number(values[name][i]) for name in measurement.columns})
         if batch.maps is None or batch.perturbed is None or batch.perturbed_maps is None:
             return rows, None
-        shape = images.shape[1:3] + ((images.shape[3],) if self.settings.protocol == "wk" else ())
+        shape = self.map_shape(images.shape[1:])
         clean, perturbed = (each.reshape(-1, *shape) for each in (batch.maps, batch.perturbed_maps))
         kendall = np.array([row["kendall"] for row in attacked])
         return rows, Examples(batch.index, batch.images, batch.perturbed, clean, perturbed, kendall)
+
+    def maps(self, images: np.ndarray, labels: np.ndarray, batch_size: int = 16) -> np.ndarray:
+        """Return the maps that are compared. Shape: images [N, H, W, C], labels [N] -> [N, H, W] or [N, H, W, C]."""
+        explainer = plain_attack(self.settings, self.subject.explained).explainer
+        explain = self.subject.compiled("explain", lambda x, y: explainer(self.subject.explained, x, y))
+        parts = [slice(i, i + batch_size) for i in range(0, len(images), batch_size)]
+        found = [explain(images[part].astype(np.float32), labels[part].astype(np.int64)) for part in parts]
+        return np.concatenate(found).reshape(-1, *self.map_shape(images.shape[1:]))
+
+    def map_shape(self, image_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of a map of an image [H, W, C]: by pixel, or by pixel and channel."""
+        return tuple(image_shape if self.settings.protocol == "wk" else image_shape[:2])
 
     def check(self, images: np.ndarray, labels: np.ndarray) -> None:
         """Raise UsageError for images that are not in the pixel range, or a k larger than their maps."""
         check_images(images, labels, self.settings.bounds)
         if self.settings.attack != "none":
-            features = int(np.prod(images.shape[1:] if self.settings.protocol == "wk" else images.shape[1:3]))
+            features = int(np.prod(self.map_shape(images.shape[1:])))
             metrics.check_k(self.settings.k, features, "the attack's k")
             metrics.check_k(self.settings.metric_k, features, "the metric's k")

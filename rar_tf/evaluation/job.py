@@ -1,24 +1,20 @@
 """An evaluation as a job, see `rar_tf.results`: in memory, or as files with maps.npz and maps.png beside the rows."""
 
-import dataclasses
 import functools
-import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, overload
 
 import numpy as np
 
-from rar_tf import figures, results
+from rar_tf import results
 from rar_tf.errors import UsageError
 from rar_tf.evaluation.evaluator import Evaluator
+from rar_tf.evaluation.outcome import TEXT, Attacked, Curve, Evaluation
 from rar_tf.evaluation.settings import EvaluationSettings
-from rar_tf.evaluation.summary import Evaluation, Examples
-from rar_tf.files import atomic_write
+from rar_tf.evaluation.summary import Examples
 
 NUM_FIGURES = 8
-TEXT = ("curve",)
-
-read_rows = functools.partial(results.read_rows, text=TEXT)
 
 
 class EvaluationJob(results.Job):
@@ -94,11 +90,11 @@ class EvaluationJob(results.Job):
         return rows
 
     def restore(self, folder):
-        self.examples = read_examples(folder / "maps.npz") if (folder / "maps.npz").is_file() else None
+        self.examples = Examples.read(folder / "maps.npz") if (folder / "maps.npz").is_file() else None
 
     def keep(self, folder):
         if self._new_examples:
-            write_examples(folder / "maps.npz", self.examples)
+            self.examples.write(folder / "maps.npz")
             self._new_examples = False
 
     def notes(self):
@@ -106,25 +102,39 @@ class EvaluationJob(results.Job):
 
     @classmethod
     def finish(cls, folder, rows, record, notes):
-        examples = None
-        if (folder / "maps.npz").is_file():
-            e = examples = read_examples(folder / "maps.npz")
-            bounds = tuple(record["bounds"])
-            picture = figures.maps_figure(e.images, e.perturbed, e.maps, e.perturbed_maps, e.scores, bounds=bounds)
-            with atomic_write(folder / "maps.png") as temporary:
-                picture.savefig(temporary, dpi=110)
-        return Evaluation(rows, {**record, "seconds": notes["seconds"]}, examples, notes["warnings"]).summary()
+        examples = Examples.read(folder / "maps.npz") if (folder / "maps.npz").is_file() else None
+        found = Evaluation(rows, {**record, "seconds": notes["seconds"]}, examples, notes["warnings"])
+        found.save_pictures(folder)
+        return found.summary()
 
     @classmethod
     def join(cls, folder, parts, summaries):
-        found = [read_examples(part / "maps.npz") for part in parts if (part / "maps.npz").is_file()]
+        found = [Examples.read(part / "maps.npz") for part in parts if (part / "maps.npz").is_file()]
         if found:
             joined = functools.reduce(Examples.__add__, found)
-            write_examples(folder / "maps.npz", joined.take(np.arange(min(NUM_FIGURES, len(joined.index)))))
+            joined.take(np.arange(min(NUM_FIGURES, len(joined.index)))).write(folder / "maps.npz")
         return {
             "warnings": list(dict.fromkeys(warning for summary in summaries for warning in summary["run_warnings"])),
             "seconds": round(sum(summary["seconds"] for summary in summaries), 1),
         }
+
+
+@overload
+def evaluate(
+    network, images: np.ndarray, labels: np.ndarray, *, bounds: tuple[float, float], epsilon: float, **options: Any
+) -> Evaluation: ...
+
+
+@overload
+def evaluate(
+    network,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    bounds: tuple[float, float],
+    epsilons: Sequence[float],
+    **options: Any,
+) -> Curve: ...
 
 
 def evaluate(
@@ -133,43 +143,123 @@ def evaluate(
     labels: np.ndarray,
     *,
     bounds: tuple[float, float],
-    epsilon: float,
+    epsilon: float | None = None,
+    epsilons: Sequence[float] | None = None,
     surrogate=None,
     reference_network=None,
     num_examples: int | None = None,
     batch_size: int = 16,
-    progress: Callable | None = None,
+    progress: Callable[[int], None] | bool | None = None,
     num_figures: int = NUM_FIGURES,
     **settings,
-) -> Evaluation:
+) -> Evaluation | Curve:
     """Attack a network's predictions and attributions on images and measure what is left of them.
 
     Shape: images [N, H, W, C] in `bounds`, labels int [N].
 
     Args:
       bounds, epsilon, settings: those of `EvaluationSettings`.
+      epsilons: several budgets in place of one; each is evaluated, and the result is a `Curve` of them.
       network, surrogate, reference_network: those of `Evaluator`.
       num_examples, num_figures: those of `EvaluationJob`.
       batch_size: images attacked together; changes no number beyond rounding.
-      progress: called with the number of images finished, each time some are.
+      progress: called with the number of images finished, each time some are; True shows a bar.
 
     Raises: UsageError for settings that cannot be, and for k larger than a map.
     """
-    chosen = EvaluationSettings.make({"bounds": bounds, "epsilon": epsilon, **settings})
-    evaluator = Evaluator(network, chosen, surrogate=surrogate, reference_network=reference_network)
-    return run(
-        evaluator,
-        images,
-        labels,
-        num_examples=num_examples,
-        batch_size=batch_size,
-        progress=progress,
-        num_figures=num_figures,
-    )
+
+    def one(budget):
+        chosen = EvaluationSettings.make({"bounds": bounds, "epsilon": budget, **settings})
+        evaluator = Evaluator(network, chosen, surrogate=surrogate, reference_network=reference_network)
+        return run(
+            evaluator,
+            images,
+            labels,
+            num_examples=num_examples,
+            batch_size=batch_size,
+            progress=progress,
+            num_figures=num_figures,
+        )
+
+    budgets = _budgets(epsilon, epsilons)
+    return one(epsilon) if epsilons is None else Curve([one(budget) for budget in budgets])
+
+
+@overload
+def attack(
+    network, images: np.ndarray, labels: np.ndarray, *, bounds: tuple[float, float], epsilon: float, **options: Any
+) -> Attacked: ...
+
+
+@overload
+def attack(
+    network,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    bounds: tuple[float, float],
+    epsilons: Sequence[float],
+    **options: Any,
+) -> list[Attacked]: ...
+
+
+def attack(
+    network,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    bounds: tuple[float, float],
+    epsilon: float | None = None,
+    epsilons: Sequence[float] | None = None,
+    surrogate=None,
+    batch_size: int = 16,
+    progress: Callable[[int], None] | bool | None = None,
+    **settings,
+) -> Attacked | list[Attacked]:
+    """Attack the attributions of images and give back what the attack found: images, maps and scores.
+
+    The attack is that of `evaluate` with the same settings: attack="auto" is the ensemble; objective, steps,
+    attribution and protocol are others of `EvaluationSettings`. Images that the network does not classify as their
+    label are not attacked and come back as they are.
+
+    Shape: images [N, H, W, C] in `bounds`, labels int [N]; the result's fields are in the images' order.
+
+    Args:
+      epsilons: several budgets in place of one; the result is a list, one entry a budget.
+      others: those of `evaluate`.
+
+    Raises: UsageError for settings that cannot be, for k larger than a map, and for attack="none".
+    """
+    images, labels = np.asarray(images, np.float32), np.asarray(labels)
+
+    def one(budget):
+        chosen = EvaluationSettings.make({"bounds": bounds, "epsilon": budget, **settings, "prediction_attacks": ()})
+        if chosen.attack == "none":
+            raise UsageError("attack='none' attacks no attributions; name one: 'ifia' or 'auto'")
+        evaluator = Evaluator(network, chosen, surrogate=surrogate)
+        found = run(evaluator, images, labels, batch_size=batch_size, progress=progress, num_figures=len(images))
+        return Attacked.of(images, evaluator.maps(images, labels, batch_size), found)
+
+    budgets = _budgets(epsilon, epsilons)
+    return one(epsilon) if epsilons is None else [one(budget) for budget in budgets]
+
+
+def _budgets(epsilon, epsilons):
+    if (epsilon is None) == (epsilons is None):
+        raise UsageError("give epsilon, the budget of the attack in pixel units, or epsilons, a list of several")
+    budgets = [epsilon] if epsilons is None else list(epsilons)
+    if not budgets:
+        raise UsageError("epsilons holds no budget")
+    return budgets
 
 
 def run(
-    evaluator: Evaluator, images: np.ndarray, labels: np.ndarray, *, progress: Callable | None = None, **options
+    evaluator: Evaluator,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    progress: Callable[[int], None] | bool | None = None,
+    **options,
 ) -> Evaluation:
     """Evaluate images in memory with a given evaluator: `evaluate`, for callers that keep the evaluator.
 
@@ -192,7 +282,7 @@ def evaluate_into(
     record: dict | None = None,
     shard: str = results.ALL,
     batch_size: int = 16,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] | bool | None = None,
     strict: bool = True,
 ) -> dict:
     """Evaluate images and leave settings.json, examples.csv, maps.npz, maps.png and summary.json in a folder.
@@ -218,15 +308,3 @@ def evaluate_into(
 def merge(folder) -> dict:
     """Put the parts in a folder together, see `rar_tf.results.merge`; return the summary."""
     return results.merge(EvaluationJob, folder)
-
-
-def read_examples(path) -> Examples:
-    """Return the maps that an evaluation left."""
-    with np.load(path) as archive:
-        return Examples(**dict(archive))
-
-
-def write_examples(path: pathlib.Path, examples: Examples) -> None:
-    """Write maps whole."""
-    with atomic_write(path) as temporary:
-        np.savez_compressed(temporary, **dataclasses.asdict(examples))

@@ -10,6 +10,7 @@ import numpy as np
 from rar_tf import figures
 from rar_tf.evaluation import comparison, correlation, page
 from rar_tf.evaluation.evaluated import Certified, Evaluated, accuracies, attack_of, cell, images_of, read
+from rar_tf.evaluation.outcome import examples_figure
 from rar_tf.evaluation.summary import SCORES
 
 __all__ = ["build", "read", "write"]
@@ -127,9 +128,7 @@ def _maps(evaluations):
         if e.examples is None:
             continue
         x = e.examples.take(np.arange(min(4, len(e.examples.index))))
-        picture = figures.maps_figure(
-            x.images, x.perturbed, x.maps, x.perturbed_maps, x.scores, bounds=tuple(e.summary["bounds"])
-        )
+        picture = examples_figure(x, e.rows, e.summary, title=e.name)
         caption = f"{e.name}: images and maps before and after the attack, {attack_of(e.summary)}; the label is kept"
         blocks.append(page.figure(f"maps_{number}", picture, f"{caption} (as Chen et al. 2019, Figs. 3 to 6)."))
     return [page.heading("Maps before and after the attack"), *blocks] if blocks else []

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from rar_tf import metrics
+from rar_tf.files import atomic_write
 from rar_tf.statistics import statistics
 
 SCORES = (
@@ -42,19 +43,16 @@ class Examples:
         """Return some of them, by a mask or by places."""
         return Examples(*(getattr(self, f.name)[which] for f in dataclasses.fields(self)))
 
+    @classmethod
+    def read(cls, path) -> "Examples":
+        """Return the maps that an evaluation left."""
+        with np.load(path) as archive:
+            return cls(**dict(archive))
 
-@dataclasses.dataclass
-class Evaluation:
-    """The rows of an evaluation, one per image, and what they were made with."""
-
-    rows: list[dict]
-    settings: dict
-    examples: Examples | None = None
-    warnings: list[str] = dataclasses.field(default_factory=list)
-
-    def summary(self) -> dict:
-        """Return the record that `summary.json` holds."""
-        return summarize(self.rows, self.settings, self.warnings)
+    def write(self, path) -> None:
+        """Write maps whole."""
+        with atomic_write(path) as temporary:
+            np.savez_compressed(temporary, **dataclasses.asdict(self))
 
 
 def kept_scores(attack, clean: np.ndarray, kept, shape: tuple[int, int], metric_k: int) -> dict[str, np.ndarray]:

@@ -8,7 +8,6 @@ import pathlib
 import tensorflow as tf
 from absl import logging
 
-from rar_tf import figures
 from rar_tf.evaluation import job
 from rar_tf.evaluation.evaluator import Evaluator
 from rar_tf.evaluation.settings import EvaluationSettings
@@ -84,15 +83,12 @@ class Monitor(StepCallback):
                 if value is not None and math.isfinite(value):
                     tf.summary.scalar(f"monitor/{name}", value)
             if result.examples is not None:
-                tf.summary.image("monitor/maps", _panel(result.examples, self.evaluator.settings.bounds))
+                tf.summary.image("monitor/maps", _panel(result))
         return summary
 
 
-def _panel(examples, bounds) -> tf.Tensor:
+def _panel(result) -> tf.Tensor:
     """Inputs, perturbed inputs and both maps as one image [1, H, W, 3]."""
-    figure = figures.maps_figure(
-        examples.images, examples.perturbed, examples.maps, examples.perturbed_maps, examples.scores, bounds=bounds
-    )
     picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=80)
+    result.plot_maps().savefig(picture, format="png", dpi=80)
     return tf.image.decode_png(picture.getvalue(), channels=3)[None]

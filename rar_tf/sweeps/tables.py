@@ -1,23 +1,15 @@
 """The table and the curves of a sweep, from its rows' summaries alone."""
 
-import numpy as np
 from matplotlib.figure import Figure
 
-from rar_tf import figures
-from rar_tf.evaluation.evaluated import accuracies, attack_of, cell
+from rar_tf.evaluation.curves import SCORES, curves_figure
 from rar_tf.evaluation.page import markdown_table
+from rar_tf.evaluation.words import accuracies, attack_of, cell, mean_of
 from rar_tf.experiment import flagfile
 from rar_tf.statistics import over_runs
 from rar_tf.sweeps.plan import Axis, Row
 
 SEED = "seed"
-SCORES = {
-    "topk_intersection": "top-k intersection",
-    "kendall": "Kendall",
-    "kendall_support": "Kendall over the support",
-    "spearman": "Spearman",
-    "cosine": "cosine",
-}
 
 
 def table(axes: list[Axis], rows: list[Row], summaries: list[dict]) -> str:
@@ -78,15 +70,11 @@ def _accuracy(group, name):
 def _score(group, name):
     if len(group) == 1:
         return cell(group[0].get(name), digits=3)
-    scores = [summary[name] for summary in group if _mean(summary.get(name)) is not None]
+    scores = [summary[name] for summary in group if mean_of(summary.get(name)) is not None]
     if not scores:
         return "-"
     mean, median = (over_runs([score[which] for score in scores]) for which in ("mean", "median"))
     return f"{mean[0]:.3f} ± {mean[1]:.3f}; median {median[0]:.3f} ± {median[1]:.3f}"
-
-
-def _mean(value):
-    return value["mean"] if isinstance(value, dict) else value
 
 
 def curves(axes: list[Axis], rows: list[Row], summaries: list[dict]) -> Figure | None:
@@ -99,34 +87,9 @@ def curves(axes: list[Axis], rows: list[Row], summaries: list[dict]) -> Figure |
         if axis.name in row.labels:
             others = [f"{k} {v}" for k, v in row.labels.items() if k not in (axis.name, SEED)]
             points.setdefault(", ".join(others), {}).setdefault(float(row.labels[axis.name]), []).append(summary)
-    panels = {}
-    for name in ("natural_accuracy", *dict.fromkeys(n for s in summaries for n in accuracies(s)), *SCORES):
-        lines = {label: _line(values, name) for label, values in points.items()}
-        lines = {label: line for label, line in lines.items() if len(line[0])}
-        if lines:
-            panels[SCORES.get(name, name.replace("_", " "))] = lines
-    return figures.settings_figure(panels, axis.name)
+    return curves_figure(points, axis.name)
 
 
 def _is_number(name):
     item = flagfile.all_items().get(name)
     return item is not None and item.kind in (int, float) and not item.is_tuple and name != SEED
-
-
-def _line(points, name):
-    """(x, mean, low, high, median) of a score: its interval over images, with several seeds ± their deviation."""
-    found = []
-    for x, group in sorted(points.items()):
-        values = [summary[name] for summary in group if _mean(summary.get(name)) is not None]
-        if not values:
-            continue
-        mean, deviation = over_runs([_mean(value) for value in values])
-        low, high = mean - deviation, mean + deviation
-        if len(values) == 1 and isinstance(values[0], dict):
-            low, high = values[0]["ci95"]
-        median = over_runs([value["median"] for value in values])[0] if isinstance(values[0], dict) else np.nan
-        found.append((x, mean, low, high, median))
-    if not found:
-        return (np.array([]),) * 5
-    x, mean, low, high, median = np.array(found).T
-    return x, mean, low, high, None if np.isnan(median).any() else median

@@ -11,7 +11,7 @@ from rar_tf import metrics, results
 from rar_tf.errors import UsageError
 from rar_tf.evaluation import job as evaluation
 from rar_tf.evaluation import job as files
-from rar_tf.evaluation import summary
+from rar_tf.evaluation import outcome, summary
 from rar_tf.evaluation.evaluator import Evaluator
 from rar_tf.evaluation.settings import EvaluationSettings
 from rar_tf.models.surrogate import softplus_surrogate
@@ -175,7 +175,7 @@ def test_files(whole):
         "maps.npz",
         "maps.png",
     }
-    rows, complete = files.read_rows(whole / "examples.csv")
+    rows, complete = outcome.read_rows(whole / "examples.csv")
     assert complete and len(rows) == 13
     summary = results.read_json(whole / "summary.json")
     assert summary["kendall"]["mean"] == pytest.approx(np.mean([row["kendall"] for row in rows if row["correct"]]))
@@ -223,7 +223,7 @@ def test_shards_merge_into_the_whole(whole, data, tmp_path):
                 files.merge(tmp_path)
     merged = files.merge(tmp_path)
     assert merged == last and {path.name for path in whole.iterdir()} < {path.name for path in tmp_path.iterdir()}
-    rows = [files.read_rows(folder / "examples.csv")[0] for folder in (tmp_path, whole)]
+    rows = [outcome.read_rows(folder / "examples.csv")[0] for folder in (tmp_path, whole)]
     assert [row["index"] for row in rows[0]] == list(range(13))
     for a, b in zip(*rows):  # other batches round otherwise
         assert a["correct"] == b["correct"] and a.get("kendall", 0) == pytest.approx(b.get("kendall", 0), abs=0.1)

@@ -1,0 +1,31 @@
+"""The public names with their types; __init__.py loads them on first use."""
+
+from rar_tf.attributions.gradients import input_x_gradient as input_x_gradient
+from rar_tf.attributions.gradients import saliency_map as saliency_map
+from rar_tf.attributions.path_integral import integrated_gradients as integrated_gradients
+from rar_tf.attributions.targets import Target as Target
+from rar_tf.certification.run import certify as certify
+from rar_tf.errors import UsageError as UsageError
+from rar_tf.evaluation.job import attack as attack
+from rar_tf.evaluation.job import evaluate as evaluate
+from rar_tf.figures import plot_maps as plot_maps
+from rar_tf.models.surrogate import softplus_surrogate as softplus_surrogate
+from rar_tf.objectives.advaat import AAT as AAT
+from rar_tf.objectives.advaat import AdvAAT as AdvAAT
+from rar_tf.objectives.art import ART as ART
+from rar_tf.objectives.cacr_wacr import CacrWacr as CacrWacr
+from rar_tf.objectives.igr import IGR as IGR
+from rar_tf.objectives.igr import IGRAT as IGRAT
+from rar_tf.objectives.igr import IGRMART as IGRMART
+from rar_tf.objectives.igr import IGRTRADES as IGRTRADES
+from rar_tf.objectives.madry import Madry as Madry
+from rar_tf.objectives.mart import MART as MART
+from rar_tf.objectives.natural import Natural as Natural
+from rar_tf.objectives.r2et import R2ET as R2ET
+from rar_tf.objectives.rar import RAR as RAR
+from rar_tf.objectives.rar import IGNorm as IGNorm
+from rar_tf.objectives.rar import IGSumNorm as IGSumNorm
+from rar_tf.objectives.robust_model import RobustModel as RobustModel
+from rar_tf.objectives.ssr import SSR as SSR
+from rar_tf.objectives.trades import TRADES as TRADES
+from rar_tf.version import __version__ as __version__
