@@ -19,6 +19,7 @@ __all__, __getattr__, __dir__ = on_first_use(
         "load_data": "rar_tf.data.datasets",
         "batches": "rar_tf.data.pipeline",
         "examples": "rar_tf.data.pipeline",
+        "Stored": "rar_tf.data.stored",
         "throughput": "rar_tf.data.pipeline",
     },
 )

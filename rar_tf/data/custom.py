@@ -1,16 +1,15 @@
-"""The user's own images: a folder with one subfolder a class, an .npz, a folder of .npz files, or a tfds name."""
+"""The user's own images: a folder with a subfolder a class, an .npz, a folder of .npz or record files, a tfds name."""
 
 import os
 import pathlib
 
 import numpy as np
-from absl import logging
-from PIL import Image
 
 from rar_tf.data import images as image_io
 from rar_tf.data import npz, tfds
+from rar_tf.data.record_files import read_examples, record_files
 from rar_tf.data.records import RECORDS, Record, Request, data_directory
-from rar_tf.data.splits import Split, Splits, check_split, hold_out_validation, holdout
+from rar_tf.data.splits import Split, Splits, check_labels, hold_out_validation, holdout
 from rar_tf.errors import UsageError
 
 TEST_FRACTION = 0.1  # held out, a class in proportion, where the source has no test images
@@ -28,7 +27,7 @@ def record(source: str, bounds: tuple[float, float] | None, image_size: tuple[in
 
     Args:
       source: folder with a subfolder a class (or with `train` and `test` folders of such), folder with train.npz and
-        test.npz, a single .npz with `images` and `labels`, or "tfds:NAME".
+        test.npz or with TFRecord or ArrayRecord files, a single .npz with `images` and `labels`, or "tfds:NAME".
       bounds: (lowest, highest) pixel value that networks are given; grey levels 0-255 are mapped onto it.
       image_size: (height, width) that image files are resized to; not for .npz.
 
@@ -50,6 +49,9 @@ def record(source: str, bounds: tuple[float, float] | None, image_size: tuple[in
         shape, classes = split.images.shape[1:], int(split.labels.max()) + 1
         if image_size is not None and image_size != shape[:2]:
             raise UsageError(f"{file}: its images are {shape[:2]} and are not resized to {image_size}")
+    elif record_files(path):
+        split = read_examples(record_files(path)["train"], None, image_size)
+        shape, classes = split.images.shape[1:], int(split.labels.max()) + 1
     else:
         shape, classes = _folder_shape(path, image_size)
     return _record(path.stem, shape, classes, bounds, source, image_size)
@@ -84,14 +86,16 @@ def read(record: Record, request: Request) -> Splits:
     if path.suffix == ".npz":
         every = npz.read_split(path, record.image_shape, record.num_classes, record.bounds)
         return _hold_out_test(record, every, request.seed)
+    if record_files(path):
+        return _read_record_files(record, path, request.seed)
     folder, nested = _training_folder(path)
-    train = _read_folder(record, folder, request.skip_corrupt)
+    train = _read_folder(record, folder)
     if not nested:
         return _hold_out_test(record, train, request.seed)
     _same_classes(path)
-    test = _read_folder(record, path / "test", request.skip_corrupt)
+    test = _read_folder(record, path / "test")
     if (path / "valid").is_dir():
-        return Splits(train, _read_folder(record, path / "valid", request.skip_corrupt), test)
+        return Splits(train, _read_folder(record, path / "valid"), test)
     return hold_out_validation(train, test, record.validation, request.seed)
 
 
@@ -126,36 +130,45 @@ def _same_classes(path: pathlib.Path) -> None:
 
 
 def _files(folder: pathlib.Path) -> image_io.Files:
-    paths, labels = [], []
+    names, labels = [], []
     for label, class_folder in enumerate(_class_folders(folder)):
         found = image_io.image_files(class_folder)
         if not found:
             raise UsageError(f"{class_folder}: a class folder without an image")
-        paths += found
+        names += [os.path.join(class_folder.name, path.name).encode("utf-8", "surrogateescape") for path in found]
         labels += [label] * len(found)
-    return image_io.Files(paths, np.array(labels, np.int64))
+    return image_io.Files(np.array(names), np.array(labels, np.int64), folder)
 
 
 def _folder_shape(path: pathlib.Path, image_size) -> tuple[tuple[int, int, int], int]:
     folder, _ = _training_folder(path)
-    first = _files(folder).paths[0]
-    channels = 3
-    try:
-        with Image.open(first) as image:
-            channels = 1 if image.mode in ("1", "L", "I", "I;16", "F") else 3
-    except OSError:
-        pass  # reported with the file's name by read_image
-    shape = image_size if image_size is not None else image_io.read_image(first, None, channels).shape[:2]
-    return (*shape, channels), len(_class_folders(folder))
-
-
-def _read_folder(record: Record, folder: pathlib.Path, skip_corrupt: bool) -> Split:
-    channels = record.image_shape[2]
     files = _files(folder)
-    split, skipped = image_io.read_files(files, record.image_size, channels, skip_corrupt=skip_corrupt)
-    if skipped:
-        logging.warning("%s: skipped %d corrupt images", folder, skipped)
-    return check_split(*split, folder, record.image_shape, record.num_classes)
+    first = files.path(0)
+    channels = image_io.channels_of(first)
+    shape = image_size if image_size is not None else image_io.read_image(first, None, channels).shape[:2]
+    return (*shape, channels), int(files.labels.max()) + 1
+
+
+def _read_folder(record: Record, folder: pathlib.Path) -> Split:
+    files = _files(folder)
+    labels = check_labels(files.labels, folder, record.num_classes)
+    return Split(image_io.stored(files, record.image_shape, record.image_size), labels)
+
+
+def _read_record_files(record: Record, path: pathlib.Path, seed: int) -> Splits:
+    found = {
+        name: read_examples(paths, record.image_shape, record.image_size) for name, paths in record_files(path).items()
+    }
+    for name, split in found.items():
+        check_labels(split.labels, f"{path}, {name}", record.num_classes)
+    if "test" not in found:
+        # As in tensorflow-datasets, where the test images of many data sets have no public labels.
+        if "valid" not in found:
+            return _hold_out_test(record, found["train"], seed)
+        found["test"] = found.pop("valid")
+    if "valid" in found:
+        return Splits(found["train"], found["valid"], found["test"])
+    return hold_out_validation(found["train"], found["test"], record.validation, seed)
 
 
 def _tfds_record(source: str, bounds, image_size) -> Record:

@@ -9,6 +9,7 @@ from rar_tf.data import custom, npz
 from rar_tf.data.records import RECORDS, Record, Request, data_directory
 from rar_tf.data.settings import DataSettings
 from rar_tf.data.splits import Splits, require_classes
+from rar_tf.data.stored import IN_MEMORY
 from rar_tf.errors import UsageError
 
 
@@ -18,7 +19,7 @@ def load_data(settings: DataSettings) -> tuple[Record, Splits]:
     Raises: UsageError for an unknown name, settings that do not fit it, or absent data.
     """
     record = record_of(settings)
-    return record, load(record, settings.data_dir, seed=settings.seed)
+    return record, load(record, settings.data_dir, seed=settings.seed, in_memory=settings.in_memory)
 
 
 def record_of(settings: DataSettings) -> Record:
@@ -38,8 +39,8 @@ def get(
     """Return the record of a known data set, or of the user's own images.
 
     Args:
-      name: a known name; or the path of a folder (one subfolder a class, or train.npz and test.npz) or of an .npz; or
-        "tfds:NAME".
+      name: a known name; or the path of a folder (one subfolder a class, train.npz and test.npz, or record files) or of
+        an .npz; or "tfds:NAME".
       equalize: takes the place of the record's own setting.
       bounds: (lowest, highest) pixel value for networks; the user's own images need it, known data sets have theirs.
       image_size: (height, width) to which the user's own images are resized.
@@ -63,7 +64,12 @@ def get(
 
 
 def load(
-    record: Record, data_dir: str | os.PathLike | None = None, *, seed: int = 0, allow_partial: bool = False
+    record: Record,
+    data_dir: str | os.PathLike | None = None,
+    *,
+    seed: int = 0,
+    allow_partial: bool = False,
+    in_memory: float = IN_MEMORY,
 ) -> Splits:
     """Return training, validation and test images, not equalised: `to_pixels` does what the record says.
 
@@ -75,6 +81,8 @@ def load(
         tensorflow-datasets.
       seed: chooses the validation images where the data set has none of its own.
       allow_partial: only warn where a class has no training image.
+      in_memory: GiB of decoded images; those of image and record files that are more stay `Stored`, and are read when
+        rows of them are asked for.
 
     Raises: UsageError for absent, unreadable or wrong data.
     """
@@ -86,7 +94,7 @@ def load(
         splits = record.read(Request(folder=folder, seed=seed, allow_partial=allow_partial))
         origin = record.source or record.name
     require_classes(splits.train.labels, record.num_classes, origin, allow_partial)
-    return splits
+    return splits.loaded(in_memory)
 
 
 def read_source(
@@ -133,4 +141,4 @@ def read_source(
         own, origin = request.folder_of(record.name), folder
         splits = npz.read_splits(record, own, seed) if npz.has_splits(own) else record.read(request)
     require_classes(splits.train.labels, record.num_classes, origin, allow_partial)
-    return splits
+    return splits.loaded(skip_corrupt=skip_corrupt, progress=progress)

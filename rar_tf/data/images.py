@@ -1,15 +1,15 @@
-"""Decoding image files, in parallel, to one size."""
+"""Image files, decoded to one size: all of them in parallel, or each when it is asked for."""
 
+import os
 import pathlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from absl import logging
 from PIL import Image
 
 from rar_tf.data.splits import Split
+from rar_tf.data.stored import Stored
 from rar_tf.errors import UsageError, brief
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -17,10 +17,18 @@ _BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombEr
 
 
 class Files(NamedTuple):
-    """Paths [N] of image files, and their labels [N] int64."""
+    """Paths [N] of image files, their labels [N] int64, and the folder that relative paths start from.
 
-    paths: Sequence[pathlib.Path]
+    Paths may be encoded names, an array of which takes a tenth of the memory that paths do.
+    """
+
+    paths: Sequence[pathlib.Path | bytes] | np.ndarray
     labels: np.ndarray
+    folder: pathlib.Path = pathlib.Path()
+
+    def path(self, number: int) -> pathlib.Path:
+        """Return the path of one file."""
+        return self.folder / os.fsdecode(self.paths[number])
 
 
 def image_files(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -30,25 +38,38 @@ def image_files(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def read_image(
-    path: pathlib.Path, size: tuple[int, int] | None = None, channels: int = 3, antialias: bool = True
+    path: str | os.PathLike, size: tuple[int, int] | None = None, channels: int = 3, antialias: bool = True
+) -> np.ndarray:
+    """Return the image of a file, see `decode`. Raises: UsageError for a file that is no image, or a truncated one."""
+    return decode(path, path, size, channels, antialias)
+
+
+def decode(
+    source: str | os.PathLike | BinaryIO,
+    name: str | os.PathLike,
+    size: tuple[int, int] | None = None,
+    channels: int = 3,
+    antialias: bool = True,
 ) -> np.ndarray:
     """Return a decoded image, resized from the whole image by bilinear interpolation.
 
     Shape: [H, W, C] uint8.
 
     Args:
+      source: a path, or a file that is open.
+      name: what errors call it.
       size: (height, width); None keeps the image's own.
       channels: 1 for grey levels, 3 for RGB.
       antialias: average over the pixels that become one (Pillow's bilinear filter), else interpolate between the four
         nearest pixels only (OpenCV's default, within one grey level).
 
-    Raises: UsageError for a file that is no image, or a truncated one.
+    Raises: UsageError for what is no image, or a truncated one.
     """
     try:
-        with Image.open(path) as file:
+        with Image.open(source) as file:
             image = file.convert("L" if channels == 1 else "RGB")
     except _BROKEN as error:
-        raise UsageError(f"{path}: truncated or no image ({brief(error)})") from error
+        raise UsageError(f"{name}: truncated or no image ({brief(error)})") from error
     if size is not None and image.size != (size[1], size[0]):
         target, (width, height) = (size[1], size[0]), image.size
         if antialias:
@@ -59,9 +80,34 @@ def read_image(
     return np.asarray(image, np.uint8).reshape(image.size[1], image.size[0], channels)
 
 
+def channels_of(source: str | os.PathLike | BinaryIO) -> int:
+    """Return 1 for an image of grey levels, else 3; 3 too for what is no image."""
+    try:
+        with Image.open(source) as image:
+            return 1 if image.mode in ("1", "L", "I", "I;16", "F") else 3
+    except OSError:
+        return 3  # said with its name where it is decoded
+
+
+def stored(
+    files: Files, image_shape: tuple[int, int, int], size: tuple[int, int] | None, antialias: bool = True
+) -> Stored:
+    """Return the images of files, none of them read.
+
+    Args:
+      image_shape: (H, W, C) that they have once resized.
+      size, antialias: as in `decode`.
+    """
+
+    def read(number):
+        return read_image(files.path(number), size, image_shape[2], antialias)
+
+    return Stored(read, lambda number: str(files.path(number)), image_shape, np.arange(len(files.paths)))
+
+
 def read_files(
     files: Files,
-    size: tuple[int, int] | None,
+    size: tuple[int, int],
     channels: int = 3,
     *,
     antialias: bool = True,
@@ -73,34 +119,10 @@ def read_files(
     Shape: images [N, H, W, C] uint8.
 
     Args:
-      size, channels, antialias: as in `read_image`.
-      skip_corrupt: leave out files that cannot be decoded, with a warning, instead of raising.
-      progress: wraps the iteration over images, for example tqdm.
+      size, channels, antialias: as in `decode`.
+      skip_corrupt, progress: as in `Stored.load`.
 
-    Raises: UsageError for a file that cannot be decoded, or images of different sizes where `size` is None.
+    Raises: UsageError for a file that cannot be decoded.
     """
-
-    def read(path):
-        try:
-            return read_image(path, size, channels, antialias)
-        except UsageError as error:
-            if not skip_corrupt:
-                raise
-            logging.warning("skipped: %s", error)
-            return None
-
-    with ThreadPoolExecutor() as pool:
-        images, kept = np.zeros((0, *(size or (0, 0)), channels), np.uint8), np.zeros(len(files.paths), bool)
-        for row, image in enumerate(progress(pool.map(read, files.paths))):
-            if image is None:
-                continue
-            if not kept.any():
-                images = np.empty((len(files.paths), *image.shape), np.uint8)
-            if image.shape != images.shape[1:]:
-                raise UsageError(
-                    f"{files.paths[row]}: this image is {image.shape[:2]} and the first one is "
-                    f"{images.shape[1:3]}; give an image size"
-                )
-            images[row], kept[row] = image, True
-    split = Split(images, np.asarray(files.labels, np.int64))
-    return (split if kept.all() else split.take(kept)), int((~kept).sum())
+    images, kept = stored(files, (*size, channels), size, antialias).load(skip_corrupt=skip_corrupt, progress=progress)
+    return Split(images, np.asarray(files.labels, np.int64)[kept]), int((~kept).sum())

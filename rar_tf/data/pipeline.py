@@ -1,5 +1,6 @@
 """Batches as a pure function of (seed, step), so that training continues exactly; examples in file order."""
 
+import re
 import time
 
 import numpy as np
@@ -123,6 +124,39 @@ def examples(record: Record, split: Split, count: int | None = None, batch_size:
 
     starts = tf.data.Dataset.range(0, total, batch_size)
     return _mapped(starts, make)
+
+
+class Waiting:
+    """How long a training has waited for its batches, in seconds.
+
+    On accelerators it is how long what copies the batches there has waited, an upper limit.
+    """
+
+    def __init__(self):
+        self.seconds = 0.0
+
+    def measured(self, batches: tf.data.Dataset) -> tf.data.Dataset:
+        """Return the same batches, each of which adds the time from its being asked for to its being there."""
+        # A zip asks its parts one after the other, in the thread of whoever asks it.
+        clock = tf.data.Dataset.range(tf.int64.max).map(lambda _: tf.timestamp())
+
+        def add(asked, batch, there):
+            with tf.control_dependencies([tf.numpy_function(self._add, [there - asked], tf.float64)]):
+                return tf.nest.map_structure(tf.identity, batch)
+
+        options = tf.data.Options()
+        options.experimental_optimization.inject_prefetch = False  # it would ask ahead, and never wait
+        return tf.data.Dataset.zip((clock, batches, clock)).map(add).with_options(options)
+
+    def _add(self, seconds):
+        self.seconds += float(seconds)
+        return seconds
+
+
+def reading_error(error: tf.errors.OpError) -> UsageError | None:
+    """Return the user's mistake that stopped a pipeline, such as a broken image; None for another error."""
+    found = re.search(r"UsageError: (.*)", error.message or "")
+    return UsageError(found[1]) if found else None
 
 
 def throughput(dataset: tf.data.Dataset, seconds: float = 3.0) -> float:

@@ -213,7 +213,7 @@ def balanced_rows(train: Split, todo: augmentation.Balance, rows: np.ndarray, au
     return images
 
 
-def augmenter(image_shape: tuple[int, int, int], seed: int) -> Callable:
+def augmenter(image_shape: tuple[int, ...], seed: int) -> Callable:
     """Return the function (images [B, H, W, C] uint8, rows [B]) -> images of the online augmentation's epoch 0."""
     signature = [tf.TensorSpec([None, *image_shape], tf.uint8), tf.TensorSpec([None], tf.int64)]
 

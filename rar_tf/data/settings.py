@@ -5,6 +5,7 @@ from typing import Any
 
 from rar_tf import checks
 from rar_tf.data.records import RECORDS
+from rar_tf.data.stored import IN_MEMORY
 from rar_tf.errors import UsageError
 from rar_tf.settings import Seeded, setting
 
@@ -24,7 +25,8 @@ class DataSettings(Seeded):
 
     dataset: str = setting(
         "digits",
-        f"data set: {', '.join(RECORDS)}, or your own: a folder with one subfolder a class, an .npz file, or tfds:NAME",
+        f"data set: {', '.join(RECORDS)}, or your own: a folder with one subfolder a class or with record files, an "
+        ".npz file, or tfds:NAME",
         defines=True,
     )
     data_dir: str | None = setting(
@@ -45,4 +47,10 @@ class DataSettings(Seeded):
     )
     image_size: tuple[int, int] | None = setting(
         None, "height,width that your own images are resized to", check=is_size, defines=True
+    )
+    in_memory: float = setting(
+        IN_MEMORY,
+        "GiB of decoded images up to which image and record files are held in memory; more are read batch by batch, "
+        "with the same result",
+        check=checks.not_negative,
     )

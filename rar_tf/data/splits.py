@@ -1,19 +1,22 @@
 """Training, validation and test images, how they are checked, and how rows are held out of one another."""
 
+import math
 import os
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from absl import logging
 
+from rar_tf.data.stored import Stored
 from rar_tf.errors import UsageError
 
 
 class Split(NamedTuple):
     """Images [N, H, W, C], uint8 (the digits and float images of the user's own: float32 in [0, 1]), and labels [N]
-    int64."""
+    int64. Images are an array, or `Stored` where they are read when rows are asked for."""
 
-    images: np.ndarray
+    images: np.ndarray | Stored
     labels: np.ndarray
 
     @property
@@ -23,7 +26,15 @@ class Split(NamedTuple):
 
     def take(self, rows) -> "Split":
         """Return the split of these rows (indices, a slice or a mask)."""
-        return Split(self.images[rows], self.labels[rows])
+        images = self.images.take(rows) if isinstance(self.images, Stored) else self.images[rows]
+        return Split(images, self.labels[rows])
+
+    def loaded(self, *, skip_corrupt: bool = False, progress: Callable = iter) -> "Split":
+        """Return the split with its images in memory; skip_corrupt, progress: as in `Stored.load`."""
+        if not isinstance(self.images, Stored):
+            return self
+        images, kept = self.images.load(skip_corrupt=skip_corrupt, progress=progress)
+        return Split(images, self.labels[kept])
 
 
 class Splits(NamedTuple):
@@ -32,6 +43,15 @@ class Splits(NamedTuple):
     train: Split
     valid: Split
     test: Split
+
+    def loaded(self, limit: float = math.inf, **options) -> "Splits":
+        """Return the splits with all images in memory if they take up to `limit` GiB there, else as they are.
+
+        Args:
+          options: those of `Split.loaded`.
+        """
+        size = sum(split.images.nbytes for split in self if isinstance(split.images, Stored))
+        return self if size > limit * 2**30 else Splits(*(split.loaded(**options) for split in self))
 
 
 def holdout(labels: np.ndarray, count: int, seed: int, groups: np.ndarray | None = None) -> np.ndarray:
@@ -107,13 +127,19 @@ def check_split(
         raise UsageError(f"{path}: images must have shape {wanted}, not {images.shape}")
     if labels.shape != images.shape[:1]:
         raise UsageError(f"{path}: labels must have shape ({len(images)},), one per image, not {labels.shape}")
+    labels = check_labels(labels, path, num_classes)
+    return Split(_checked_pixels(images, path, bounds), labels)
+
+
+def check_labels(labels: np.ndarray, path: str | os.PathLike, num_classes: int | None) -> np.ndarray:
+    """Return labels [N] as int64. Raises: UsageError for other numbers, or labels out of 0 … num_classes - 1."""
     if not np.issubdtype(labels.dtype, np.integer):
         raise UsageError(f"{path}: labels must be integers, not {labels.dtype}")
     labels = labels.astype(np.int64)
     if labels.min() < 0 or (num_classes is not None and labels.max() >= num_classes):
         top = "" if num_classes is None else f" ... {num_classes - 1}"
         raise UsageError(f"{path}: labels out of range 0{top}: they go from {labels.min()} to {labels.max()}")
-    return Split(_checked_pixels(images, path, bounds), labels)
+    return labels
 
 
 def _checked_pixels(images, path, bounds):

@@ -1,4 +1,4 @@
-"""Data sets through tensorflow-datasets: found in its catalogue, downloaded, and read into memory."""
+"""Data sets through tensorflow-datasets: found in its catalogue, downloaded, and their files read."""
 
 import logging as python_logging
 import pathlib
@@ -6,10 +6,10 @@ import socket
 import urllib.request
 
 import numpy as np
-import tensorflow as tf
 
+from rar_tf.data.record_files import read_examples
 from rar_tf.data.records import Record, Request
-from rar_tf.data.splits import Split, Splits, check_split, hold_out_validation
+from rar_tf.data.splits import Split, Splits, check_labels, hold_out_validation
 from rar_tf.errors import UsageError, brief
 
 
@@ -88,21 +88,17 @@ def reachable(host: str, seconds: float = 5.0) -> bool:
 
 
 def read_split(builder, split: str, record: Record) -> Split:
-    """Return a whole split of a prepared builder, in the builder's order; an empty one where it has none.
+    """Return a split of a prepared builder, in the order of its files; an empty one where it has none.
 
     Raises: UsageError for images of several sizes, or that are not as the record says.
     """
-    import tensorflow_datasets as tfds
-
     if split not in builder.info.splits or not builder.info.splits[split].num_examples:
         return Split(np.zeros((0, *record.image_shape), np.uint8), np.zeros(0, np.int64))
-    with tf.device("CPU"):
-        pairs = builder.as_dataset(split=split, batch_size=None, shuffle_files=False)
-        images, labels = [], []
-        for example in tfds.as_numpy(pairs):
-            images.append(example["image"])
-            labels.append(example["label"])
-    if len({image.shape for image in images}) > 1:
-        raise UsageError(f"tfds:{builder.name}: images of several sizes; give an image size")
-    origin = f"tfds:{builder.name}/{split}"
-    return check_split(np.stack(images), np.asarray(labels), origin, record.image_shape, record.num_classes)
+    if builder.info.file_format.value not in ("tfrecord", "array_record"):
+        raise UsageError(
+            f"{builder.data_path}: prepared as {builder.info.file_format.value}, which is not read by number; prepare "
+            "it as array_record or tfrecord"
+        )
+    found = read_examples(builder.info.splits[split].filepaths, record.image_shape, record.image_size)
+    check_labels(found.labels, f"tfds:{builder.name}/{split}", record.num_classes)
+    return found

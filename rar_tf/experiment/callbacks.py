@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 from absl import logging
 
+from rar_tf.data.pipeline import Waiting
 from rar_tf.errors import UsageError
 from rar_tf.experiment.checkpoints import Checkpoints
 from rar_tf.files import atomic_write
@@ -69,20 +70,32 @@ class StepTable:
 class StepLog(StepCallback):
     """Write the mean of each term since the last row to history.csv and TensorBoard; stop where one is NaN or infinite.
 
+    TensorBoard and the log get the speed too, and the share of the time that was spent waiting for data.
+
     Args:
       folder: the model directory.
       every: steps between two rows.
       batch_size: examples per step, for the examples per second.
       writer: of TensorBoard events; None on a worker that is not to write, but to stop with the others.
+      waiting: how long the training has waited for its batches.
     """
 
-    def __init__(self, folder, every: int, batch_size: int, start_step: int, writer: tf.summary.SummaryWriter | None):
+    def __init__(
+        self,
+        folder,
+        every: int,
+        batch_size: int,
+        start_step: int,
+        writer: tf.summary.SummaryWriter | None,
+        waiting: Waiting,
+    ):
         super().__init__(start_step)
+        self.waiting = waiting
         self.table = StepTable(pathlib.Path(folder) / "history.csv")
         self.every, self.batch_size, self.writer = every, batch_size, writer
 
     def on_train_begin(self, logs=None):
-        self.clock, self.clock_step = time.monotonic(), self.start_step
+        self.clock, self.clock_step, self.waited = time.monotonic(), self.start_step, self.waiting.seconds
         if self.writer is not None:
             self.table.cut(self.start_step)
 
@@ -102,8 +115,18 @@ class StepLog(StepCallback):
         if self.writer is None:
             return
         now = time.monotonic()
-        speed = (self.step - self.clock_step) * self.batch_size / max(now - self.clock, 1e-9)
-        self.clock, self.clock_step = now, self.step
+        seconds = max(now - self.clock, 1e-9)
+        pace = {
+            "examples_per_second": (self.step - self.clock_step) * self.batch_size / seconds,
+            "share_waiting_for_data": min((self.waiting.seconds - self.waited) / seconds, 1.0),
+        }
+        self.clock, self.clock_step, self.waited = now, self.step, self.waiting.seconds
+        logging.info(
+            "step %d: %.3g examples a second, %.1f %% of the time waiting for data",
+            self.step,
+            pace["examples_per_second"],
+            100 * pace["share_waiting_for_data"],
+        )
         row = {
             "step": self.step,
             **means,
@@ -111,7 +134,7 @@ class StepLog(StepCallback):
         }
         self.table.append(row)
         with self.writer.as_default(step=self.step):
-            for name, value in {**row, "examples_per_second": speed}.items():
+            for name, value in {**row, **pace}.items():
                 tf.summary.scalar(f"train/{name}", value)
 
 

@@ -169,11 +169,11 @@ def _claim(folder, flags):
 
 def _fit(run: Run, start_step: int, verbose) -> bool:
     """Train from a step to the end; return False where the run was asked to stop on the way."""
-    s, steps = run.settings.run, run.settings.run.steps - start_step
+    s, steps, waiting = run.settings.run, run.settings.run.steps - start_step, pipeline.Waiting()
     augment = run.record.augment if run.settings.data.augment == "auto" else run.settings.data.augment
 
     def make_batches(index, count):
-        return pipeline.batches(
+        batches = pipeline.batches(
             run.record,
             run.splits.train,
             s.batch_size,
@@ -183,13 +183,20 @@ def _fit(run: Run, start_step: int, verbose) -> bool:
             augment=None if augment == "none" else augment,
             shard=(index, count),
         )
+        return waiting.measured(batches)
 
     writer = tf.summary.create_file_writer(str(run.folder / "tensorboard")) if run.writes else None
     checkpointing = Checkpointing(run.checkpoints, s.checkpoint_every, start_step, run.writes)
-    callbacks = [StepLog(run.folder, s.log_every, s.batch_size, start_step, writer), checkpointing]
+    callbacks = [StepLog(run.folder, s.log_every, s.batch_size, start_step, writer, waiting), checkpointing]
     if run.writes:
         callbacks.append(_monitor(run, start_step, writer))
-    distribution.fit(run.model, run.strategy, make_batches, start_step, steps, callbacks, verbose)
+    try:
+        distribution.fit(run.model, run.strategy, make_batches, start_step, steps, callbacks, verbose)
+    except tf.errors.OpError as error:
+        mistake = pipeline.reading_error(error)
+        if mistake is None:
+            raise
+        raise mistake from error
     if writer is not None:
         writer.close()
     return checkpointing.step == s.steps

@@ -212,6 +212,7 @@ class TestRuns:
             "train/cross_entropy",
             "train/learning_rate",
             "train/examples_per_second",
+            "train/share_waiting_for_data",
             "monitor/natural_accuracy",
             "monitor/adversarial_accuracy",
         } <= tags
