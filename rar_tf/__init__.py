@@ -18,6 +18,7 @@ __all__, __getattr__, __dir__ = on_first_use(
         **METHODS.modules(),
         "RobustModel": "rar_tf.objectives.robust_model",
         "IGR": "rar_tf.objectives.igr",
+        "Align": "rar_tf.objectives.align",
         "UsageError": "rar_tf.errors",
         "attack": "rar_tf.evaluation.job",
         "evaluate": "rar_tf.evaluation.job",
@@ -28,5 +29,6 @@ __all__, __getattr__, __dir__ = on_first_use(
         "input_x_gradient": "rar_tf.attributions.gradients",
         "Target": "rar_tf.attributions.targets",
         "softplus_surrogate": "rar_tf.models.surrogate",
+        "smoothed": "rar_tf.models.conversion",
     },
 )

@@ -9,9 +9,14 @@ from rar_tf.errors import UsageError as UsageError
 from rar_tf.evaluation.job import attack as attack
 from rar_tf.evaluation.job import evaluate as evaluate
 from rar_tf.figures import plot_maps as plot_maps
+from rar_tf.models.conversion import smoothed as smoothed
 from rar_tf.models.surrogate import softplus_surrogate as softplus_surrogate
 from rar_tf.objectives.advaat import AAT as AAT
 from rar_tf.objectives.advaat import AdvAAT as AdvAAT
+from rar_tf.objectives.align import Align as Align
+from rar_tf.objectives.align import AlignAT as AlignAT
+from rar_tf.objectives.align import AlignMART as AlignMART
+from rar_tf.objectives.align import AlignTRADES as AlignTRADES
 from rar_tf.objectives.art import ART as ART
 from rar_tf.objectives.cacr_wacr import CacrWacr as CacrWacr
 from rar_tf.objectives.igr import IGR as IGR

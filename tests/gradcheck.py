@@ -24,6 +24,8 @@ def smooth_network(classes: int = 3) -> keras.Model:
 class _Recorder:
     """An optimiser that keeps the gradients instead of applying them."""
 
+    iterations = tf.constant(0, tf.int64)
+
     def apply_gradients(self, pairs):
         self.gradients = [gradient for gradient, _ in pairs]
 

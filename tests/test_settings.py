@@ -36,6 +36,16 @@ SHARED = {
 PATH = {"attribution_weight": 1.0, "ig_steps": 50, "attack_ig_steps": 10, "ig_chunk": None}
 RAR = {**PATH, "size": "l1", "layer": "input", "rule": "right"}
 MATCHING = {**PATH, "ig_steps": 10, "attack_ig_steps": 5}
+ALIGN = {
+    **MATCHING,
+    "aligned": "input_x_gradient",
+    "aligned_protocol": "rar",
+    "distance_weight": 0.0,
+    "align_steps": 0,
+    "align_warmup": 0,
+    "curvature_weight": 0.0,
+    "linearity_weight": 0.0,
+}
 OWN = {
     "natural": {},
     "madry": {},
@@ -58,6 +68,9 @@ OWN = {
     "igr_at": {**MATCHING, "adversary": "base"},
     "igr_trades": {**MATCHING, "adversary": "base", "beta": 6.0, "clean_term": True},
     "igr_mart": {**MATCHING, "adversary": "base", "beta": 5.0},
+    "align_at": ALIGN,
+    "align_trades": {**ALIGN, "beta": 6.0, "clean_term": True},
+    "align_mart": {**ALIGN, "beta": 5.0},
     "art": {"attribution_weight": 0.5, "softplus_beta": 50.0},
     "aat": MATCHING,
     "advaat": MATCHING,

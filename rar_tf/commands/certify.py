@@ -40,18 +40,20 @@ def main():
     data = DataSettings.of({**data_of_run(job.model_dir), **given})
     network = export.load_network(job.model_dir, job.keras_model, job.saved_model)
     record, splits = load_data(data)
-    images = to_pixels(record, splits.test.images[: job.num_examples])
+    split = splits.named(job.split)
+    images = to_pixels(record, split.images[: job.num_examples])
     part = results.shard_slice(job.shard, len(images))
     with tqdm(total=part.stop - part.start, unit="image", desc=method, smoothing=0) as bar:
         summary = run.certify_into(
             folder,
             network,
             images,
-            splits.test.labels[: job.num_examples],
+            split.labels[: job.num_examples],
             method=method,
             settings=CERTIFICATES[method].Settings.of(given, bounds=record.bounds, image_shape=images.shape[1:]),
             sources={
                 "dataset": record.name,
+                "split": job.split,
                 "equalize": data.equalize,
                 "num_examples": job.num_examples,
                 "model_dir": job.model_dir,

@@ -39,7 +39,8 @@ def main():
     record, splits = load_data(data)
     num_examples = 0 if chosen.attack == "none" else job.num_examples
     count = max(num_examples, job.accuracy_examples or job.num_examples)
-    images = to_pixels(record, splits.test.images[:count])
+    split = splits.named(job.split)
+    images = to_pixels(record, split.images[:count])
     part = results.shard_slice(job.shard, len(images))
     evaluator = Evaluator(network, chosen.replace(bounds=record.bounds), reference_network=reference(job))
     said = {name: given[name] for name in ("method", "equalize") if name in given}
@@ -48,10 +49,11 @@ def main():
             folder,
             evaluator,
             images,
-            splits.test.labels[:count],
+            split.labels[:count],
             num_examples=num_examples,
             record={
                 "dataset": record.name,
+                "split": job.split,
                 **said,
                 **evaluator.settings.flags(),
                 **training(job.model_dir),

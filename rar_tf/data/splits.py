@@ -53,6 +53,13 @@ class Splits(NamedTuple):
         size = sum(split.images.nbytes for split in self if isinstance(split.images, Stored))
         return self if size > limit * 2**30 else Splits(*(split.loaded(**options) for split in self))
 
+    def named(self, name: str) -> Split:
+        """Return one of the three. Raises: UsageError where it is empty."""
+        found = getattr(self, name)
+        if not found.count:
+            raise UsageError(f"the data set has no {name} images")
+        return found
+
 
 def holdout(labels: np.ndarray, count: int, seed: int, groups: np.ndarray | None = None) -> np.ndarray:
     """Return a mask of about `count` rows or groups of rows, spread over the classes in proportion, never all of one.

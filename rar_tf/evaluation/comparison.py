@@ -48,7 +48,7 @@ def training_settings(table: dict, values: dict) -> dict:
 def beside_papers(evaluations: list[Evaluated]) -> list[page.Block]:
     """Each measured value beside the printed rows that it can be compared with."""
     rows, unknown = [], []
-    for e in evaluations:
+    for e in (e for e in evaluations if e.summary.get("split", "test") == "test"):
         unrecorded: dict[str, None] = {}
         for table, values in published_rows(e.summary.get("dataset"), e.summary.get("method")):
             names = [name for name in PRINTED if name in values and _same_measurement(table, values, e, name)]

@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 
 from rar_tf import checks
+from rar_tf.data.splits import Splits
 from rar_tf.errors import UsageError
 from rar_tf.experiment.settings import RunSettings
 from rar_tf.settings import Record, same, setting
@@ -11,7 +12,7 @@ from rar_tf.settings import Record, same, setting
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class JobSettings(Record):
-    """A network, a number of test images, and a folder."""
+    """A network, a number of images, and a folder."""
 
     model_dir: str | None = same(RunSettings, "model_dir")
     keras_model: str | None = setting(None, "this .keras file instead of a model directory")
@@ -19,12 +20,15 @@ class JobSettings(Record):
     output_dir: str | None = setting(
         None, "where results are written; by default evaluation/ or certification/ in the model directory"
     )
+    split: str = setting(
+        "test", "images that are evaluated or certified: test, or valid and train for choices", choices=Splits._fields
+    )
     num_examples: int = setting(
-        1000, "test images whose maps are attacked, the first ones in file order", check=checks.at_least_one
+        1000, "images whose maps are attacked, the first ones in file order", check=checks.at_least_one
     )
     accuracy_examples: int | None = setting(
         None,
-        "test images whose predictions are attacked, the first ones; by default num_examples",
+        "images whose predictions are attacked, the first ones; by default num_examples",
         check=checks.at_least_one,
     )
     eval_batch_size: int = setting(50, "images attacked at once", check=checks.at_least_one)

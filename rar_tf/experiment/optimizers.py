@@ -85,4 +85,5 @@ def build(settings: RunSettings) -> keras.optimizers.Optimizer:
         rate = keras.optimizers.schedules.PiecewiseConstantDecay(list(boundaries), list(rates))
     if warmup or decay:
         rate = Ramps(rate, warmup, decay, steps, settings.decay_shape)
-    return OPTIMIZERS[settings.optimizer](rate)
+    averaging = {} if settings.weight_average is None else {"use_ema": True, "ema_momentum": settings.weight_average}
+    return OPTIMIZERS[settings.optimizer](rate, **averaging)

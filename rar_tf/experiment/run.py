@@ -224,6 +224,8 @@ def _monitor(run: Run, start_step: int, writer) -> Monitor:
 def finish(run: Run, start_step: int, seconds: float, cpu_seconds: float, command: str = "") -> None:
     """Write model.keras, saved_model/ and train.json. seconds, cpu_seconds: of this process, from `start_step` on."""
     set_compute_dtype(run.network, "float32")
+    # Again where a finished run was only read back: checkpoints hold the weights that training goes on from.
+    run.model.optimizer.finalize_variable_values(run.network.trainable_variables)
     with atomic_write(run.folder / "model.keras") as temporary:
         run.network.save(temporary)
     export.export_saved_model(run.network, run.folder / "saved_model")

@@ -46,6 +46,12 @@ class RunSettings(Seeded):
         defines=True,
     )
     decay_shape: str = setting("linear", "how it falls", choices=DECAYS, defines=True)
+    weight_average: float | None = setting(
+        None,
+        "momentum of a moving average of the weights, that the finished network has in place of the last ones",
+        check=checks.between_0_and_1,
+        defines=True,
+    )
     checkpoint_every: int = setting(1000, "steps between checkpoints", check=checks.at_least_one)
     keep: int = setting(3, "checkpoints that are kept", check=checks.at_least_one)
     log_every: int = setting(100, "steps between rows of history.csv and TensorBoard points", check=checks.at_least_one)

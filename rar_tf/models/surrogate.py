@@ -6,6 +6,8 @@ residual networks' 0.1x + 0.9·softplus(x) of Chen et al. (2019). Max-pooling ma
 a network that keeps it jump wherever another pixel wins, softplus or not.
 """
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
@@ -70,13 +72,30 @@ def softplus_surrogate(
     Raises: UsageError where the network cannot be cloned layer by layer or has no rectifier, or where beta ≤ 0.
     """
     checks.positive(softplus_beta=beta)
+    pooling = (lambda layer: smooth_max_pooling(layer, beta)) if smooth_pooling else (lambda layer: None)
+    clone = smooth_clone(network, beta, pooling, "no softplus surrogate of the network")
+    clone.trainable = network.trainable
+    return Surrogate(network, clone)
+
+
+def smooth_clone(
+    network: keras.Model, beta: float | tf.Variable, pooling: Callable[..., keras.layers.Layer | None], refusal: str
+) -> keras.Model:
+    """Return a clone of a network, with weights of its own, whose rectifiers are softplus.
+
+    Args:
+      pooling: layer -> what replaces it, None where it is left as it is.
+      refusal: how an error's message begins.
+
+    Raises: UsageError where the network cannot be cloned layer by layer or has no rectifier.
+    """
     replaced = []
 
     def clone_layer(layer):
-        pooling = smooth_max_pooling(layer, beta) if smooth_pooling else None
-        if pooling is not None:
+        pool = pooling(layer)
+        if pool is not None:
             replaced.append(layer.name)
-            return pooling
+            return pool
         activation = _smooth(layer, beta)
         if activation is None:
             return layer.__class__.from_config(layer.get_config())
@@ -88,13 +107,10 @@ def softplus_surrogate(
     try:
         clone = keras.models.clone_model(network, clone_function=clone_layer, recursive=True)
     except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
-        raise UsageError(
-            f"no softplus surrogate of the network: it cannot be cloned layer by layer ({brief(error)})"
-        ) from error
+        raise UsageError(f"{refusal}: it cannot be cloned layer by layer ({brief(error)})") from error
     if not replaced:
-        raise UsageError("no softplus surrogate of the network: no ReLU or leaky ReLU was found among its layers")
-    clone.trainable = network.trainable
-    return Surrogate(network, clone)
+        raise UsageError(f"{refusal}: no ReLU or leaky ReLU was found among its layers")
+    return clone
 
 
 def _smooth(layer, beta):

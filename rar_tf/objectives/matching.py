@@ -20,18 +20,19 @@ class AttributionMatching(RobustModel):
 
     Settings = settings.Matching
 
-    dissimilarity: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]  # two attributions [B, H, W, C] -> [B]
+    dissimilarity: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]  # two of what `attributed` returns -> [B]
 
     def attribution_change(self, images: tf.Tensor, labels: tf.Tensor, steps: int):
         """Return perturbed images [B, H, W, C] -> weight · dissimilarity of their attributions and the images' [B]."""
         target = Target(self.network, labels)
-        clean = integrated_gradients(target, images, steps=steps, chunk=self.settings.ig_chunk)
+        clean = self.attributed(target, images, steps)
         return lambda perturbed: (
-            self.settings.attribution_weight
-            * self.dissimilarity(
-                clean, integrated_gradients(target, perturbed, steps=steps, chunk=self.settings.ig_chunk)
-            )
+            self.settings.attribution_weight * self.dissimilarity(clean, self.attributed(target, perturbed, steps))
         )
+
+    def attributed(self, target: Target, images: tf.Tensor, steps: int) -> tf.Tensor:
+        """Return what is compared of images [B, H, W, C], with so many path points."""
+        return integrated_gradients(target, images, steps=steps, chunk=self.settings.ig_chunk)
 
     def loss_terms(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         change = self.attribution_change(images, labels, self.settings.ig_steps)

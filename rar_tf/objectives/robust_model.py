@@ -18,7 +18,7 @@ from rar_tf.errors import UsageError
 from rar_tf.models.pooling import uses_max_pooling
 from rar_tf.objectives.settings import Method
 
-START, EVALUATION = 0, 1  # purposes of random numbers
+START, EVALUATION, TERMS = 0, 1, 2  # purposes of random numbers
 
 
 class RobustModel(keras.Model):
@@ -77,11 +77,19 @@ class RobustModel(keras.Model):
         """Return the cross-entropy [B] of the network in training mode."""
         return losses.cross_entropy(self.network(images, training=True), labels)
 
+    @property
+    def step(self) -> tf.Tensor:
+        """How many steps of training were made, int64 []; 0 before `compile`."""
+        optimizer = getattr(self, "optimizer", None)
+        return tf.constant(0, tf.int64) if optimizer is None else tf.cast(optimizer.iterations, tf.int64)
+
     def share(self, step: tf.Tensor) -> float | tf.Tensor:
         """Return the part of the budget that the adversary has at a step of training."""
-        if not self.settings.epsilon_warmup:
-            return 1.0
-        return tf.minimum(tf.cast(step + 1, self.compute_dtype) / self.settings.epsilon_warmup, 1.0)
+        return self.ramp(step, self.settings.epsilon_warmup)
+
+    def ramp(self, step: tf.Tensor, steps: int) -> float | tf.Tensor:
+        """Return what grows linearly from 1/steps at step 0 to 1; without steps it is 1 from the beginning."""
+        return tf.minimum(tf.cast(step + 1, self.compute_dtype) / steps, 1.0) if steps else 1.0
 
     def perturb(
         self, images: tf.Tensor, labels: tf.Tensor, start: tf.Tensor, share: float | tf.Tensor = 1.0
@@ -180,7 +188,7 @@ class RobustModel(keras.Model):
         seed, epsilon = randomness.step_seed(self.settings.seed, step, purpose), share * self.settings.epsilon
         return randomness.for_replica(lambda zeros: self.ball.start(zeros, epsilon, seed), images) + images
 
-    def _ascend(self, objective, images, start, share=1.0):
+    def _ascend(self, objective, images, start, share=1.0, steps=None):
         s, step_size = self.settings, share * self.settings.step_size
         if s.constraint == "wasserstein":
             climb = objective
@@ -192,7 +200,7 @@ class RobustModel(keras.Model):
             start,
             epsilon=share * s.epsilon,
             step_size=step_size,
-            steps=s.steps,
+            steps=s.steps if steps is None else steps,
             bounds=s.bounds,
             ball=self.ball,
         )[0]

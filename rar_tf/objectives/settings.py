@@ -8,7 +8,7 @@ import dataclasses
 from rar_tf import checks
 from rar_tf.attacks import BALLS
 from rar_tf.attacks.settings import Bounded, Budgeted
-from rar_tf.attributions import RULES
+from rar_tf.attributions import ATTRIBUTIONS, PROTOCOLS, RULES
 from rar_tf.attributions.settings import Chunked
 from rar_tf.errors import UsageError
 from rar_tf.settings import Seeded, same, setting
@@ -59,8 +59,8 @@ class Weighted(Method):
 
     attribution_weight: float = setting(
         1.0,
-        "weight of the attribution term: λ of IG-NORM, CACR+WACR, IGR, ART, AAT, AdvAAT and SSR, β of IG-SUM-NORM, λ₁ "
-        "of R2ET",
+        "weight of the attribution term: λ of IG-NORM, CACR+WACR, IGR, ALIGN, ART, AAT, AdvAAT and SSR, β of "
+        "IG-SUM-NORM, λ₁ of R2ET",
         check=checks.not_negative,
         defines=True,
     )
@@ -227,11 +227,75 @@ class R2ET(Weighted):
 
     attribution_weight: float = same(Weighted, "attribution_weight", 0.1)
     curvature_weight: float = setting(
-        0.1, "R2ET: weight of the curvature term, λ₂", check=checks.not_negative, defines=True
+        0.1, "weight of the curvature term of R2ET, λ₂, and of ALIGN", check=checks.not_negative, defines=True
     )
     top_k: int = setting(
         100, "R2ET: features whose rank is kept, k, at most half of the pixels", check=checks.at_least_one, defines=True
     )
 
 
-RECORDS = (Method, Weighted, PathWeighted, RAR, CacrWacr, Divergence, TRADES, MART, Matching, IGR, ART, SSR, R2ET)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Align(Matching):
+    """Alignment of attributions; each of its ingredients is a setting."""
+
+    aligned: str = setting(
+        "input_x_gradient",
+        "ALIGN: which attribution is aligned; path_point is the gradient at one random point of the path a step, times "
+        "the image, an estimate of integrated gradients",
+        choices=(*ATTRIBUTIONS, "path_point"),
+        defines=True,
+    )
+    aligned_protocol: str = setting(
+        "rar",
+        "ALIGN: how attributions become the maps that are aligned: rar (sum of absolute values over channels, "
+        "normalised) or wk (signed, per channel)",
+        choices=PROTOCOLS,
+        defines=True,
+    )
+    distance_weight: float = setting(
+        0.0, "ALIGN: weight of ‖a − a'‖²/(‖a‖² + ‖a'‖²) beside 1 − cosine", check=checks.not_negative, defines=True
+    )
+    align_steps: int = setting(
+        0,
+        "ALIGN: steps that the adversary takes on the misalignment itself, after those of the base method",
+        check=checks.not_negative,
+        defines=True,
+    )
+    align_warmup: int = setting(
+        0, "ALIGN: training steps over which the terms' weights grow linearly", check=checks.not_negative, defines=True
+    )
+    curvature_weight: float = same(R2ET, "curvature_weight", 0.0)
+    linearity_weight: float = setting(
+        0.0,
+        "ALIGN: weight of the logit's squared distance from the chord of two random points of the ball",
+        check=checks.not_negative,
+        defines=True,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AlignTRADES(Align, TRADES):
+    """Alignment on TRADES."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AlignMART(Align, MART):
+    """Alignment on MART."""
+
+
+RECORDS = (
+    Method,
+    Weighted,
+    PathWeighted,
+    RAR,
+    CacrWacr,
+    Divergence,
+    TRADES,
+    MART,
+    Matching,
+    IGR,
+    ART,
+    SSR,
+    R2ET,
+    Align,
+)

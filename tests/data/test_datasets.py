@@ -56,6 +56,13 @@ def test_settings_that_cannot_be(values, match):
         DataSettings(**values)
 
 
+def test_a_split_by_its_name_and_one_that_is_empty():
+    _, splits = data.load_data(DataSettings(dataset="digits"))
+    assert splits.named("train") is splits.train and splits.named("test") is splits.test
+    with pytest.raises(UsageError, match="the data set has no valid images"):
+        splits.named("valid")
+
+
 def test_every_reader_can_be_found():
     for record in data.RECORDS.values():
         module, _, name = record.reader.partition(":")

@@ -47,6 +47,7 @@ def evaluated(workplace):
 def test_summary_and_table(evaluated):
     folder, output = evaluated
     summary = json.loads((folder / "summary.json").read_text())
+    assert summary["split"] == "test"
     assert summary["ifia_steps"] == 20 and summary["eval_pgd_steps"] == 2 and summary["num_examples"] == 20
     assert f"{summary['kendall']['mean']:.4f}" in output and "summary.json" in output
 

@@ -227,6 +227,18 @@ class TestRuns:
             [v.numpy() for v in finished.model.optimizer.variables],
         )
 
+    def test_averaged_weights_and_random_terms_resume_too(self, tmp_path):
+        settings = {**QUICK, "method": "align_at", "aligned": "path_point", "curvature_weight": 1.0, "align_warmup": 5}
+        settings |= {"weight_average": 0.5, "activation": "softplus", "pooling": "average", "steps": 5}
+        whole = experiment.train({**settings, "model_dir": str(tmp_path / "whole")})
+        experiment.train({**settings, "steps": 2, "model_dir": str(tmp_path / "parts")})
+        parts = experiment.train({**settings, "model_dir": str(tmp_path / "parts")})
+        assert_same(weights_of(parts), weights_of(whole))
+        averages = whole.model.optimizer._model_variables_moving_average
+        assert_same(weights_of(whole), [v.numpy() for v in averages])
+        again = experiment.train({**settings, "model_dir": str(tmp_path / "whole")})  # from its last checkpoint
+        assert_same(weights_of(again), weights_of(whole))
+
     def test_a_damaged_checkpoint_falls_back(self, finished, tmp_path, caplog):
         settings = dict(**QUICK, steps=4, model_dir=str(tmp_path))
         experiment.train(settings)
