@@ -10,6 +10,7 @@ from rar_tf.errors import UsageError
 from rar_tf.experiment import flagfile
 from rar_tf.experiment.settings import Experiment
 
+from conftest import ROOT
 from runner import assert_one_line, python, script, succeeded
 
 
@@ -38,6 +39,24 @@ class TestFlagFiles:
         self.write(tmp_path / "shared" / "base.cfg", "# a comment\n--steps=5\n--epsilon=2\n")
         path = self.write(tmp_path / "a.cfg", "--flagfile=shared/base.cfg\n\n--steps=7\n")
         assert flagfile.read(path) == {"steps": 7, "epsilon": 2.0}
+
+    @pytest.mark.parametrize("name", ["digits_ig_sum_norm", "digits_ig_sum_norm.cfg", "flags/digits_ig_sum_norm.cfg"])
+    def test_the_package_s_own_files_are_known_by_name_from_any_folder(self, tmp_path, monkeypatch, name):
+        monkeypatch.chdir(tmp_path)
+        assert flagfile.read(name)["method"] == "ig_sum_norm"
+        self.write(tmp_path / name, "--method=madry\n")  # what lies there comes first
+        assert flagfile.read(name) == {"method": "madry"}
+
+    def test_every_file_that_is_shipped_is_known_by_its_name(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        names = flagfile.shipped()
+        assert {"digits_natural", "shared/digits"} <= set(names)
+        assert len(names) == len(list((ROOT / "flags").rglob("*.cfg")))
+        assert all(isinstance(flagfile.read(name), dict) for name in names)
+
+    def test_a_name_that_is_nearly_one_is_told(self):
+        with pytest.raises(UsageError, match="the package has .*digits_ig_sum_norm"):
+            flagfile.read("digit_ig_sum_norm")
 
     @pytest.mark.parametrize(
         "line,message",

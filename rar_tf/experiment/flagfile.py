@@ -1,5 +1,6 @@
 """Flags made from the records of settings, and flag files: what a run was told, written and read back."""
 
+import difflib
 import os
 import pathlib
 from collections.abc import Mapping
@@ -20,6 +21,10 @@ from rar_tf.settings import Item, Record, items
 
 FLAGS = flags.FLAGS
 flags.disclaim_key_flags()  # they are the command's, so that its --help shows them
+
+# Flag files that come with the package: a wheel has them inside, a checkout beside it.
+_PACKAGE = pathlib.Path(__file__).resolve().parent.parent
+SHIPPED = next((place / "flags" for place in (_PACKAGE, _PACKAGE.parent) if (place / "flags").is_dir()), _PACKAGE)
 
 # Every record that has flags; a flag that several of them have is the same setting.
 RECORDS: tuple[type[Record], ...] = (
@@ -144,8 +149,9 @@ def of_run(model_dir: str | os.PathLike | None) -> dict[str, Any]:
 def expand(arguments: list[str], folder: pathlib.Path | None = None) -> list[str]:
     """Return the arguments with each --flagfile=FILE replaced by the file's lines, nested ones too.
 
-    A nested file is looked for beside the file that names it, then in the working directory. Comments start with # or
-    // at the beginning of a line.
+    A nested file is looked for beside the file that names it, then in the working directory, then among those that come
+    with the package, there by its name alone too: digits_ig_sum_norm, fast/mnist_madry. Comments start with # or // at
+    the beginning of a line.
 
     Raises: UsageError for a file that is missing or a line that is no flag.
     """
@@ -165,13 +171,27 @@ def expand(arguments: list[str], folder: pathlib.Path | None = None) -> list[str
     return expanded
 
 
+def shipped() -> list[str]:
+    """Return the names of the flag files that come with the package, as `--flagfile` takes them from any folder."""
+    return sorted(path.relative_to(SHIPPED).with_suffix("").as_posix() for path in SHIPPED.rglob("*.cfg"))
+
+
+def _find(name, folder):
+    """Where a flag file lies: beside the one that names it, where its path says, or among those of the package."""
+    given = pathlib.Path(name).expanduser()
+    own = SHIPPED / (given.relative_to("flags") if given.parts[:1] == ("flags",) else given)
+    candidates = [*([folder / name] if folder else []), given, own, own.with_name(f"{own.name}.cfg")]
+    return next((path for path in candidates if os.path.isfile(path)), given)
+
+
 def _read(name, folder):
-    candidates = [folder / name] if folder and (folder / name).is_file() else [pathlib.Path(name).expanduser()]
-    path = candidates[0]
+    path = _find(name, folder)
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read flag file {name}: {getattr(error, 'strerror', None) or error}") from error
+        alike = difflib.get_close_matches(pathlib.Path(name).stem, shipped())
+        hint = f"; the package has {', '.join(alike)}" if alike else ""
+        raise UsageError(f"cannot read flag file {name}: {getattr(error, 'strerror', None) or error}{hint}") from error
     kept = []
     for number, line in enumerate(map(str.strip, lines), 1):
         if not line or line.startswith(("#", "//")):

@@ -1,0 +1,1 @@
+"""What an evaluation measures, how it is made, what is left of it, and pages about several."""
