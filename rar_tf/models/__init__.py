@@ -31,7 +31,14 @@ ACTIVATIONS = Registry(
         "silu": "rar_tf.models.activations:Silu",
     },
 )
-POOLINGS = Registry("pooling", {"max": "keras.layers:MaxPooling2D", "average": "keras.layers:AveragePooling2D"})
+POOLINGS = Registry(
+    "pooling",
+    {
+        "max": "keras.layers:MaxPooling2D",
+        "average": "keras.layers:AveragePooling2D",
+        "smooth_max": "rar_tf.models.pooling:SmoothMaxPooling2D",
+    },
+)
 STEMS = ("dark", "clipped")
 INITIALIZERS = ("paper", "glorot")
 
@@ -41,8 +48,9 @@ def build(name: str, input_shape: tuple[int, int, int], num_classes: int, **opti
 
     Args:
       options: keyword arguments of the builder. All networks have `activation`, of `ACTIVATIONS`, `activation_beta`,
-        its inverse temperature, and `pooling`, of `POOLINGS`; the small convolutional ones `stem`, of `STEMS`,
-        `stem_epsilon` and `feature_smoothing` as well, and the first of them `initializer`, of `INITIALIZERS`.
+        its inverse temperature and that of smooth pooling, and `pooling`, of `POOLINGS`; the small convolutional ones
+        `stem`, of `STEMS`, `stem_epsilon` and `feature_smoothing` as well, and the first of them `initializer`, of
+        `INITIALIZERS`.
 
     Raises: UsageError for an unknown name or option.
     """

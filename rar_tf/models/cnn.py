@@ -7,8 +7,9 @@ from keras import layers
 
 from rar_tf import checks
 from rar_tf.errors import UsageError
-from rar_tf.models import ACTIVATIONS, INITIALIZERS, POOLINGS, STEMS
+from rar_tf.models import ACTIVATIONS, INITIALIZERS, STEMS
 from rar_tf.models.feature_smoothing import FeatureSmoothing
+from rar_tf.models.pooling import pooling_kind
 from rar_tf.models.stem import InputStem
 
 
@@ -32,7 +33,7 @@ def small_cnn(
     Args:
       width: another one than 32 makes every layer but the last narrower or wider in proportion.
       activation, activation_beta: of `models.ACTIVATIONS`, and its inverse temperature.
-      pooling: of `models.POOLINGS`.
+      pooling: of `models.POOLINGS`; smooth_max has the activation's inverse temperature.
       stem, stem_epsilon: kind and ε of an `InputStem` before everything else.
       feature_smoothing: whether a `FeatureSmoothing` follows the first pool.
       initializer: paper is a truncated normal of deviation 0.1 and biases of 0.1, glorot is Keras's own: with it
@@ -40,7 +41,7 @@ def small_cnn(
 
     Raises: UsageError for an unknown choice.
     """
-    activate, pool = ACTIVATIONS[activation](activation_beta), POOLINGS[pooling]
+    activate, pool = ACTIVATIONS[activation](activation_beta), pooling_kind(pooling, activation_beta)
 
     checks.one_of(INITIALIZERS, initializer=initializer)
 
@@ -92,7 +93,7 @@ def p2_cnn(
 
     Args: as `small_cnn` has them.
     """
-    activate, pool = ACTIVATIONS[activation](activation_beta), POOLINGS[pooling]
+    activate, pool = ACTIVATIONS[activation](activation_beta), pooling_kind(pooling, activation_beta)
 
     def convolution(channels, name):
         return layers.Conv2D(channels, 3, activation=activate, kernel_initializer="he_normal", name=name)

@@ -8,6 +8,7 @@ import keras
 from rar_tf import checks
 from rar_tf.errors import UsageError
 from rar_tf.models import POOLINGS
+from rar_tf.models.pooling import smooth_max_pooling
 from rar_tf.models.stem import InputStem
 from rar_tf.models.surrogate import smooth_clone
 
@@ -32,7 +33,7 @@ def smoothed(
 
     Args:
       beta: inverse temperature of the softplus.
-      pooling: of `POOLINGS`; "max" leaves max-pools as they are.
+      pooling: of `POOLINGS`; "smooth_max" is log(mean exp(βx))/β, "max" leaves max-pools as they are.
       stem, stem_epsilon, bounds: kind, ε and pixel range of an `InputStem` that is put before everything else.
 
     Raises: UsageError where the network cannot be cloned layer by layer or has neither a rectifier nor a max-pool.
@@ -40,11 +41,13 @@ def smoothed(
     checks.positive(beta=beta)
     checks.one_of(POOLINGS, pooling=pooling)
 
-    def average(layer):
+    def pool(layer):
+        if pooling == "smooth_max":
+            return smooth_max_pooling(layer, beta)
         kind = _AVERAGE.get(type(layer)) if pooling == "average" else None
         return None if kind is None else kind(**layer.get_config())
 
-    clone = smooth_clone(network, beta, average, "the network cannot be made smooth")
+    clone = smooth_clone(network, beta, pool, "the network cannot be made smooth")
     clone.set_weights(network.get_weights())
     if stem is None:
         return clone

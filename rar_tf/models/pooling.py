@@ -104,6 +104,12 @@ def smooth_max_pooling(layer, beta: float):
     return None
 
 
+def pooling_kind(pooling: str, beta: float):
+    """Return what builds the layers of a pooling of `POOLINGS`, smooth ones with inverse temperature β."""
+    kind = POOLINGS[pooling]
+    return functools.partial(kind, beta=beta) if kind is SmoothMaxPooling2D else kind
+
+
 def no_pooling(network: str, pooling: str) -> None:
     """Raise UsageError unless `pooling` leaves a network as it is that has no max-pools."""
     checks.one_of(POOLINGS, pooling=pooling)

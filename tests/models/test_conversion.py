@@ -18,11 +18,12 @@ def network():
     return models.build("tiny_cnn", (8, 8, 1), 3)
 
 
-def test_it_is_the_network_that_the_options_build():
+@pytest.mark.parametrize("pooling", ["average", "smooth_max"])
+def test_it_is_the_network_that_the_options_build(pooling):
     old = network()
-    built = models.build("tiny_cnn", (8, 8, 1), 3, activation="softplus", activation_beta=4.0, pooling="average")
+    built = models.build("tiny_cnn", (8, 8, 1), 3, activation="softplus", activation_beta=4.0, pooling=pooling)
     built.set_weights(old.get_weights())
-    smooth = rar_tf.smoothed(old, 4.0)
+    smooth = rar_tf.smoothed(old, 4.0, pooling=pooling)
     assert is_smooth(smooth) and not is_smooth(old)
     np.testing.assert_array_equal(smooth(IMAGES), built(IMAGES))
 
@@ -58,7 +59,7 @@ def test_what_cannot_be_is_refused():
     flat = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
     for changes, message in (
         ({"beta": 0.0}, "beta must be positive"),
-        ({"pooling": "other"}, "unknown pooling 'other'; known: max, average"),
+        ({"pooling": "other"}, "unknown pooling 'other'; known: max, average, smooth_max"),
         ({"stem": "other", "stem_epsilon": 0.1}, "unknown stem 'other'"),
         ({"stem": "dark"}, "needs a stem_epsilon"),
         ({"stem": "dark", "stem_epsilon": 2.0}, "stem_epsilon must be smaller than 1"),

@@ -124,6 +124,7 @@ def test_softplus_networks_are_their_own_surrogates(name):
     "name, options",
     [
         ("tiny_cnn", {"activation": "softplus", "pooling": "average", "stem": "dark", "stem_epsilon": 0.1}),
+        ("tiny_cnn", {"activation": "softplus", "pooling": "smooth_max"}),
         ("p2_cnn", {"activation": "gelu", "stem": "clipped", "stem_epsilon": 0.1, "feature_smoothing": True}),
         ("resnet_1", {"activation": "silu"}),
         ("wrn", {"activation": "softplus"}),
@@ -154,7 +155,7 @@ def test_names_are_known_without_tensorflow():
     code = "import sys, rar_tf.models as m; print(*m.MODELS, *m.ACTIVATIONS, *m.POOLINGS, *m.STEMS, sep=',')"
     code += "; assert not {'tensorflow', 'keras'} & set(sys.modules)"
     out = succeeded(python("-c", code))
-    assert out.startswith("small_cnn,") and out.strip().endswith("max,average,dark,clipped")
+    assert out.startswith("small_cnn,") and out.strip().endswith("max,average,smooth_max,dark,clipped")
 
 
 @pytest.mark.parametrize(
@@ -164,8 +165,8 @@ def test_names_are_known_without_tensorflow():
         ("tiny_cnn", {"activation": "tanh"}, "unknown activation 'tanh'; known: relu"),
         ("resnet_1", {"activation": "tanh"}, "unknown activation 'tanh'; known: relu"),
         ("tiny_cnn", {"activation": "softplus", "activation_beta": 0.0}, "activation_beta must be positive"),
-        ("tiny_cnn", {"pooling": "least"}, "unknown pooling 'least'; known: max, average"),
-        ("resnet_2", {"pooling": "least"}, "unknown pooling 'least'; known: max, average"),
+        ("tiny_cnn", {"pooling": "least"}, "unknown pooling 'least'; known: max, average, smooth_max"),
+        ("resnet_2", {"pooling": "least"}, "unknown pooling 'least'; known: max, average, smooth_max"),
         ("resnet_2", {"pooling": "average"}, "resnet_2 has no max-pools"),
         ("resnet_18", {"pooling": "average"}, "resnet_18 has no max-pools"),
         ("wrn_28_10", {"pooling": "average"}, "wrn_28_10 has no max-pools"),
