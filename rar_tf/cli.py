@@ -2,6 +2,8 @@
 
 import importlib
 import os
+import shlex
+import subprocess
 import sys
 import tempfile
 
@@ -13,7 +15,7 @@ from rar_tf.errors import UsageError  # noqa: E402
 from rar_tf.experiment import flagfile  # noqa: E402
 
 FLAGS = flags.FLAGS
-COMMANDS = ("train", "evaluate", "certify", "prepare_data", "export", "report", "sweep", "benchmark")
+COMMANDS = ("train", "evaluate", "certify", "prepare_data", "export", "report", "sweep", "benchmark", "reproduce")
 
 
 def main() -> None:
@@ -37,6 +39,14 @@ def run(name: str) -> None:
     for flag in FLAGS.flags_by_module_dict().get(command.__name__, ()):
         FLAGS.register_key_flag_for_module(sys.argv[0], flag)
     app.run(lambda _: _guarded(command.main), flags_parser=_parse)
+
+
+def call(name: str, *arguments: str) -> None:
+    """Run a command in a process of its own, shown before it; end with its status where it fails."""
+    print(f"\n$ rar_tf {name} {shlex.join(arguments)}", flush=True)
+    status = subprocess.call([sys.executable, "-m", "rar_tf", name, *arguments])
+    if status:
+        sys.exit(status)
 
 
 def _parse(argv):

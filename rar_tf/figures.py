@@ -67,6 +67,29 @@ def grid_figure(
     return figure
 
 
+def panel_figure(
+    names: list[str], rows: list[tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray, str]]]], *, bounds=(0.0, 1.0)
+) -> Figure:
+    """Draw each image once, beside it for every network its map and the attacked one's, with a line of scores.
+
+    Shape: rows hold an image [H, W, C] and for each name its map, the attacked map, [H, W] or [H, W, C], and the line.
+    """
+    figure = Figure(figsize=(1.5 * (1 + len(names)), 3.1 * len(rows) + 0.4), layout="constrained")
+    axes = figure.subplots(2 * len(rows), 1 + len(names), squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for number, (image, cells) in enumerate(rows):
+        axes[2 * number, 0].imshow(_pixels(image, *bounds), cmap="gray", vmin=0, vmax=1)
+        for column, (name, (values, attacked, said)) in enumerate(zip(names, cells), start=1):
+            above, below = axes[2 * number, column], axes[2 * number + 1, column]
+            above.imshow(_without_outliers(values), cmap="inferno", vmin=0)
+            below.imshow(_without_outliers(attacked), cmap="inferno", vmin=0)
+            below.set_title(said, fontsize=6)
+            if number == 0:
+                above.set_title(name, fontsize=7)
+    return figure
+
+
 def over_maps_figure(
     columns: list[tuple[str, np.ndarray, np.ndarray]], *, bounds: tuple[float, float] = (0.0, 1.0)
 ) -> Figure:

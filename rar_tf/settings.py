@@ -178,7 +178,11 @@ def explicit(given: Mapping[str, Any], resolve: Callable[[Mapping[str, Any]], Ma
     kept = {}
     for flag, value in given.items():
         others = {name: each for name, each in given.items() if name != flag}
-        if resolve(others).get(flag) != value:
+        try:
+            follows = resolve(others).get(flag) == value
+        except UsageError:  # the others make no sense without it
+            follows = False
+        if not follows:
             kept[flag] = value
     return kept
 

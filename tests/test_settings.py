@@ -171,3 +171,12 @@ def test_explicit_keeps_what_differs_from_what_would_be_derived():
     resolve = lambda given: {"a": given.get("a", 1), "b": given.get("b", 2 * given.get("a", 1))}
     assert settings.explicit({"a": 3, "b": 6}, resolve) == {"a": 3}
     assert settings.explicit({"a": 3, "b": 5}, resolve) == {"a": 3, "b": 5}
+
+
+def test_explicit_keeps_what_the_others_make_no_sense_without():
+    def resolve(given):
+        if given.get("points", 5) % given.get("steps", 10):
+            raise UsageError("steps must divide points")
+        return given
+
+    assert settings.explicit({"points": 2, "steps": 1}, resolve) == {"points": 2, "steps": 1}

@@ -12,13 +12,12 @@ interrupted sweep.
 
 import json
 import pathlib
-import shlex
-import subprocess
 import sys
 import time
 
 from absl import flags
 
+from rar_tf import cli
 from rar_tf.experiment import flagfile
 
 flagfile.define_flags()
@@ -42,9 +41,9 @@ def main():
     began, trained, summaries = time.monotonic(), set(), []
     for row in rows:
         if row.model_dir is not None and row.model_dir not in trained:
-            run("train", *row.train)
+            cli.call("train", *row.train)
             trained.add(row.model_dir)
-        run("evaluate", *row.evaluate)
+        cli.call("evaluate", *row.evaluate)
         summaries.append(json.loads((row.folder / "summary.json").read_text()))
     table = tables.table(axes, rows, summaries)
     (folder / "table.md").write_text(table)
@@ -74,14 +73,6 @@ def output_dir(axes):
     if given.get("model_dir") is None:
         raise UsageError("give --output_dir, the directory that gets a folder for each value")
     return pathlib.Path(given["model_dir"]) / f"sweep_{'_'.join(axis.name for axis in axes)}"
-
-
-def run(command, *arguments):
-    """Run one of the commands and show its command; stop where it fails."""
-    print(f"\n$ rar_tf {command} {shlex.join(arguments)}", flush=True)
-    status = subprocess.call([sys.executable, "-m", "rar_tf", command, *arguments])
-    if status:
-        sys.exit(status)
 
 
 def show(what, paths):

@@ -58,7 +58,7 @@ def beside_papers(evaluations: list[Evaluated]) -> list[page.Block]:
             missing = [flag for flag in needed if flag not in e.training]
             if missing:
                 unrecorded[f"{table['paper']}, Table {table['table']} ({', '.join(missing)})"] = None
-            elif all(_equal(e.training[flag], value) for flag, value in needed.items()):
+            elif all(equal(e.training[flag], value) for flag, value in needed.items()):
                 rows += [_row(table, values, needed, e, name) for name in names]
         if unrecorded:
             unknown.append(
@@ -91,14 +91,15 @@ def _same_measurement(table, values, e, name):
             return False
     flag = "ifia_epsilon" if name in ATTACKED else "eval_pgd_epsilon" if name in ACCURACIES else None
     budget, printed = flag and setting_of(e.summary, flag), table.get("budget", {}).get(values["dataset"])
-    return budget is None or printed is None or _equal(budget, printed)
+    return budget is None or printed is None or equal(budget, printed)
 
 
 def _excluded(table, e):
-    return any(_equal(e.training.get(flag), value) for flag, value in table.get("except", {}).items())
+    return any(equal(e.training.get(flag), value) for flag, value in table.get("except", {}).items())
 
 
-def _equal(value, printed):
+def equal(value, printed) -> bool:
+    """Whether a value is the printed one, numbers as far as the papers print their digits."""
     if isinstance(value, (int, float)) and isinstance(printed, (int, float)):
         return math.isclose(value, printed, rel_tol=1e-3)  # 8/255 is written with eight digits
     return value == printed

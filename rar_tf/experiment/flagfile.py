@@ -121,12 +121,24 @@ def read(path: str | os.PathLike) -> dict[str, Any]:
 
     Raises: UsageError where the file is missing or a line of it is no flag.
     """
+    return parse([f"--flagfile={os.fspath(path)}"], of=os.fspath(path))
+
+
+def parse(arguments: list[str], *, of: str = "", known_only: bool = False) -> dict[str, Any]:
+    """Return the settings that a command's arguments give, by flag name.
+
+    Args:
+      of: what an error names.
+      known_only: whether other flags are passed over.
+
+    Raises: UsageError for values that cannot be.
+    """
     values = flags.FlagValues()
     define_flags(values)
     try:
-        values(["flagfile", *expand(["--flagfile=" + os.fspath(path)])])
+        values(["arguments", *expand(arguments)], known_only=known_only)
     except flags.Error as error:
-        raise UsageError(f"{path}: {error}") from error
+        raise UsageError(f"{of}: {error}" if of else str(error)) from error
     return {name: getattr(values, name) for name in all_items() if values[name].present}
 
 

@@ -10,8 +10,6 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from absl import flags
-
 from rar_tf.data.settings import DataSettings
 from rar_tf.errors import UsageError
 from rar_tf.evaluation.settings import EvaluationSettings
@@ -94,7 +92,7 @@ def plan(axes: list[Axis], arguments: list[str], folder: pathlib.Path) -> list[R
     unread = {axis.name for axis in axes}
     for values in itertools.product(*(axis.values for axis in axes)):
         chosen = dict(zip((axis.name for axis in axes), values))
-        given = parse([*arguments, *(f"--{name}={value}" for name, value in chosen.items())])
+        given = flagfile.parse(_arguments(arguments, chosen), known_only=True)
         trained, evaluated = _reads(given)
         chosen = {name: value for name, value in chosen.items() if name in trained | evaluated}
         unread -= set(chosen)
@@ -150,20 +148,6 @@ def _arguments(arguments, chosen):
     """Flag files first: the last value wins, and what the command line gives shall."""
     found = [*arguments, *(f"--{name}={value}" for name, value in chosen.items())]
     return sorted(found, key=lambda argument: not argument.startswith(f"--{FILES}="))
-
-
-def parse(arguments: list[str]) -> dict[str, Any]:
-    """Return the settings that a command's arguments give, by flag name.
-
-    Raises: UsageError for values that cannot be.
-    """
-    values = flags.FlagValues()
-    flagfile.define_flags(values)
-    try:
-        values(["sweep", *flagfile.expand(_arguments(arguments, {}))], known_only=True)
-    except flags.Error as error:
-        raise UsageError(str(error)) from error
-    return {name: getattr(values, name) for name in flagfile.all_items() if values[name].present}
 
 
 def own_arguments(arguments: list[str], without: tuple[str, ...]) -> list[str]:

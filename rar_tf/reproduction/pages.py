@@ -1,0 +1,245 @@
+"""The pages: one of a table as it was measured, one of all records, and one that lists every table and figure."""
+
+import pathlib
+from collections.abc import Sequence
+
+from rar_tf import results
+from rar_tf.errors import UsageError
+from rar_tf.evaluation import report
+from rar_tf.evaluation.evaluated import read as read_evaluations
+from rar_tf.evaluation.page import markdown_table
+from rar_tf.files import atomic_write
+from rar_tf.reproduction import pictures, records, tables
+from rar_tf.reproduction.index import TABLES, Row, Table
+from rar_tf.reproduction.networks import Network
+from rar_tf.reproduction.work import ACCURACY, AUTO, Step, network_of
+
+Done = tuple[Row, Network, dict[str, Step]]
+
+
+def with_seeds(network: Network, seeds: int) -> list[Network]:
+    """Return a network with its own seed, and with 1, 2, … laid over it."""
+    return [network, *(network.replace(seed=str(seed)) for seed in range(1, seeds))]
+
+
+def lines(table: Table, recipe: str, seeds: int = 1, shard: str = "0/1", names: tuple[str, ...] = ()):
+    """Return the (row, network) of a table that a shard has.
+
+    Raises: UsageError where none is left: of another name, or without a flag file of the recipe.
+    """
+    found = []
+    for row in table.rows:
+        network = network_of(row, table, recipe)
+        if network is not None and (not names or network.name.startswith(names)):
+            found += [(row, each) for each in with_seeds(network, seeds)]
+    if not found:
+        raise UsageError(f"{table.key}: no row with these names and a flag file of the recipe {recipe}")
+    return found[results.shard_slice(shard, len(found))]
+
+
+def table(table: Table, done: Sequence[Done], root: pathlib.Path, recipe: str, shard: str, results_dir) -> str:
+    """Write a table's page, its pictures and its networks' records; return the page."""
+    folder = root / "tables" / f"{table.paper}_{table.name}"
+    title = f"# {table.key}, {recipe} recipe: {table.title}\n\n"
+    said = "".join(f"{text}\n\n" for text in (table.note,) if text)
+    if done[0][0].certificate is not None:
+        summaries = [(row, network, results.read_json(step.file)) for row, network, s in done for step in s.values()]
+        body = tables.bounds(summaries) + f"\nAs printed:\n\n{tables.printed_bounds(table)}"
+        plots = [path for _, _, s in done for step in s.values() for path in sorted(step.file.parent.glob("*.png"))]
+        body += "".join(f"\n![{path.stem}]({path.resolve()})\n" for path in plots) if table.picture else ""
+    else:
+        measured = [(row, network, records.of(network, root, steps)) for row, network, steps in done]
+        body = tables.scores(table, measured)
+        groups: dict[str, list[dict]] = {}
+        for row, network, record in measured:
+            without = str(Network(network.name, recipe, tuple(o for o in network.overrides if o[0] != "seed")))
+            groups.setdefault(tables.label(row, Network.of(without, recipe)), []).append(record)
+        if any(len(group) > 1 for group in groups.values()):
+            body += "\nOver seeds, ± the sample standard deviation:\n\n" + tables.over_seeds(groups)
+        if results_dir is not None:
+            for row, _, record in measured:
+                if not row.flags:
+                    records.write(record, results_dir)
+        if table.picture is not None:
+            body += _picture(table, done, folder)
+    text = title + said + body
+    number, count = shard.split("/")
+    with atomic_write(folder / ("table.md" if count == "1" else f"shard-{number}-of-{count}.md")) as temporary:
+        temporary.write_text(text)
+    return text
+
+
+def _picture(table, done, folder):
+    """The figures of a table of evaluations, from what its protocol's evaluations left."""
+    places = [step.file.parent for _, _, s in done for name, step in s.items() if name not in (ACCURACY, AUTO)]
+    evaluations = read_evaluations(places)
+    if table.picture == "report":
+        paths = report.write(evaluations, folder)
+        return f"\nFigures: {paths[0]}\n"
+    picture = pictures.panel(evaluations)
+    if picture is None:
+        return "\nNo image is attacked under all of these networks: no picture.\n"
+    with atomic_write(folder / "panel.png") as temporary:
+        picture.savefig(temporary, dpi=110)
+    return "\n![the same images under every network](panel.png)\n"
+
+
+def write(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Write <folder>.md from the records in a folder, and the list of tables, reproduction.md, beside it."""
+    found = records.read(folder)
+    paths = [folder.with_suffix(".md"), folder.parent / "reproduction.md"]
+    for path, text in zip(paths, (_results(found, folder), _reproduction(found))):
+        with atomic_write(path) as temporary:
+            temporary.write_text(text)
+    return paths
+
+
+_INTRODUCTION = """# Measured results
+
+One row a network, from the records in [{name}/]({name}); `python scripts/reproduce.py --results_dir=docs/{name}`
+writes this page from them. Each row's command, in a folder without runs, trains the same network and measures the
+same figures on the same kind of machine.
+
+Natural and adversarial accuracy with Wilson's 95 % interval, under PGD with the paper's number of steps, from a
+random start. Scores are means over the attacked images with the bootstrap's 95 % interval: under the paper's
+protocol, and under `--attack=auto`, an ensemble that finds lower scores on the same network. *Attainable* is what
+that attack leaves of a network whose gradients never change. Rows are sorted by what holds under `auto`: Kendall over
+the support, then top-k, then cosine. Kendall over all pixels stands there because the papers print it; on black
+backgrounds it measures the background. Intervals are over images, not over trainings. Minutes are wall time on two
+shared CPU cores, CPU minutes beside them; stages of training before the last are counted in.
+"""
+
+_COLUMNS = ("kendall_support", "topk_intersection", "cosine", "kendall")
+_TITLES = ("over the support", "top-k", "cosine", "Kendall")
+
+
+def _results(found, folder):
+    parts = [_INTRODUCTION.format(name=folder.name)]
+    datasets = dict.fromkeys(record["dataset"] for record in found)
+    for dataset in datasets:
+        of_data = [record for record in found if record["dataset"] == dataset]
+        parts.append(f"## {dataset}\n\n{_ranking(of_data)}")
+        parts.append(_verdict(of_data))
+        name = f"loss_{dataset}.png"
+        with atomic_write(folder / name) as temporary:
+            pictures.courses(of_data).savefig(temporary, dpi=90)
+        parts.append(f"![Losses of the trainings]({folder.name}/{name})\n")
+        if (folder / f"panel_{dataset}.png").is_file():
+            parts.append(f"![The same images under several networks]({folder.name}/panel_{dataset}.png)\n")
+        parts.append("```\n" + "\n".join(sorted(map(command, of_data))) + "\n```\n")
+    notes = folder / "notes.md"
+    if notes.is_file():
+        parts.append(notes.read_text())
+    return "\n".join(parts)
+
+
+def command(record: dict) -> str:
+    """Return the command line that makes a record again."""
+    evaluations = record["evaluations"]
+    extent = {
+        "examples": tables.papers_own(evaluations).get("examples"),
+        "auto_examples": evaluations.get(AUTO, {}).get("examples", 0),
+        "accuracy_examples": evaluations.get(ACCURACY, {}).get("accuracy_examples"),
+    }
+    said = " ".join(f"--{flag}={value}" for flag, value in extent.items() if value is not None)
+    return f"python scripts/reproduce.py --network={record['network']} --recipe={record['recipe']} {said}"
+
+
+def _mean(record, name):
+    score = record["evaluations"].get(AUTO, {}).get("scores", {}).get(name)
+    return -1.0 if score is None else score["mean"]
+
+
+def _ranking(found):
+    header = ["network", "recipe", "natural", "adversarial", "paper's: top-k", "paper's: Kendall"]
+    header += [f"auto: {title}" for title in _TITLES] + ["attainable", "images", "minutes (CPU)"]
+    cells = []
+    for record in sorted(found, key=lambda r: [-_mean(r, name) for name in _COLUMNS[:3]]):
+        evaluations = record["evaluations"]
+        accuracy, auto = evaluations.get(ACCURACY, {}), evaluations.get(AUTO, {})
+        paper = tables.papers_own(evaluations)
+        cpu = record["cost"]["cpu_minutes"]
+        cells.append(
+            [
+                record["network"],
+                record["recipe"],
+                _share(accuracy, "natural_accuracy"),
+                _share(accuracy, "adversarial_accuracy"),
+                *(_score(paper, name) for name in ("topk_intersection", "kendall")),
+                *(_score(auto, name) for name in _COLUMNS),
+                " / ".join(_attainable(auto, name) for name in _COLUMNS[:3]),
+                " / ".join(
+                    str(each.get(key, "-"))
+                    for each, key in ((paper, "examples"), (auto, "examples"), (accuracy, "accuracy_examples"))
+                ),
+                f"{record['cost']['minutes_of_all_stages']:.1f}" + ("" if cpu is None else f" ({cpu:.1f})"),
+            ]
+        )
+    return (
+        markdown_table(header, cells)
+        + "\nAttainable: over the support / top-k / cosine. Images: paper's protocol / auto / predictions.\n"
+    )
+
+
+def _share(evaluation, name):
+    share = evaluation.get("accuracies", {}).get(name)
+    return "-" if share is None else f"{share['share']:.2%} [{share['ci95'][0]:.1%}, {share['ci95'][1]:.1%}]"
+
+
+def _score(evaluation, name):
+    score = evaluation.get("scores", {}).get(name)
+    return "-" if score is None else f"{score['mean']:.3f} [{score['ci95'][0]:.3f}, {score['ci95'][1]:.3f}]"
+
+
+def _attainable(evaluation, name):
+    value = evaluation.get("scores", {}).get(name, {}).get("attainable")
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _verdict(found):
+    """Which methods' scores under auto lie above adversarial training's on the same network, and which do not."""
+    sentences = []
+    for model in dict.fromkeys(record["flags"]["model"] for record in found):
+        group = [r for r in found if r["flags"]["model"] == model and AUTO in r["evaluations"]]
+        base = next((r for r in group if r["method"] == "madry"), None)
+        others = [r for r in group if r is not base]
+        if base is None or not others:
+            continue
+        for name, title in zip(_COLUMNS[:3], _TITLES):
+            high = base["evaluations"][AUTO]["scores"][name]["ci95"][1]
+            above = [r["network"] for r in others if r["evaluations"][AUTO]["scores"][name]["ci95"][0] > high]
+            said = ", ".join(above) or "none"
+            sentences.append(f"- {model}, {title}: above adversarial training under `auto` (intervals apart): {said}.")
+    return "\n".join(sentences) + "\n"
+
+
+_ABOUT_TABLES = """# Tables and figures of the papers
+
+`--recipe=paper` in place of `fast` takes the papers' own settings: 25,000 to 100,000 steps a network, hours to a day of
+a GPU each. `--examples`, `--auto_examples` and `--accuracy_examples` say on how many images, `--rows=mnist` which rows,
+`--seeds=3` how many trainings, `--shard=0/4` a part of the rows for one of four machines. A figure's command leaves its
+pictures in `runs/tables/`.
+
+"""
+
+
+def _reproduction(found):
+    header = ["table or figure", "what", "command", "networks", "measured", "minutes of training so far"]
+    known = {(record["recipe"], record["network"]): record for record in found}
+    cells = []
+    for each in TABLES.values():
+        command = f"`python scripts/reproduce.py --table={each.key} --recipe=fast`"
+        networks = {str(n): n for row in each.rows if (n := network_of(row, each, "fast")) is not None}
+        have = [known[("fast", name)] for name in networks if ("fast", name) in known]
+        measured = f"{len(have)} of {len(networks)} fast"
+        if each.absent:
+            command, measured = "-", each.absent
+        elif not networks:
+            command, measured = command.replace("fast", "paper"), "no fast recipe; not measured"
+        minutes = f"{sum(r['cost']['minutes'] for r in have):.0f}" if have else "-"
+        cells.append([each.key, each.title, command, len({row.network for row in each.rows}), measured, minutes])
+    return (
+        _ABOUT_TABLES
+        + markdown_table(header, cells)
+        + "\nNetworks: of the paper's table. Measured: those of the fast recipe that [results.md](results.md) has.\n"
+    )

@@ -1,0 +1,42 @@
+"""Pictures across networks: the same images under all of them, and the courses of their trainings."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from rar_tf import figures
+from rar_tf.evaluation.evaluated import Evaluated
+
+SAMPLES = 3
+
+
+def panel(evaluations: list[Evaluated]) -> Figure | None:
+    """Return the first images that all networks were attacked on, their maps before and after, and both scores.
+
+    None where fewer than one image is known of all networks.
+    """
+    known = [(e, e.examples) for e in evaluations if e.examples is not None]
+    shared = sorted(set.intersection(*(set(map(int, x.index)) for _, x in known)))[:SAMPLES] if known else []
+    if not shared:
+        return None
+    rows = []
+    for index in shared:
+        cells = []
+        for e, x in known:
+            place = int(np.flatnonzero(x.index == index)[0])
+            row = next(row for row in e.rows if row["index"] == index)
+            said = f"top-k {row['topk_intersection']:.2f}, Kendall {row['kendall']:.2f}"
+            cells.append((x.maps[place], x.perturbed_maps[place], said))
+        first = known[0][1]
+        rows.append((first.images[int(np.flatnonzero(first.index == index)[0])], cells))
+    names = [e.source.parent.name for e, _ in known]
+    return figures.panel_figure(names, rows, bounds=tuple(known[0][0].summary["bounds"]))
+
+
+def courses(records: list[dict]) -> Figure:
+    """Return the loss over the steps of each record's training."""
+    curves: dict[str, tuple[np.ndarray, ...]] = {
+        record["network"]: (np.array(record["history"]["step"]), np.array(record["history"]["loss"]))
+        for record in records
+        if record["history"].get("step")
+    }
+    return figures.curves_figure(curves, "step", "loss")

@@ -1,0 +1,130 @@
+"""One JSON record a network: how it was trained, what that cost, and what every evaluation of it measured."""
+
+import csv
+import pathlib
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from rar_tf import results
+from rar_tf.evaluation.summary import SCORES
+from rar_tf.experiment import flagfile
+from rar_tf.experiment.settings import Experiment
+from rar_tf.reproduction.networks import Network
+from rar_tf.reproduction.work import Step
+
+PLACES = ("data_dir", "model_dir", "init_from", "output_dir")
+POINTS = 40  # of a loss curve
+
+
+def of(network: Network, root: pathlib.Path, evaluations: dict[str, Step]) -> dict[str, Any]:
+    """Return the record of a trained network and of those evaluations of it that are finished.
+
+    Raises: UsageError where a file of the run is absent or cannot be read.
+    """
+    folder = network.folder(root)
+    train = results.read_json(folder / "train.json")
+    experiment = Experiment.of(flagfile.read(folder / "flags.cfg"))
+    first = network.first_stage()
+    stage = 0.0 if first is None else of(first, root, {})["cost"]["minutes_of_all_stages"]
+    minutes = train["wall_time_seconds"] / 60
+    flags = {**experiment.defining(), "steps": experiment.run.steps}
+    return results.as_json(
+        {
+            "network": str(network),
+            "recipe": network.recipe,
+            "dataset": experiment.data.dataset,
+            "method": experiment.run.method,
+            "first_stage": None if first is None else str(first),
+            "flags": {name: value for name, value in flags.items() if name not in PLACES},
+            "seed": experiment.run.seed,
+            "git_revision": train["git_revision"],
+            "versions": train["versions"],
+            "cost": {
+                "minutes": round(minutes, 2),
+                "cpu_minutes": round(train["cpu_seconds"] / 60, 2) if "cpu_seconds" in train else None,
+                "minutes_of_all_stages": round(minutes + stage, 2),
+                "resumed_at_step": train["resumed_at_step"],
+            },
+            "history": _history(folder / "history.csv"),
+            "evaluations": {
+                name: _evaluation(results.read_json(step.file))
+                for name, step in evaluations.items()
+                if step.file.is_file()
+            },
+        }
+    )
+
+
+def _history(path):
+    """At most POINTS rows of a loss curve, as columns."""
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    places = np.unique(np.linspace(0, len(rows) - 1, POINTS).round().astype(int)) if rows else []
+    return {name: [float(f"{float(rows[i][name]):.5g}") for i in places] for name in (rows[0] if rows else ())}
+
+
+def interval(share: float, count: int) -> list[float]:
+    """Return the 95 % interval of Wilson (1927) of a share of `count` images."""
+    found = stats.binomtest(round(share * count), count).proportion_ci(method="wilson")
+    return [float(found.low), float(found.high)]
+
+
+def _evaluation(summary):
+    count = summary["accuracy_examples"]
+    shares = {
+        name: {"share": value, "ci95": interval(value, count)}
+        for name, value in summary.items()
+        if ("adversarial_accuracy" in name or name == "natural_accuracy") and isinstance(value, float)
+    }
+    scores = {name: _rounded(summary[name]) for name in (*SCORES, "reference_spearman") if _has(summary, name)}
+    kept = ("ifia_", "eval_pgd_")
+    return {
+        "attack": summary["attack"],
+        "evaluation_protocol": summary["evaluation_protocol"],
+        "attribution": summary["attribution"],
+        "protocol": summary["protocol"],
+        "examples": summary["num_examples"],
+        "attacked": summary["num_attacked"],
+        "accuracy_examples": count,
+        "accuracies": shares,
+        "scores": scores,
+        "fallback_rate": summary["fallback_rate"],
+        "settings": {name: value for name, value in summary.items() if name.startswith(kept)},
+        "images_digest": summary["images_digest"],
+        "weights_digest": summary["weights_digest"],
+        "seconds": summary.get("seconds"),
+        "warnings": summary["warnings"],
+    }
+
+
+def _has(summary, name):
+    return isinstance(summary.get(name), dict) and summary[name]["mean"] is not None
+
+
+def _rounded(score):
+    return {
+        name: [round(v, 5) for v in value] if isinstance(value, list) else None if value is None else round(value, 5)
+        for name, value in score.items()
+    }
+
+
+def write(record: dict, folder: pathlib.Path) -> pathlib.Path:
+    """Write a record under its network's name, what other evaluations its file has of the same weights kept."""
+    path = folder / f"{record['recipe']}-{record['network']}.json"
+    if path.is_file():
+        known = results.read_json(path)
+        same = known["flags"] == record["flags"] and _weights(known) in (_weights(record), None)
+        record = {**record, "evaluations": {**(known["evaluations"] if same else {}), **record["evaluations"]}}
+    results.write_json(path, record)
+    return path
+
+
+def _weights(record):
+    return next((each["weights_digest"] for each in record["evaluations"].values()), None)
+
+
+def read(folder: pathlib.Path) -> list[dict]:
+    """Return the records in a folder, by name."""
+    return [results.read_json(path) for path in sorted(folder.glob("*.json"))]

@@ -1,0 +1,151 @@
+"""A table as it was measured, beside what its paper prints; and the index of all tables."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rar_tf.evaluation import comparison
+from rar_tf.evaluation.page import markdown_table
+from rar_tf.experiment import flagfile
+from rar_tf.experiment.settings import Experiment
+from rar_tf.reproduction.index import PAPERS, TABLES, Row, Table
+from rar_tf.reproduction.networks import Network
+from rar_tf.reproduction.work import ACCURACY, AUTO
+from rar_tf.statistics import over_runs
+
+SHOWN = {"topk_intersection": "top-k", "kendall": "Kendall"}
+UNDER_AUTO = {
+    "topk_intersection": "auto: top-k",
+    "kendall": "auto: Kendall",
+    "kendall_support": "auto: over the support",
+    "cosine": "auto: cosine",
+}
+
+
+def listing() -> str:
+    """Return one line a table or figure: PAPER:NAME, its title, and how many networks it needs."""
+    lines = []
+    for table in TABLES.values():
+        networks = len({row.network for row in table.rows})
+        what = table.absent or f"{networks} network{'s' * (networks != 1)}"
+        lines.append(f"{table.key:<16} {table.title} ({what})")
+    return "\n".join(lines)
+
+
+def printed(table: Table, row: Row) -> dict[str, Any]:
+    """Return the printed row that a row stands beside; nothing where the paper has none, or where several fit."""
+    tables = [t for t in comparison.published() if (t["paper"], t["table"]) == (PAPERS.get(table.paper), table.name)]
+    if not tables:
+        return {}
+    settings, found = Experiment.of(Network.of(row.network).given()).flags(), []
+    for known in tables:
+        for values in (dict(zip(known["columns"], values)) for values in known["rows"]):
+            needed = {"dataset": values["dataset"], "method": values["method"]}
+            needed.update(comparison.training_settings(known, values))
+            if all(comparison.equal(settings.get(flag), value) for flag, value in needed.items()):
+                found.append(values)
+    return found[0] if len(found) == 1 else {}
+
+
+def scores(table: Table, lines: Sequence[tuple[Row, Network, dict]]) -> str:
+    """Return a table of evaluated rows (row, network, record), each figure beside the printed one."""
+    header = ["network", "images", "natural", "printed", "adversarial", "printed"]
+    header += [part for title in SHOWN.values() for part in (f"{title} [95 %]", "printed")]
+    header += [*UNDER_AUTO.values(), "minutes"]
+    cells = []
+    for row, network, record in lines:
+        beside, evaluations = printed(table, row), record["evaluations"]
+        accuracy, auto = evaluations.get(ACCURACY, {}), evaluations.get(AUTO, {})
+        paper = papers_own(evaluations)
+        counts = (each.get("examples") for each in (paper, auto))
+        cells.append(
+            [
+                label(row, network),
+                " / ".join(str(n) for n in (*counts, accuracy.get("accuracy_examples")) if n is not None),
+                *_pair(accuracy, beside, "natural_accuracy"),
+                *_pair(accuracy, beside, "adversarial_accuracy"),
+                *(part for name in SHOWN for part in (_score(paper, name, table.statistic), _plain(beside.get(name)))),
+                *(_score(auto, name, "mean") for name in UNDER_AUTO),
+                f"{record['cost']['minutes_of_all_stages']:.1f}",
+            ]
+        )
+    return markdown_table(header, cells)
+
+
+def papers_own(evaluations: dict[str, dict]) -> dict:
+    """Return the evaluation under a paper's protocol, empty where there is none."""
+    return next((each for name, each in evaluations.items() if name not in (ACCURACY, AUTO)), {})
+
+
+def label(row: Row, network: Network) -> str:
+    return ", ".join([str(network), *(f"{flag} {value}" for flag, value in row.flags.items())])
+
+
+def _pair(evaluation, beside, name):
+    share = evaluation.get("accuracies", {}).get(name)
+    own = "-" if share is None else f"{share['share']:.2%} [{share['ci95'][0]:.1%}, {share['ci95'][1]:.1%}]"
+    value = beside.get(name)
+    return own, "-" if value is None else f"{value:.2%}"
+
+
+def _score(evaluation, name, statistic):
+    score = evaluation.get("scores", {}).get(name)
+    if score is None:
+        return "-"
+    low, high = score["ci95"]
+    found = f"{score['mean']:.3f} [{low:.3f}, {high:.3f}]"
+    return found if statistic == "mean" else f"median {score['median']:.3f}; {found}"
+
+
+def _plain(value):
+    return "-" if value is None else f"{value:.4f}"
+
+
+def over_seeds(groups: dict[str, list[dict]]) -> str:
+    """Return means over seeds ± sample standard deviations; groups: the records of a network's seeds, by its name."""
+    header = ["network", "seeds", "natural", "adversarial", *UNDER_AUTO.values()]
+    cells = []
+    for name, records in groups.items():
+        accuracy = [record["evaluations"].get(ACCURACY, {}).get("accuracies", {}) for record in records]
+        auto = [record["evaluations"].get(AUTO, {}).get("scores", {}) for record in records]
+        values = [
+            [each[key]["share"] for each in accuracy if key in each]
+            for key in ("natural_accuracy", "adversarial_accuracy")
+        ]
+        values += [[each[key]["mean"] for each in auto if key in each] for key in UNDER_AUTO]
+        cells.append([name, len(records), *(_over(each) for each in values)])
+    return markdown_table(header, cells)
+
+
+def _over(values):
+    if not values:
+        return "-"
+    mean, deviation = over_runs(values)
+    return f"{mean:.3f} ± {deviation:.3f}"
+
+
+def bounds(lines: Sequence[tuple[Row, Network, dict]]) -> str:
+    """Return what certifications measured: (row, network, summary), one line a budget or radius."""
+    entries = [(row, network, entry) for row, network, summary in lines for entry in summary["results"]]
+    names = list(dict.fromkeys(name for _, _, entry in entries for name in entry if not name.endswith("seconds")))
+    cells = [
+        [str(network), row.flags.get("attribution", ""), *(_entry(entry.get(name)) for name in names)]
+        for row, network, entry in entries
+    ]
+    return markdown_table(["network", "attribution", *names], cells)
+
+
+def _entry(value):
+    if isinstance(value, dict):
+        if "share" in value:
+            return f"{value['count']} of {value['of']}"
+        return f"{value['mean']:.4g} ({value['count']})" if "mean" in value else "-"
+    return "-" if value is None else f"{value:g}" if isinstance(value, (int, float)) else flagfile.text(value)
+
+
+def printed_bounds(table: Table) -> str:
+    """Return the paper's own rows of a table of bounds or certificates."""
+    for known in comparison.published():
+        if known["paper"] == PAPERS.get(table.paper) and known["table"] == table.name:
+            rows = [["-" if value is None else value for value in row] for row in known["rows"]]
+            return markdown_table(known["columns"], rows) + (f"\n{known['note']}\n" if "note" in known else "")
+    return ""

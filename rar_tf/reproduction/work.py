@@ -1,0 +1,141 @@
+"""A row's work: train what is missing, evaluate or certify, each command in a process of its own; all of it goes on."""
+
+import dataclasses
+import pathlib
+import shlex
+from collections.abc import Callable
+
+from rar_tf.errors import UsageError
+from rar_tf.experiment import flagfile
+from rar_tf.reproduction.index import REFERENCE, Row, Table
+from rar_tf.reproduction.networks import Network, flags_folder
+
+Call = Callable[..., None]  # (command, *arguments): runs it to its end
+ACCURACY, AUTO = "accuracy", "auto"
+
+
+@dataclasses.dataclass(frozen=True)
+class Extent:
+    """How many of the first test images are attacked.
+
+    examples: their maps, under the paper's protocol; None is as many as the flag files say. auto_examples: their maps,
+    under the ensemble; 0 leaves it out. accuracy_examples: their predictions; None is the whole test set.
+    """
+
+    examples: int | None = None
+    auto_examples: int | None = None
+    accuracy_examples: int | None = None
+
+
+ALL_IMAGES = 10**9
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """A command, what it leaves (nothing is run where that is there), and the folder that the file lies in."""
+
+    command: str
+    arguments: tuple[str, ...]
+    file: pathlib.Path
+
+    def run(self, call: Call) -> None:
+        if not self.file.is_file():
+            call(self.command, *self.arguments)
+
+    def __str__(self):
+        return f"rar_tf {self.command} {shlex.join(self.arguments)}"
+
+
+def network_of(row: Row, table: Table, recipe: str) -> Network | None:
+    """Return the network of a row under a recipe; None where the fast recipe has no flag file for it."""
+    network = Network.of(row.network, recipe)
+    if recipe == "paper":
+        return network
+    network = dataclasses.replace(network, name=network.name.removesuffix("_p2").removesuffix("_wrn"))
+    network = network.replace(**table.fast)
+    return network if network.flagfile.is_file() else None
+
+
+def training(network: Network, root: pathlib.Path) -> list[Step]:
+    """Return the training of a network, after that of the network that it starts from."""
+    first = network.first_stage()
+    before = [] if first is None else training(first, root)
+    return [*before, Step("train", tuple(network.training(root)), network.folder(root) / "train.json")]
+
+
+def evaluations(
+    network: Network, root: pathlib.Path, extent: Extent, protocol: str | None, flags=(), *, maps: bool = True
+) -> dict[str, Step]:
+    """Return a network's evaluations: accuracies, the protocol's attack on maps, and the ensemble.
+
+    Args:
+      protocol: None takes the flag file's own.
+      flags: (flag, value) pairs laid over the network's.
+    """
+    found, own = {}, dict(flags)
+    protocol = protocol or network.given().get("evaluation_protocol", "ours")
+    counted = extent.accuracy_examples or ALL_IMAGES
+    shared = {name: value for name, value in own.items() if not name.startswith("ifia_") and name != "attribution"}
+    shared.pop(REFERENCE, None)
+    found[ACCURACY] = {"attack": "none", "evaluation_protocol": "ours", "accuracy_examples": counted, **shared}
+    if protocol == "wang2022":
+        found[ACCURACY]["prediction_attacks"] = "pgd,fgsm,pgd20,pgd40,cw"
+    if maps:
+        found[protocol] = {"evaluation_protocol": protocol, **_examples(extent.examples), **own}
+    auto = extent.examples if extent.auto_examples is None else extent.auto_examples
+    if maps and auto != 0:
+        found[AUTO] = {"attack": "auto", "evaluation_protocol": "ours", **_examples(auto), **own}
+    return {name: _evaluation(network, root, name, given, own) for name, given in found.items()}
+
+
+def _examples(count):
+    return {} if count is None else {"num_examples": count}
+
+
+def _evaluation(network, root, name, given, own):
+    """An evaluation's folder says what it is of, so that several of one network lie beside each other."""
+    count = given.get("num_examples", given.get("accuracy_examples"))
+    parts = [name, *(f"{flag}={value}" for flag, value in sorted(own.items()) if flag in given)]
+    if count is not None and count != ALL_IMAGES:
+        parts.append(f"images={count}")
+    if given.get(REFERENCE):
+        given = {**given, REFERENCE: Network.of(given[REFERENCE], network.recipe).folder(root)}
+    folder = network.folder(root) / ",".join(parts)
+    arguments = [f"--model_dir={network.folder(root)}", *(f"--{flag}={value}" for flag, value in given.items())]
+    return Step("evaluate", (*arguments, f"--output_dir={folder}"), folder / "summary.json")
+
+
+def certification(network: Network, root: pathlib.Path, row: Row, extent: Extent) -> Step:
+    """Return a network's certification."""
+    path = flags_folder() / "certify" / f"{row.certificate}.cfg"
+    given = {**row.flags, **_examples(extent.examples)}
+    if extent.examples is not None and "certificate_attack" in flagfile.read(path):
+        given["certificate_attack"] = min(extent.examples, flagfile.read(path)["certificate_attack"])
+    parts = [path.stem, *(f"{flag}={value}" for flag, value in sorted(given.items()))]
+    folder = network.folder(root) / ",".join(parts).replace("/", "_")
+    arguments = [f"--flagfile={path}", *(f"--{flag}={value}" for flag, value in given.items())]
+    arguments += [f"--model_dir={network.folder(root)}", f"--output_dir={folder}"]
+    return Step("certify", tuple(arguments), folder / "summary.json")
+
+
+def steps(row: Row, table: Table, network: Network, root: pathlib.Path, extent: Extent) -> dict[str, Step]:
+    """Return what measures a row, by name, once its network is trained."""
+    if row.certificate is not None:
+        return {row.certificate: certification(network, root, row, extent)}
+    return evaluations(network, root, extent, table.protocol, tuple(row.flags.items()))
+
+
+def run(row: Row, table: Table, network: Network, root: pathlib.Path, extent: Extent, call: Call) -> dict[str, Step]:
+    """Train what is missing and measure the row; return its steps, all of them done."""
+    reference = row.flags.get(REFERENCE)
+    if reference is not None:
+        for step in training(Network.of(reference, network.recipe), root):
+            step.run(call)
+    for step in training(network, root):
+        step.run(call)
+    found = steps(row, table, network, root, extent)
+    for step in found.values():
+        step.run(call)
+        if not step.file.is_file():
+            raise UsageError(f"{step}: it ended without {step.file}")
+    return found

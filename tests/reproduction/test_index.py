@@ -1,0 +1,87 @@
+"""The index: every table that is printed is in it, each row has its flag files and stands beside the right figures."""
+
+import pytest
+
+from rar_tf.errors import UsageError
+from rar_tf.evaluation import comparison
+from rar_tf.experiment import flagfile
+from rar_tf.reproduction import index, pages, tables
+from rar_tf.reproduction.networks import Network, flags_folder
+
+COVERED = {
+    "chen2019": "1 3 4 c3 c4 fig3 fig4 fig5 fig6",
+    "sarkar2021": "1 2 3 4 5 6 7 8 9 10 11 fig1 fig2 fig3",
+    "wang2022": "2 3 fig1 fig2 fig3 fig4 fig5 fig6 fig7",
+    "wang2023": "6 7 8 9 10 fig3 fig4 fig5 fig6 fig7 fig8",
+    "wang2024": "4 5 6 7 8 9 fig3 fig4 c1",
+}
+KEYS = [f"{paper}:{name}" for paper, names in COVERED.items() for name in names.split()]
+
+
+def test_all_tables_and_figures_are_there_and_listed():
+    assert set(KEYS) <= set(index.TABLES)
+    listed = [line.split()[0] for line in tables.listing().splitlines()]
+    assert listed == list(index.TABLES)
+
+
+def test_every_row_has_its_flag_files():
+    networks = {row.network for key in KEYS for row in index.TABLES[key].rows}
+    for name in sorted(networks):
+        assert Network.of(name).given()["method"], name
+    certificates = {row.certificate for key in KEYS for row in index.TABLES[key].rows} - {None}
+    for name in certificates:
+        flagfile.read(flags_folder() / "certify" / f"{name}.cfg")
+
+
+@pytest.mark.parametrize("name", ["mnist_ig_sum_norm", "mnist_igr_trades", "gtsrb_r2et"])
+def test_a_stage_starts_from_a_network_of_the_same_architecture_and_seed(name):
+    network = Network.of(f"{name},seed=3", "fast")
+    first = network.first_stage()
+    assert dict(first.overrides)["seed"] == "3"
+    assert first.given().get("model") == network.given().get("model")
+    assert first.first_stage() is None
+
+
+def test_overrides_of_a_model_reach_the_first_stage(tmp_path):
+    network = Network.of("mnist_ig_norm,model=tiny_cnn", "fast")
+    assert str(network.first_stage()) == "mnist_madry,model=tiny_cnn"
+    assert f"--init_from={tmp_path}/fast/mnist_madry,model=tiny_cnn/model.keras" in network.training(tmp_path)
+
+
+@pytest.mark.parametrize("key", [key for key in KEYS if key.split(":")[0] in ("chen2019", "sarkar2021", "wang2022")])
+def test_rows_stand_beside_the_printed_ones(key):
+    table = index.TABLES[key]
+    known = [
+        dict(zip(each["columns"], row))
+        for each in comparison.published()
+        if (each["paper"], each["table"]) == (index.PAPERS[table.paper], table.name)
+        for row in each["rows"]
+    ]
+    found = [tables.printed(table, row) for row in table.rows]
+    if known and key != "chen2019:1":
+        assert found == known or sorted(map(str, found)) == sorted(map(str, known))
+    if key == "chen2019:1":  # CACR + WACR's figures are printed by Sarkar et al. alone
+        beside = {row.network: values.get("kendall") for row, values in zip(table.rows, found)}
+        assert beside["mnist_ig_norm"] == 0.2841 and beside["gtsrb_ig_sum_norm"] == 0.7684
+        assert beside["gtsrb_ig_norm"] is None
+
+
+def test_the_fast_recipe_takes_what_it_has():
+    table = index.find("wang2022:2")
+    names = {network.name for _, network in pages.lines(table, "fast")}
+    assert "mnist_madry" in names and "fashion_mnist_ssr" in names and not any("cifar10" in name for name in names)
+    assert len(pages.lines(table, "fast", names=("mnist",))) == 12
+    assert len(pages.lines(table, "fast", seeds=3, names=("mnist",))) == 36
+    parts = [pages.lines(table, "fast", shard=f"{i}/5") for i in range(5)]
+    assert sum(parts, []) == pages.lines(table, "fast")
+
+
+def test_mistakes_are_said():
+    with pytest.raises(UsageError, match="not in the index"):
+        index.find("chen2019:2")
+    with pytest.raises(UsageError, match="NAME"):
+        Network.of("mnist_madry,nothing=1")
+    with pytest.raises(UsageError, match="no flag file"):
+        Network.of("mnist_nothing").given()
+    with pytest.raises(UsageError, match="no row"):
+        pages.lines(index.find("sarkar2021:5"), "fast", names=("mnist",))

@@ -1,0 +1,135 @@
+"""A table from nothing to its page and records: what is missing is trained once, and the same command goes on."""
+
+import json
+
+import pytest
+
+from rar_tf import cli
+from rar_tf.commands import evaluate
+from rar_tf.errors import UsageError
+from rar_tf.experiment import flagfile
+from rar_tf.experiment import run as experiment
+from rar_tf.reproduction import index, pages, records, work
+from rar_tf.reproduction.networks import Network
+
+TINY = """--dataset=digits
+--model=tiny_cnn
+--initializer=glorot
+--optimizer=adam
+--learning_rate=2e-3
+--batch_size=32
+--steps=60
+--log_every=10
+--eval_examples=2
+--epsilon=0.1
+--attack_steps=1
+--ig_steps=2
+--attack_ig_steps=1
+--ifia_steps=2
+--ifia_ig_steps=2
+--eval_pgd_steps=2
+--evaluation_protocol=chen2019
+"""
+TABLE = index.Table(
+    "none",
+    "tiny",
+    "two networks",
+    (index.Row("digits_madry"), index.Row("digits_ig_norm")),
+    "chen2019",
+    picture="panel",
+)
+EXTENT = work.Extent(examples=6, auto_examples=0, accuracy_examples=40)
+
+
+@pytest.fixture(scope="module")
+def reproduced(tmp_path_factory):
+    """A table made in an empty folder, the commands that made it, and the page and records that it left."""
+    place = tmp_path_factory.mktemp("reproduced")
+    (place / "flags" / "fast" / "shared").mkdir(parents=True)
+    (place / "flags" / "fast" / "digits_madry.cfg").write_text(TINY + "--method=madry\n")
+    second = "--method=ig_norm\n--steps=5\n--init_from=runs/fast/digits_madry/model.keras\n"
+    (place / "flags" / "fast" / "digits_ig_norm.cfg").write_text(TINY + second)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        calls: list[str] = []
+
+        def call(command, *arguments):
+            calls.append(command)
+            given = flagfile.parse(list(arguments))
+            patch.setattr(flagfile, "given", lambda: given)
+            experiment.train(given) if command == "train" else evaluate.main()
+
+        def make():
+            done = [
+                (row, network, work.run(row, TABLE, network, place / "runs", EXTENT, call))
+                for row, network in pages.lines(TABLE, "fast")
+            ]
+            return pages.table(TABLE, done, place / "runs", "fast", "0/1", place / "docs" / "results")
+
+        page = make()
+        first = list(calls)
+        yield place, first, page, make, calls
+
+
+def test_what_is_missing_is_trained_and_measured_once(reproduced):
+    place, first, page, make, calls = reproduced
+    assert first.count("train") == 2 and first.count("evaluate") == 4
+    assert make() == page
+    assert calls == first  # nothing again
+    assert (place / "runs" / "tables" / "none_tiny" / "table.md").read_text() == page
+    assert "digits_madry" in page and "6 / 40" in page
+
+
+def test_a_first_stage_that_is_missing_is_trained_before(reproduced):
+    place, *_ = reproduced
+    steps = work.training(Network.of("digits_ig_norm,seed=4", "fast"), place / "runs")
+    assert [step.file.parent.name for step in steps] == ["digits_madry,seed=4", "digits_ig_norm,seed=4"]
+
+
+def test_records_say_how_it_was_trained_and_every_score_with_its_interval(reproduced):
+    place, *_ = reproduced
+    found = {record["network"]: record for record in records.read(place / "docs" / "results")}
+    record = found["digits_ig_norm"]
+    assert record["first_stage"] == "digits_madry" and record["flags"]["method"] == "ig_norm"
+    total = found["digits_madry"]["cost"]["minutes"] + record["cost"]["minutes"]
+    assert record["cost"]["minutes_of_all_stages"] == pytest.approx(total, abs=0.02)
+    assert record["cost"]["cpu_minutes"] > 0 and record["versions"]["tensorflow"]
+    share = record["evaluations"]["accuracy"]["accuracies"]["adversarial_accuracy"]
+    assert record["evaluations"]["accuracy"]["accuracy_examples"] == 40
+    assert share["ci95"][0] <= share["share"] <= share["ci95"][1]
+    kendall = record["evaluations"]["chen2019"]["scores"]["kendall"]
+    assert kendall["ci95"][0] <= kendall["mean"] <= kendall["ci95"][1]
+    assert record["evaluations"]["chen2019"]["examples"] == 6
+    text = json.dumps(found)
+    assert str(place) not in text and "init_from" not in text  # nothing of this machine
+
+
+def test_the_page_gives_a_command_that_makes_the_row_again(reproduced):
+    place, *_ = reproduced
+    results, reproduction = pages.write(place / "docs" / "results")
+    text = results.read_text()
+    command = "python scripts/reproduce.py --network=digits_ig_norm --recipe=fast --examples=6 --auto_examples=0"
+    assert f"{command} --accuracy_examples=40" in text
+    assert (place / "docs" / "results" / "loss_digits.png").is_file()
+    for key in index.TABLES:
+        assert f"--table={key} " in reproduction.read_text() or index.TABLES[key].absent
+    before = text
+    assert pages.write(place / "docs" / "results")[0].read_text() == before
+
+
+def test_a_record_keeps_what_was_measured_of_the_same_weights(reproduced, tmp_path):
+    place, *_ = reproduced
+    record = records.read(place / "docs" / "results")[0]
+    measured = dict(record["evaluations"])
+    path = records.write({**record, "evaluations": {"accuracy": measured["accuracy"]}}, tmp_path)
+    records.write({**record, "evaluations": {"chen2019": measured["chen2019"]}}, tmp_path)
+    assert set(json.loads(path.read_text())["evaluations"]) == {"accuracy", "chen2019"}
+    other = {**record, "evaluations": {"auto": {**measured["chen2019"], "weights_digest": "other"}}}
+    records.write(other, tmp_path)
+    assert set(json.loads(path.read_text())["evaluations"]) == {"auto"}
+
+
+def test_a_missing_flag_file_and_an_unknown_table_are_a_users_mistakes(reproduced):
+    assert "reproduce" in cli.COMMANDS
+    with pytest.raises(UsageError, match="there is no flag file"):
+        work.training(Network.of("digits_nothing", "fast"), reproduced[0])
