@@ -74,19 +74,12 @@ def panel_figure(
 
     Shape: rows hold an image [H, W, C] and for each name its map, the attacked map, [H, W] or [H, W, C], and the line.
     """
-    figure = Figure(figsize=(1.5 * (1 + len(names)), 3.1 * len(rows) + 0.4), layout="constrained")
-    axes = figure.subplots(2 * len(rows), 1 + len(names), squeeze=False)
-    for axis in axes.flat:
-        axis.set_axis_off()
+    figure, axes = _grid(2 * len(rows), 1 + len(names))
     for number, (image, cells) in enumerate(rows):
-        axes[2 * number, 0].imshow(_pixels(image, *bounds), cmap="gray", vmin=0, vmax=1)
+        above, below = axes[2 * number : 2 * number + 2]
+        _draw_image(above[0], image, bounds, "image")
         for column, (name, (values, attacked, said)) in enumerate(zip(names, cells), start=1):
-            above, below = axes[2 * number, column], axes[2 * number + 1, column]
-            above.imshow(_without_outliers(values), cmap="inferno", vmin=0)
-            below.imshow(_without_outliers(attacked), cmap="inferno", vmin=0)
-            below.set_title(said, fontsize=6)
-            if number == 0:
-                above.set_title(name, fontsize=7)
+            _draw_maps([above[column], below[column]], [values, attacked], [name, said])
     return figure
 
 
