@@ -59,7 +59,13 @@ def measure_ifia(settings: Experiment, repeats: int = 3, batch: int = 10, steps:
     """
     record = datasets.record_of(settings.data)
     keras.utils.set_random_seed(settings.run.seed)
-    network = models.build(settings.network.model, record.image_shape, record.num_classes, **settings.network.options())
+    network = models.build(
+        settings.network.model,
+        record.image_shape,
+        record.num_classes,
+        bounds=record.bounds,
+        **settings.network.options(),
+    )
     surrogate = softplus_surrogate(network)
     images = tf.random.stateless_uniform([batch, *record.image_shape], [1, 2], *record.bounds)
     labels = tf.argmax(network(images), axis=1)
@@ -93,7 +99,13 @@ def measure(settings: Experiment, repeats: int = 3) -> dict:
     run, s = settings.run, settings.method
     record = datasets.record_of(settings.data)
     keras.utils.set_random_seed(run.seed)
-    network = models.build(settings.network.model, record.image_shape, record.num_classes, **settings.network.options())
+    network = models.build(
+        settings.network.model,
+        record.image_shape,
+        record.num_classes,
+        bounds=record.bounds,
+        **settings.network.options(),
+    )
     model = build_model(with_exact_pooling(network) if run.jit_compile else network, settings, record.bounds)
     model.compile(optimizers.build(run))
     low, high = record.bounds

@@ -12,6 +12,7 @@ from rar_tf.attributions.path_integral import integrated_gradients
 from rar_tf.attributions.targets import Target
 from rar_tf.errors import UsageError, brief
 from rar_tf.files import atomic_write
+from rar_tf.models.applications import with_preprocessing
 
 EXPORTED_IG_STEPS = 50
 
@@ -94,6 +95,14 @@ def load_keras(path: str | os.PathLike) -> keras.Model:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever a damaged or foreign file happens to provoke
         raise UsageError(f"{path}: not a Keras model that can be read safely ({brief(error)})") from error
+
+
+def preprocessed(network, mode: str | None, bounds: tuple[float, float]):
+    """Return a network of pixels in `bounds`: itself where it is one already, else with its preprocessing before it.
+
+    Raises: UsageError as `models.applications.with_preprocessing`.
+    """
+    return network if mode is None else with_preprocessing(network, mode, bounds)
 
 
 def load_network(model_dir: str | None = None, keras_model: str | None = None, saved_model: str | None = None):

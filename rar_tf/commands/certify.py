@@ -40,6 +40,7 @@ def main():
     data = DataSettings.of({**data_of_run(job.model_dir), **given})
     network = export.load_network(job.model_dir, job.keras_model, job.saved_model)
     record, splits = load_data(data)
+    network = export.preprocessed(network, job.preprocessing, record.bounds)
     split = splits.named(job.split)
     images = to_pixels(record, split.images[: job.num_examples])
     part = results.shard_slice(job.shard, len(images))
@@ -54,6 +55,7 @@ def main():
             sources={
                 "dataset": record.name,
                 "split": job.split,
+                **({"preprocessing": job.preprocessing} if job.preprocessing else {}),
                 "equalize": data.equalize,
                 "num_examples": job.num_examples,
                 "model_dir": job.model_dir,

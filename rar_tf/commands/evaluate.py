@@ -37,6 +37,7 @@ def main():
         return show(jobs.merge(folder), folder)
     network = export.load_network(job.model_dir, job.keras_model, job.saved_model)
     record, splits = load_data(data)
+    network = export.preprocessed(network, job.preprocessing, record.bounds)
     num_examples = 0 if chosen.attack == "none" else job.num_examples
     count = max(num_examples, job.accuracy_examples or job.num_examples)
     split = splits.named(job.split)
@@ -54,6 +55,7 @@ def main():
             record={
                 "dataset": record.name,
                 "split": job.split,
+                **({"preprocessing": job.preprocessing} if job.preprocessing else {}),
                 **said,
                 **evaluator.settings.flags(),
                 **training(job.model_dir),

@@ -7,6 +7,7 @@ from rar_tf import checks
 from rar_tf.data.splits import Splits
 from rar_tf.errors import UsageError
 from rar_tf.experiment.settings import RunSettings
+from rar_tf.models import PREPROCESSING
 from rar_tf.settings import Record, same, setting
 
 
@@ -17,6 +18,12 @@ class JobSettings(Record):
     model_dir: str | None = same(RunSettings, "model_dir")
     keras_model: str | None = setting(None, "this .keras file instead of a model directory")
     saved_model: str | None = setting(None, "this SavedModel instead of a model directory")
+    preprocessing: str | None = setting(
+        None,
+        "what keras_model needs of pixels, as keras.applications does it; it is put before the network, so "
+        "that budgets and maps are in the data's pixels",
+        choices=PREPROCESSING,
+    )
     output_dir: str | None = setting(
         None, "where results are written; by default evaluation/ or certification/ in the model directory"
     )

@@ -122,7 +122,11 @@ def build(settings: Experiment) -> Run:
     keras.utils.set_random_seed(run.seed)
     with strategy.scope():
         network = models.build(
-            settings.network.model, record.image_shape, record.num_classes, **settings.network.options()
+            settings.network.model,
+            record.image_shape,
+            record.num_classes,
+            bounds=record.bounds,
+            **settings.network.options(),
         )
         if run.init_from is not None:
             _initialise(network, run.init_from)

@@ -21,6 +21,7 @@ def small_cnn(
     activation: str = "relu",
     activation_beta: float = 1.0,
     pooling: str = "max",
+    bounds: tuple[float, float] = (0.0, 1.0),
     stem: str | None = None,
     stem_epsilon: float | None = None,
     feature_smoothing: bool = False,
@@ -34,7 +35,7 @@ def small_cnn(
       width: another one than 32 makes every layer but the last narrower or wider in proportion.
       activation, activation_beta: of `models.ACTIVATIONS`, and its inverse temperature.
       pooling: of `models.POOLINGS`; smooth_max has the activation's inverse temperature.
-      stem, stem_epsilon: kind and ε of an `InputStem` before everything else.
+      stem, stem_epsilon: kind and ε of an `InputStem` before everything else; bounds: its pixel range.
       feature_smoothing: whether a `FeatureSmoothing` follows the first pool.
       initializer: paper is a truncated normal of deviation 0.1 and biases of 0.1, glorot is Keras's own: with it
         adversarial training at large budgets leaves the constant prediction thousands of steps earlier.
@@ -56,7 +57,7 @@ def small_cnn(
     return keras.Sequential(
         [
             layers.Input(input_shape),
-            *_stem(stem, stem_epsilon),
+            *_stem(stem, stem_epsilon, bounds),
             layers.Conv2D(width, 5, padding="same", activation=activate, name="conv1", **weights()),
             pool(2, padding="same", name="pool1"),
             *_smoothing(feature_smoothing),
@@ -80,6 +81,7 @@ def p2_cnn(
     activation: str = "relu",
     activation_beta: float = 1.0,
     pooling: str = "max",
+    bounds: tuple[float, float] = (0.0, 1.0),
     stem: str | None = None,
     stem_epsilon: float | None = None,
     feature_smoothing: bool = False,
@@ -101,7 +103,7 @@ def p2_cnn(
     return keras.Sequential(
         [
             layers.Input(input_shape),
-            *_stem(stem, stem_epsilon),
+            *_stem(stem, stem_epsilon, bounds),
             convolution(32, "conv1"),
             convolution(32, "conv2"),
             pool(2, name="pool1"),
@@ -119,14 +121,14 @@ def p2_cnn(
     )
 
 
-def _stem(kind, epsilon):
+def _stem(kind, epsilon, bounds):
     if kind is None:
         if epsilon is not None:
             raise UsageError(f"stem_epsilon={epsilon:g} needs a stem: {' or '.join(STEMS)}")
         return []
     if epsilon is None:
         raise UsageError(f"stem {kind!r} needs a stem_epsilon, the budget that it is to withstand")
-    return [InputStem(epsilon, kind, name="stem")]
+    return [InputStem(epsilon, kind, bounds, name="stem")]
 
 
 def _smoothing(wanted):
