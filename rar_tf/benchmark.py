@@ -8,12 +8,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rar_tf import models
 from rar_tf.attributions.gradients import gradient
 from rar_tf.data import datasets
 from rar_tf.evaluation.measurements import plain_attack
 from rar_tf.experiment import optimizers
-from rar_tf.experiment.run import build_model
+from rar_tf.experiment.run import build_model, build_network
 from rar_tf.experiment.settings import Experiment
 from rar_tf.models.invariance import is_scale_invariant
 from rar_tf.models.pooling import with_exact_pooling
@@ -59,13 +58,7 @@ def measure_ifia(settings: Experiment, repeats: int = 3, batch: int = 10, steps:
     """
     record = datasets.record_of(settings.data)
     keras.utils.set_random_seed(settings.run.seed)
-    network = models.build(
-        settings.network.model,
-        record.image_shape,
-        record.num_classes,
-        bounds=record.bounds,
-        **settings.network.options(),
-    )
+    network = build_network(settings.network, record)
     surrogate = softplus_surrogate(network)
     images = tf.random.stateless_uniform([batch, *record.image_shape], [1, 2], *record.bounds)
     labels = tf.argmax(network(images), axis=1)
@@ -99,13 +92,7 @@ def measure(settings: Experiment, repeats: int = 3) -> dict:
     run, s = settings.run, settings.method
     record = datasets.record_of(settings.data)
     keras.utils.set_random_seed(run.seed)
-    network = models.build(
-        settings.network.model,
-        record.image_shape,
-        record.num_classes,
-        bounds=record.bounds,
-        **settings.network.options(),
-    )
+    network = build_network(settings.network, record)
     model = build_model(with_exact_pooling(network) if run.jit_compile else network, settings, record.bounds)
     model.compile(optimizers.build(run))
     low, high = record.bounds

@@ -28,8 +28,10 @@ from rar_tf.experiment.checkpoints import Checkpoints
 from rar_tf.experiment.monitoring import Monitor
 from rar_tf.experiment.settings import Experiment
 from rar_tf.files import atomic_write
+from rar_tf.models.conversion import converted
 from rar_tf.models.pooling import with_exact_pooling
 from rar_tf.models.precision import set_compute_dtype
+from rar_tf.models.settings import NetworkSettings, is_file
 from rar_tf.objectives import METHODS
 from rar_tf.objectives.robust_model import RobustModel
 from rar_tf.version import __version__
@@ -121,13 +123,7 @@ def build(settings: Experiment) -> Run:
     record, splits = load_data(settings.data)
     keras.utils.set_random_seed(run.seed)
     with strategy.scope():
-        network = models.build(
-            settings.network.model,
-            record.image_shape,
-            record.num_classes,
-            bounds=record.bounds,
-            **settings.network.options(),
-        )
+        network = build_network(settings.network, record)
         if run.init_from is not None:
             _initialise(network, run.init_from)
         if run.jit_compile:
@@ -141,6 +137,25 @@ def build(settings: Experiment) -> Run:
     if run.strategy != "multi_worker":  # to read a metric there, all workers would have to
         state += [variable for metric in model.metrics for variable in metric.variables]
     return Run(settings, record, splits, model, strategy, Checkpoints(run.folder / "checkpoints", state, run.keep))
+
+
+def build_network(settings: NetworkSettings, record: Record) -> keras.Model:
+    """Return the network that the settings name: with fresh weights, or, from a file, with those that it has.
+
+    Raises: UsageError for options that the network does not have, or a file whose network is not for such images.
+    """
+    if not is_file(settings.model):
+        return models.build(
+            settings.model, record.image_shape, record.num_classes, bounds=record.bounds, **settings.options()
+        )
+    network = export.load_keras(settings.model)
+    shapes = (network.input_shape[1:], network.output_shape[1:])
+    if shapes != (record.image_shape, (record.num_classes,)):
+        raise UsageError(
+            f"--model={settings.model}: the network maps {shapes[0]} to {shapes[1]}, {record.name} has images "
+            f"{record.image_shape} and {record.num_classes} classes"
+        )
+    return converted(network, bounds=record.bounds, **settings.options())
 
 
 def build_model(network: keras.Model, settings: Experiment, bounds: tuple[float, float]) -> RobustModel:

@@ -55,3 +55,20 @@ def smoothed(
         raise UsageError(f"stem {stem!r} needs a stem_epsilon, the budget that it is to withstand")
     images = keras.Input(clone.inputs[0].shape[1:])
     return keras.Model(images, clone(InputStem(stem_epsilon, stem, bounds, name="stem")(images)), name=clone.name)
+
+
+def converted(network: keras.Model, bounds: tuple[float, float], **options) -> keras.Model:
+    """Return a network as the options of `models.settings.NetworkSettings` want it: as it is, or `smoothed`.
+
+    Raises: UsageError for options that a network which exists does not have.
+    """
+    if not options:
+        return network
+    unknown = sorted(set(options) - {"activation", "activation_beta", "pooling", "stem", "stem_epsilon"})
+    if options.pop("activation", None) != "softplus" or unknown:
+        raise UsageError(
+            "a network of your own is left as it is, or made smooth by activation softplus, with activation_beta, "
+            f"pooling, stem and stem_epsilon{'; it has no ' if unknown else ''}{', '.join(unknown)}"
+        )
+    beta, pooling = options.pop("activation_beta", 10.0), options.pop("pooling", "max")
+    return smoothed(network, beta, pooling=pooling, bounds=bounds, **options)

@@ -8,11 +8,29 @@ from rar_tf.models import ACTIVATIONS, INITIALIZERS, MODELS, POOLINGS, STEMS
 from rar_tf.settings import Record, setting
 
 
+def is_model(**values: Any) -> None:
+    """Raise UsageError where a value is neither a network's name nor a .keras file's."""
+    for name, value in values.items():
+        if not is_file(value):
+            checks.one_of(MODELS, **{name: value})
+
+
+def is_file(model: str) -> bool:
+    """Return whether a network is given by its file, not by its name."""
+    return model.endswith(".keras")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NetworkSettings(Record):
     """A network of `rar_tf.models`; what is left open is as the network's paper has it."""
 
-    model: str = setting("small_cnn", "network, by its name in rar_tf.models", choices=MODELS, defines=True)
+    model: str = setting(
+        "small_cnn",
+        f"network: {', '.join(MODELS)}, or your own .keras file, which keeps its weights; with "
+        "--activation=softplus its rectifiers become smooth, its max-pools --pooling, and it takes a --stem",
+        check=is_model,
+        defines=True,
+    )
     activation: str | None = setting(
         None,
         "activation of all hidden layers; by default rectified, as in the network's paper",

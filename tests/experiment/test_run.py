@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 import rar_tf
-from rar_tf import objectives
+from rar_tf import data, objectives
 from rar_tf.data import pipeline
 from rar_tf.errors import UsageError
 from rar_tf.experiment import flagfile, optimizers
@@ -18,6 +18,8 @@ from rar_tf.experiment import run as experiment
 from rar_tf.experiment.callbacks import StepTable, TrainingDiverged
 from rar_tf.experiment.checkpoints import Checkpoints
 from rar_tf.experiment.settings import Experiment, RunSettings
+from rar_tf.models.settings import NetworkSettings
+from rar_tf.models.surrogate import is_smooth
 from rar_tf.objectives.robust_model import RobustModel
 from rar_tf.settings import items
 
@@ -239,6 +241,29 @@ class TestRuns:
         again = experiment.train({**settings, "model_dir": str(tmp_path / "whole")})  # from its last checkpoint
         assert_same(weights_of(again), weights_of(whole))
 
+    def test_a_network_of_ones_own_goes_on_from_its_weights(self, finished, tmp_path):
+        settings = {**QUICK, "model": str(finished.folder / "model.keras"), "method": "align_at"}
+        smooth = {"activation": "softplus", "activation_beta": 5.0, "pooling": "average"}
+        smooth |= {"stem": "dark", "stem_epsilon": 0.1}
+        as_it_is, converted = (
+            experiment.build(Experiment.of({**settings, **options, "model_dir": str(tmp_path)})).network
+            for options in ({}, smooth)
+        )
+        for network in (as_it_is, converted):
+            assert_same([v.numpy() for v in network.variables], weights_of(finished))
+        assert is_smooth(converted) and not is_smooth(as_it_is)
+        run = experiment.train({**settings, **smooth, "steps": 2, "model_dir": str(tmp_path)})
+        assert np.any(weights_of(run)[0] != weights_of(finished)[0])
+        for options, message in (
+            ({"pooling": "average"}, "made smooth by activation softplus"),
+            ({**smooth, "initializer": "glorot"}, "it has no initializer"),
+            ({"dataset": "cifar10"}, "the network maps"),
+        ):
+            with pytest.raises(UsageError, match=message):
+                experiment.build_network(
+                    NetworkSettings.of({**settings, **options}), data.get(options.get("dataset", "digits"))
+                )
+
     def test_a_damaged_checkpoint_falls_back(self, finished, tmp_path, caplog):
         settings = dict(**QUICK, steps=4, model_dir=str(tmp_path))
         experiment.train(settings)
@@ -287,7 +312,8 @@ class TestRuns:
         "change,message",
         [
             ({"steps": 0}, "steps must be at least 1"),
-            ({"model": "vgg"}, "unknown model"),
+            ({"model": "vgg"}, "unknown model 'vgg'; known: small_cnn"),
+            ({"model": "absent.keras"}, "absent.keras: no such .keras file"),
             ({"method": "igg"}, "unknown method"),
             ({"epsilon": 0.0}, "epsilon must be positive"),
             ({"init_from": "nowhere.keras"}, "no such file"),
