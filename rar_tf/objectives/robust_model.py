@@ -103,12 +103,21 @@ class RobustModel(keras.Model):
         return images if objective is None else self._ascend(objective, images, start, share)
 
     def minimise(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Make one optimizer step on given perturbed images; return the terms as they entered the global loss.
+        """Make one optimizer step on given perturbed images; return the terms as they entered the global loss."""
+        return self._apply(*self._gradients(images, perturbed, labels))
+
+    def _apply(self, terms, gradients):
+        self.optimizer.apply_gradients(zip(gradients, self.network.trainable_variables))
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        return {name: value * replicas for name, value in {"loss": tf.add_n(list(terms.values())), **terms}.items()}
+
+    def _gradients(self, images, perturbed, labels, part: float | tf.Tensor = 1.0):
+        """The terms, and their sum's gradients, of what is that part of the replica's batch.
 
         The optimizer adds gradients up over replicas, so a mean over the global batch is divided by their number.
         """
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        share = 1.0 / replicas if self.settings.reduction == "mean" else 1.0
+        share = part / replicas if self.settings.reduction == "mean" else 1.0
         reduce = tf.reduce_mean if self.settings.reduction == "mean" else tf.reduce_sum
         with tf.GradientTape() as tape:
             terms = {
@@ -118,11 +127,35 @@ class RobustModel(keras.Model):
             if self.settings.weight_decay:
                 kernels = [v for v in self.network.trainable_variables if len(v.shape) > 1]
                 squares = tf.add_n([tf.nn.l2_loss(tf.convert_to_tensor(kernel)) for kernel in kernels])
-                terms["weight_decay"] = self.settings.weight_decay / replicas * squares
+                terms["weight_decay"] = part * (self.settings.weight_decay / replicas) * squares
             loss = tf.add_n(list(terms.values()))
+        return terms, tape.gradient(loss, self.network.trainable_variables)
+
+    def _in_parts(self, images, labels, start, share):
+        """Perturb and minimise `micro_batch` samples after the other, then make one optimizer step for all of them."""
+        size, count = self.settings.micro_batch, tf.shape(images)[0]
+
+        def part(begin, images, labels, start):
+            with randomness.part_of_batch(begin, count):
+                perturbed = self.perturb(images, labels, start, share)
+                fraction = tf.cast(tf.shape(images)[0], images.dtype) / tf.cast(count, images.dtype)
+                terms, gradients = self._gradients(images, perturbed, labels, fraction)
+                zeros = [tf.zeros(v.shape, v.dtype) if g is None else g for v, g in zip(variables, gradients)]
+                return [terms[name] for name in names], zeros
+
+        # As a function of its own, in a loop that takes one turn at a time, a part's passes are gone before the next.
+        one = tf.function(part, experimental_attributes={"_noinline": True}, reduce_retracing=True)
+
+        def body(begin, totals):
+            rows = slice(begin, begin + size)
+            new = one(begin, images[rows], labels[rows], start[rows])
+            return begin + size, tf.nest.map_structure(tf.add, totals, new)
+
         variables = self.network.trainable_variables
-        self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
-        return {name: value * replicas for name, value in {"loss": loss, **terms}.items()}
+        names = [name for name in self._trackers if name != "loss"]
+        totals = [tf.zeros([], images.dtype) for _ in names], [tf.zeros(v.shape, v.dtype) for v in variables]
+        _, (terms, gradients) = tf.while_loop(lambda begin, _: begin < count, body, (0, totals), parallel_iterations=1)
+        return self._apply(dict(zip(names, terms)), gradients)
 
     def needs_random_start(self) -> None:
         """Raise UsageError for an adversary that would never leave the image: its objective has no gradient there."""
@@ -149,8 +182,12 @@ class RobustModel(keras.Model):
     def train_step(self, data):
         images, labels = self._unpack(data)
         step = self.optimizer.iterations
-        perturbed = self.perturb(images, labels, self.start(images, step), self.share(step))
-        for name, value in self.minimise(images, perturbed, labels).items():
+        start, share = self.start(images, step), self.share(step)
+        if self.settings.micro_batch is None:
+            terms = self.minimise(images, self.perturb(images, labels, start, share), labels)
+        else:
+            terms = self._in_parts(images, labels, start, share)
+        for name, value in terms.items():
             self._trackers[name].update_state(value)
         results = {name: tracker.result() for name, tracker in self._trackers.items()}
         if self._compile_metrics is None:

@@ -48,6 +48,13 @@ class Method(Seeded, Bounded, Budgeted):
     reduction: str = setting(
         "mean", "how the samples' losses make one loss over the global batch", choices=("sum", "mean"), defines=True
     )
+    micro_batch: int | None = setting(
+        None,
+        "examples of a device that are computed at once, where a batch does not fit; the gradients of its parts are "
+        "added up, batch statistics are each part's own",
+        check=checks.at_least_one,
+        defines=True,
+    )
     weight_decay: float = setting(
         0.0, "weight of the sum of ½‖w‖² over all kernels, a term of the loss", check=checks.not_negative, defines=True
     )
