@@ -12,7 +12,9 @@ class Chunked(Record):
     """Records of code that integrates over paths."""
 
     ig_chunk: int | None = setting(
-        None, "path points held in memory at once; the values stay the same", check=checks.at_least_one
+        None,
+        "path points held in memory at once; by default as many as there is memory for; the values stay the same",
+        check=checks.at_least_one,
     )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from rar_tf import export, models
+from rar_tf import export, memory, models
 from rar_tf.data import pipeline
 from rar_tf.data.datasets import load_data
 from rar_tf.data.pixels import to_pixels
@@ -159,9 +159,16 @@ def build_network(settings: NetworkSettings, record: Record) -> keras.Model:
 
 
 def build_model(network: keras.Model, settings: Experiment, bounds: tuple[float, float]) -> RobustModel:
-    """Return the training method that the settings name around a network."""
-    method = METHODS[settings.run.method]
-    return method(network, **{**vars(settings.method), "bounds": bounds})
+    """Return the training method that the settings name around a network.
+
+    Where the settings leave open how many path points are held at once, it is what the device's memory has room for.
+    """
+    method, given = METHODS[settings.run.method], {**vars(settings.method), "bounds": bounds}
+    if given.get("ig_chunk", 0) is None:
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        batch = min(given["micro_batch"] or settings.run.batch_size, settings.run.batch_size // replicas)
+        given["ig_chunk"] = memory.path_points(network, network.input_shape[1:], batch, given["ig_steps"])
+    return method(network, **given)
 
 
 def _initialise(network, path):
