@@ -31,6 +31,7 @@ SHARED = {
     "gamma": 1.0,
     "bounds": (0.0, 1.0),
     "reduction": "mean",
+    "micro_batch": None,
     "weight_decay": 0.0,
 }
 PATH = {"attribution_weight": 1.0, "ig_steps": 50, "attack_ig_steps": 10, "ig_chunk": None}
