@@ -23,6 +23,7 @@ from rar_tf.objectives.igr import IGR as IGR
 from rar_tf.objectives.igr import IGRAT as IGRAT
 from rar_tf.objectives.igr import IGRMART as IGRMART
 from rar_tf.objectives.igr import IGRTRADES as IGRTRADES
+from rar_tf.objectives.input_gradient import InputGradient as InputGradient
 from rar_tf.objectives.madry import Madry as Madry
 from rar_tf.objectives.mart import MART as MART
 from rar_tf.objectives.natural import Natural as Natural

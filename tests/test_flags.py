@@ -58,7 +58,10 @@ PROMISED = (
     ]
     + [f"{dataset}_cacr_wacr_code" for dataset in ("mnist", "fashion_mnist", "gtsrb", "flower")]
     + [f"flower_{method}" for method in ("trades", "advaat", "igr_trades")]
-    + [f"digits_{name}" for name in ("aat", "r2et", "input_gradient", "surrogate", "align_trades", "align_mart")]
+    + [
+        f"digits_{name}"
+        for name in ("aat", "r2et", "input_gradient", "surrogate", "wasserstein", "align_trades", "align_mart")
+    ]
     + [f"{dataset}_align_at" for dataset in ("digits", "mnist", "fashion_mnist", "gtsrb", "cifar10")]
 )
 

@@ -23,6 +23,7 @@ METHODS = Registry(
         "aat": "rar_tf.objectives.advaat:AAT",
         "advaat": "rar_tf.objectives.advaat:AdvAAT",
         "ssr": "rar_tf.objectives.ssr:SSR",
+        "input_gradient": "rar_tf.objectives.input_gradient:InputGradient",
         "r2et": "rar_tf.objectives.r2et:R2ET",
     },
 )

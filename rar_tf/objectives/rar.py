@@ -11,6 +11,7 @@ import tensorflow as tf
 from rar_tf import losses, similarity
 from rar_tf.attributions.path_integral import hidden_integrated_gradients, integrated_gradients
 from rar_tf.attributions.targets import HiddenTarget, Target
+from rar_tf.errors import UsageError
 from rar_tf.objectives import settings
 from rar_tf.objectives.robust_model import RobustModel
 
@@ -30,8 +31,9 @@ SIZES: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
 class RAR(RobustModel):
     """Minimise l_y(x) + weight · max_x' s(IG_h(x→x'; l_y)) (Chen et al. 2019, appendix B, Eq. (4)).
 
-    Special cases: size "sum" and weight 1 give Madry's objective (Proposition 1); one step of the left rule with
-    "l1_squared" gives input-gradient regularisation (Proposition 2); layer "output" gives the surrogate loss
+    Special cases: size "sum" and weight 1 give Madry's objective (Proposition 1); one step of the left rule gives
+    input-gradient regularisation (Proposition 2), of ‖∇l‖₂² with "l1_squared" in an l2 ball, of ‖∇l‖₁ with "l1" in an
+    l_inf ball; layer "output" gives the surrogate loss
     |l(x') − l(x)| (Proposition 3).
 
     λ is `attribution_weight`, s one of `SIZES`, h "input", "output" (the loss itself) or the name of a hidden layer;
@@ -44,6 +46,11 @@ class RAR(RobustModel):
 
     def __init__(self, network, **settings):
         super().__init__(network, **settings)
+        if self.settings.layer not in ("input", "output") and self.settings.ig_chunk is not None:
+            raise UsageError(
+                f"ig_chunk={self.settings.ig_chunk}: the path of a hidden layer ({self.settings.layer}) is integrated "
+                "at once; leave it out, or take fewer ig_steps"
+            )
         if self.settings.size != "sum" and not self.climbs_prediction:
             self.needs_random_start()
 

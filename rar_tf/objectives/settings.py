@@ -229,6 +229,15 @@ class SSR(Weighted):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class InputGradient(Weighted):
+    """Input-gradient regularisation."""
+
+    gradient_order: float = setting(
+        2.0, "input_gradient: q of the norm ‖∇l‖_q^q that is kept small", check=checks.at_least_one, defines=True
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class R2ET(Weighted):
     """R2ET."""
 
@@ -303,6 +312,7 @@ RECORDS = (
     IGR,
     ART,
     SSR,
+    InputGradient,
     R2ET,
     Align,
 )

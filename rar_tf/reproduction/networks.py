@@ -4,7 +4,6 @@ import dataclasses
 import pathlib
 from typing import Any
 
-import rar_tf
 from rar_tf.errors import UsageError
 from rar_tf.experiment import flagfile
 
@@ -13,9 +12,9 @@ INHERITED = ("model", "seed")  # what a stage of training has in common with the
 
 
 def flags_folder() -> pathlib.Path:
-    """Return flags/ of the working directory, else of the checkout that this package runs from."""
+    """Return flags/ of the working directory, else the one that came with this package."""
     here = pathlib.Path("flags")
-    return here if here.is_dir() else pathlib.Path(rar_tf.__file__).parents[1] / "flags"
+    return here if here.is_dir() else flagfile.SHIPPED
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from rar_tf import losses, objectives
 from rar_tf.attributions.targets import Target
+from rar_tf.errors import UsageError
 
 from gradcheck import check_parameter_gradient, smooth_network
 
@@ -40,6 +41,11 @@ def test_parameter_gradient_against_finite_differences(float64, method, settings
     check_parameter_gradient(
         method, {**BUDGET, "ig_steps": 6, "attack_ig_steps": 3, **settings}, IMAGES, PERTURBED, LABELS
     )
+
+
+@pytest.mark.parametrize("order", [1.5, 2.0])
+def test_parameter_gradient_of_input_gradient_regularisation(float64, order):
+    check_parameter_gradient("input_gradient", {**BUDGET, "gradient_order": order}, IMAGES, PERTURBED, LABELS)
 
 
 def linear_network(weights):
@@ -103,6 +109,41 @@ class TestSpecialCases:
         )
         size = model.loss_terms(tf.constant(IMAGES), tf.constant(PERTURBED), LABELS)["attribution"]
         np.testing.assert_allclose(size, np.abs(expected).sum((1, 2, 3)) ** 2, rtol=1e-9)
+
+    def gradient_of_the_loss(self, network):
+        x = tf.Variable(IMAGES)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(Target(network, LABELS, losses.log_loss)(x))
+        return np.abs(tape.gradient(loss, x).numpy()).reshape(len(IMAGES), -1)
+
+    @pytest.mark.parametrize("size,constraint,order", [("l1_squared", "l2", 2), ("l1", "linf", 1)])
+    def test_proposition_2_the_adversary_of_the_dual_ball_reaches_the_gradients_norm(
+        self, float64, size, constraint, order
+    ):
+        network = smooth_network()
+        settings = {"epsilon": 0.1, "attribution_weight": 3.0, "bounds": (-9.0, 9.0)}
+        one_point = {"rule": "left", "ig_steps": 1, "attack_ig_steps": 1, "size": size, "constraint": constraint}
+        model = objectives.METHODS["rar"](network, **settings, **one_point, steps=60, step_size=0.05)
+        images = tf.constant(IMAGES)
+        perturbed = model.perturb(images, LABELS, model.start(images, tf.constant(0, tf.int64)))
+        reached = model.loss_terms(images, perturbed, LABELS)["attribution"]
+        wanted = 3.0 * (0.1 * (self.gradient_of_the_loss(network) ** order).sum(1) ** (1 / order)) ** order
+        np.testing.assert_allclose(reached, wanted, rtol=1e-4)
+        closed = objectives.METHODS["input_gradient"](network, **settings, gradient_order=order)
+        np.testing.assert_allclose(closed.loss_terms(images, images, LABELS)["gradient"], wanted, rtol=1e-9)
+
+    @pytest.mark.parametrize("order", [1.5, 3.0])
+    def test_proposition_2_for_a_general_order_is_hoelders_maximum(self, float64, order):
+        network, dual = smooth_network(), order / (order - 1)
+        g = self.gradient_of_the_loss(network)
+        model = objectives.METHODS["input_gradient"](network, epsilon=0.1, gradient_order=order, attribution_weight=1.0)
+        found = model.loss_terms(tf.constant(IMAGES), tf.constant(IMAGES), LABELS)["gradient"].numpy()
+        best = g ** (order - 1)  # |x'| − x of the maximiser, in the ball of the dual norm
+        best *= 0.1 / (best**dual).sum(1, keepdims=True) ** (1 / dual)
+        np.testing.assert_allclose(found, (best * g).sum(1) ** order, rtol=1e-9)
+        other = np.abs(np.random.default_rng(0).normal(size=(200, *g.shape)))
+        other *= 0.1 / (other**dual).sum(-1, keepdims=True) ** (1 / dual)
+        assert ((other * g).sum(-1) ** order <= found * (1 + 1e-9)).all()
 
     def test_proposition_3_the_output_layer_gives_the_change_of_the_loss(self, float64):
         network = smooth_network()
@@ -170,3 +211,10 @@ class TestSpecialCases:
             assert (size <= norm + 1e-9).numpy().all()
         found = model.perturb(x, labels, x - 0.01 * sign * np.sign(weights).reshape(1, 2, 1, 1))
         np.testing.assert_allclose(found, worst, rtol=1e-9)
+
+
+def test_a_hidden_layers_path_is_not_chunked_and_says_so():
+    network = smooth_network()
+    with pytest.raises(UsageError, match="ig_chunk=2: the path of a hidden layer"):
+        objectives.METHODS["rar"](network, layer="hidden", ig_chunk=2)
+    objectives.METHODS["rar"](network, layer="output", ig_chunk=2)
