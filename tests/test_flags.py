@@ -141,6 +141,26 @@ def test_a_fast_recipe_changes_schedule_adversary_and_points_and_not_the_objecti
     assert changed <= {"reduction", *SCHEDULE, *budget}
 
 
+@pytest.mark.parametrize("method", ["madry", "ig_norm", "ig_sum_norm", "cacr_wacr"])
+def test_a_fast_recipe_and_its_paper_have_the_same_objective_on_one_batch(method, tiny_network):
+    files = [ROOT / "flags" / folder / f"mnist_{method}.cfg" for folder in ("", "fast")]
+    points = {"ig_steps": 10, "attack_ig_steps": 2}
+    settings = [Experiment.of({**flagfile.read(path), **points}) for path in files]
+    record = record_of(settings[0].data)
+    random = np.random.default_rng(0)
+    images = tf.constant(random.uniform(0, 1, (4, 16, 16, 1)), tf.float32)
+    perturbed = tf.clip_by_value(images + random.uniform(-0.3, 0.3, images.shape), 0, 1)
+    found = [
+        experiment.build_model(tiny_network(record), each, record.bounds).loss_terms(
+            images, perturbed, tf.constant([1, 2, 3, 4])
+        )
+        for each in settings
+    ]
+    assert list(found[0]) == list(found[1])
+    for name in found[0]:
+        np.testing.assert_array_equal(found[0][name], found[1][name])
+
+
 @pytest.mark.parametrize("path", FILES + FAST, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_the_method_trains_with_the_files_settings(path, tiny_network):
     settings = Experiment.of({**flagfile.read(path), "attack_steps": 1})

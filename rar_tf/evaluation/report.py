@@ -8,7 +8,7 @@ import pathlib
 import numpy as np
 
 from rar_tf import figures
-from rar_tf.evaluation import comparison, correlation, page
+from rar_tf.evaluation import comparison, consistency, correlation, page
 from rar_tf.evaluation.evaluated import Certified, Evaluated, accuracies, attack_of, cell, images_of, read
 from rar_tf.evaluation.outcome import examples_figure
 from rar_tf.evaluation.summary import SCORES
@@ -178,6 +178,15 @@ def _activity(evaluations):
         page.heading("Activation consistency"),
         page.table(["", "attack", "P(A∩B)/sqrt(P(A)P(B))"], rows),
         page.figure("activity", figures.bar_figure(values, "activation consistency"), caption),
+        page.figure(
+            "activity_simulated",
+            figures.scatter_figure(
+                {"random networks of one layer": consistency.simulated()},
+                "activation consistency",
+                "relative change of the gradient",
+            ),
+            "The fewer rectifiers change their state, the less the gradient moves (Wang and Kong 2022, Proposition 2).",
+        ),
     ]
 
 
