@@ -21,6 +21,8 @@ __all__, __getattr__, __dir__ = on_first_use(
         "Align": "rar_tf.objectives.align",
         "UsageError": "rar_tf.errors",
         "attack": "rar_tf.evaluation.job",
+        "load": "rar_tf.zoo",
+        "list_models": "rar_tf.zoo",
         "evaluate": "rar_tf.evaluation.job",
         "plot_maps": "rar_tf.figures",
         "certify": "rar_tf.certification.run",

@@ -35,3 +35,5 @@ from rar_tf.objectives.robust_model import RobustModel as RobustModel
 from rar_tf.objectives.ssr import SSR as SSR
 from rar_tf.objectives.trades import TRADES as TRADES
 from rar_tf.version import __version__ as __version__
+from rar_tf.zoo import list_models as list_models
+from rar_tf.zoo import load as load

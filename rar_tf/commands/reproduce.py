@@ -39,6 +39,7 @@ flags.DEFINE_integer("seeds", 1, "trainings of each network: with its own seed, 
 flags.DEFINE_string("shard", "0/1", "i/n: the i-th of n parts of the rows, counted from 0, for several machines")
 flags.DEFINE_string("output_dir", "runs", "gets a model directory for each network, and a page for each table")
 flags.DEFINE_string("results_dir", None, "folder of records; alone it writes the pages about them anew")
+flags.DEFINE_string("zoo_dir", None, "also keep --network there with its record, as rar_tf.load reads it")
 flags.DEFINE_string("data_dir", None, "where <dataset>/{train,test}.npz lie; by default RAR_TF_DATA_DIR")
 
 
@@ -57,6 +58,8 @@ def main():
     extent = work.Extent(FLAGS.examples, FLAGS.auto_examples, FLAGS.accuracy_examples)
     if FLAGS.table is not None and FLAGS.network is not None:
         raise UsageError("give --table or --network, not both")
+    if FLAGS.zoo_dir is not None and FLAGS.network is None:
+        raise UsageError("--zoo_dir keeps one network: give --network")
     if FLAGS.network is not None:
         networks = pages.with_seeds(Network.of(FLAGS.network, FLAGS.recipe), FLAGS.seeds)
         table = index.single(Network.of(FLAGS.network, FLAGS.recipe).given().get("evaluation_protocol"))
@@ -75,8 +78,25 @@ def main():
         steps = work.run(row, table, network, root, extent, cli.call)
         done.append((row, network, steps))
     print("\n" + pages.table(table, done, root, FLAGS.recipe, FLAGS.shard, results_dir))
+    if FLAGS.zoo_dir is not None:
+        keep(done[0], root, pathlib.Path(FLAGS.zoo_dir))
     if results_dir is not None:
         shown(pages.write(results_dir))
+
+
+def keep(done, root, folder):
+    """Put a network and its record among the small ones that come with the package."""
+    from rar_tf import export, zoo
+    from rar_tf.data.datasets import load_data
+    from rar_tf.data.pixels import to_pixels
+    from rar_tf.data.settings import DataSettings
+    from rar_tf.reproduction import records
+
+    _, network, steps = done
+    record, splits = load_data(DataSettings.of(network.given()))
+    model = export.load_network(model_dir=network.folder(root))
+    name = zoo.pack(model, records.of(network, root, steps), to_pixels(record, splits.test.images), folder)
+    print(f"wrote {folder / name}.npz and its card: rar_tf.load({name!r})")
 
 
 def shown(paths):

@@ -1,0 +1,103 @@
+"""Small trained networks inside the package, each with its card: training, scores, licence of the data.
+
+NAME.npz holds a network's weights, in float16 where its predictions stay the same, NAME.json its card: a record of
+docs/results, and the digest of the weights' file.
+"""
+
+import hashlib
+import io
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from rar_tf import checks, models, results
+from rar_tf.data.records import RECORDS
+from rar_tf.errors import UsageError
+from rar_tf.files import atomic_write
+from rar_tf.models.settings import NetworkSettings
+
+FOLDER = pathlib.Path(__file__).parent
+SIZE = 15 * 2**20  # of all weights together
+LICENCES = {
+    "digits": "scikit-learn's digits, from the UCI repository: E. Alpaydin, C. Kaynak; CC BY 4.0",
+    "mnist": "MNIST: Y. LeCun, C. Cortes, C. J. C. Burges; CC BY-SA 3.0",
+    "fashion_mnist": "Fashion-MNIST: Zalando SE, MIT licence",
+    "gtsrb": "GTSRB: J. Stallkamp, M. Schlipsing, J. Salmen, C. Igel; for research, citation asked for",
+    "cifar10": "CIFAR-10: A. Krizhevsky; no formal licence, citation asked for",
+    "flower": "Flower-17: M.-E. Nilsback, A. Zisserman; for research",
+}
+
+
+def list_models(folder: pathlib.Path = FOLDER) -> list[str]:
+    """Return the names that `load` knows."""
+    return sorted(path.stem for path in folder.glob("*.json"))
+
+
+def load(name: str, folder: pathlib.Path = FOLDER) -> keras.Model:
+    """Return a trained network; `network.card` is its card.
+
+    The card holds `dataset`, `bounds` and `licence` of its data, the `flags` that trained it, and under `evaluations`
+    what was measured of it, see docs/results.md.
+
+    Shape: images [N, H, W, C] in the data's pixel range -> logits [N, K].
+
+    Raises: UsageError for an unknown name, or weights whose digest is not the card's.
+    """
+    checks.one_of(list_models(folder), model=name)
+    card = results.read_json(folder / f"{name}.json")
+    content = (folder / f"{name}.npz").read_bytes()
+    if hashlib.sha256(content).hexdigest() != card["sha256"]:
+        raise UsageError(f"{folder / name}.npz is damaged: its sha256 is not the card's")
+    network = _fresh(card["flags"], card["dataset"])
+    with np.load(io.BytesIO(content)) as arrays:
+        network.set_weights([arrays[f"w{place}"].astype(np.float32) for place in range(len(arrays.files))])
+    object.__setattr__(network, "card", card)  # beside Keras's own attributes, which it would track and save
+    return network
+
+
+def pack(network: keras.Model, record: Mapping[str, Any], images: np.ndarray, folder: pathlib.Path = FOLDER) -> str:
+    """Keep a trained network and its record; return its name.
+
+    Weights are stored in float16 where no prediction of the images changes, else in float32.
+
+    Shape: images [N, H, W, C].
+    Raises: UsageError where all weights together would be more than SIZE.
+    """
+    weights, predictions = network.get_weights(), _predictions(network, images)
+    halves = [weight.astype(np.float16) for weight in weights]
+    network.set_weights([half.astype(np.float32) for half in halves])
+    same = bool((_predictions(network, images) == predictions).all())
+    network.set_weights(weights)
+    file = io.BytesIO()
+    np.savez_compressed(file, **{f"w{place}": value for place, value in enumerate(halves if same else weights)})
+    name, content = f"{record['dataset']}_{record['method']}", file.getvalue()
+    others = sum(path.stat().st_size for path in folder.glob("*.npz") if path.stem != name)
+    if others + len(content) > SIZE:
+        raise UsageError(
+            f"{name} has {len(content):,} bytes, beside {others:,} of others: {SIZE:,} is all there is room for"
+        )
+    with atomic_write(folder / f"{name}.npz") as temporary:
+        temporary.write_bytes(content)
+    card = {
+        **record,
+        "bounds": RECORDS[record["dataset"]].bounds,
+        "licence": LICENCES[record["dataset"]],
+        "stored": "float16" if same else "float32",
+        "unchanged_predictions": len(images) if same else None,
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    results.write_json(folder / f"{name}.json", card)
+    return name
+
+
+def _fresh(flags, dataset):
+    data = RECORDS[dataset]
+    settings = NetworkSettings.of(flags)
+    return models.build(settings.model, data.image_shape, data.num_classes, **settings.options())
+
+
+def _predictions(network, images):
+    return np.argmax(network.predict(images, verbose=0), axis=1)
