@@ -26,8 +26,8 @@ flags.DEFINE_list(
 flags.DEFINE_integer(
     "examples",
     None,
-    "first test images whose maps are attacked or certified; by default the flag files' number",
-    lower_bound=1,
+    "first test images whose maps are attacked or certified; by default the flag files' number; 0 leaves the paper's protocol out",
+    lower_bound=0,
 )
 flags.DEFINE_integer(
     "auto_examples", None, "the same under --attack=auto, by default as many; 0 leaves it out", lower_bound=0

@@ -137,7 +137,7 @@ def command(record: dict) -> str:
     """Return the command line that makes a record again."""
     evaluations = record["evaluations"]
     extent = {
-        "examples": tables.papers_own(evaluations).get("examples"),
+        "examples": tables.papers_own(evaluations).get("examples", 0),
         "auto_examples": evaluations.get(AUTO, {}).get("examples", 0),
         "accuracy_examples": evaluations.get(ACCURACY, {}).get("accuracy_examples"),
     }
@@ -172,7 +172,7 @@ def _ranking(found):
                     str(each.get(key, "-"))
                     for each, key in ((paper, "examples"), (auto, "examples"), (accuracy, "accuracy_examples"))
                 ),
-                f"{record['cost']['minutes_of_all_stages']:.1f}" + ("" if cpu is None else f" ({cpu:.1f})"),
+                tables.minutes(record) + ("" if cpu is None else f" ({cpu:.1f})"),
             ]
         )
     return (

@@ -27,7 +27,7 @@ def of(network: Network, root: pathlib.Path, evaluations: dict[str, Step]) -> di
     train = results.read_json(folder / "train.json")
     experiment = Experiment.of(flagfile.read(folder / "flags.cfg"))
     first = network.first_stage()
-    stage = 0.0 if first is None else of(first, root, {})["cost"]["minutes_of_all_stages"]
+    stage = None if first is None else of(first, root, {})["cost"]
     minutes = train["wall_time_seconds"] / 60
     flags = {**experiment.defining(), "steps": experiment.run.steps}
     return results.as_json(
@@ -44,8 +44,8 @@ def of(network: Network, root: pathlib.Path, evaluations: dict[str, Step]) -> di
             "cost": {
                 "minutes": round(minutes, 2),
                 "cpu_minutes": round(train["cpu_seconds"] / 60, 2) if "cpu_seconds" in train else None,
-                "minutes_of_all_stages": round(minutes + stage, 2),
-                "resumed_at_step": train["resumed_at_step"],
+                "minutes_of_all_stages": round(minutes + (stage["minutes_of_all_stages"] if stage else 0), 2),
+                "resumed": bool(train["resumed_at_step"] or (stage and stage["resumed"])),
             },
             "history": _history(folder / "history.csv"),
             "evaluations": {

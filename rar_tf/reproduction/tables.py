@@ -65,7 +65,7 @@ def scores(table: Table, lines: Sequence[tuple[Row, Network, dict]]) -> str:
                 *_pair(accuracy, beside, "adversarial_accuracy"),
                 *(part for name in SHOWN for part in (_score(paper, name, table.statistic), _plain(beside.get(name)))),
                 *(_score(auto, name, "mean") for name in UNDER_AUTO),
-                f"{record['cost']['minutes_of_all_stages']:.1f}",
+                minutes(record),
             ]
         )
     return markdown_table(header, cells)
@@ -74,6 +74,12 @@ def scores(table: Table, lines: Sequence[tuple[Row, Network, dict]]) -> str:
 def papers_own(evaluations: dict[str, dict]) -> dict:
     """Return the evaluation under a paper's protocol, empty where there is none."""
     return next((each for name, each in evaluations.items() if name not in (ACCURACY, AUTO)), {})
+
+
+def minutes(record: dict) -> str:
+    """Return what all stages of a training took; of one that went on after a stop only the last part is known."""
+    cost = record["cost"]
+    return ("> " if cost["resumed"] else "") + f"{cost['minutes_of_all_stages']:.1f}"
 
 
 def label(row: Row, network: Network) -> str:

@@ -18,8 +18,8 @@ ACCURACY, AUTO = "accuracy", "auto"
 class Extent:
     """How many of the first test images are attacked.
 
-    examples: their maps, under the paper's protocol; None is as many as the flag files say. auto_examples: their maps,
-    under the ensemble; 0 leaves it out. accuracy_examples: their predictions; None is the whole test set.
+    examples: their maps, under the paper's protocol; None is as many as the flag files say, 0 leaves it out.
+    auto_examples: their maps, under the ensemble; None is as many, 0 leaves it out. accuracy_examples: their predictions; None is the whole test set.
     """
 
     examples: int | None = None
@@ -64,7 +64,7 @@ def training(network: Network, root: pathlib.Path) -> list[Step]:
 
 
 def evaluations(
-    network: Network, root: pathlib.Path, extent: Extent, protocol: str | None, flags=(), *, maps: bool = True
+    network: Network, root: pathlib.Path, extent: Extent, protocol: str | None, flags=()
 ) -> dict[str, Step]:
     """Return a network's evaluations: accuracies, the protocol's attack on maps, and the ensemble.
 
@@ -80,10 +80,10 @@ def evaluations(
     found[ACCURACY] = {"attack": "none", "evaluation_protocol": "ours", "accuracy_examples": counted, **shared}
     if protocol == "wang2022":
         found[ACCURACY]["prediction_attacks"] = "pgd,fgsm,pgd20,pgd40,cw"
-    if maps:
+    if extent.examples != 0:
         found[protocol] = {"evaluation_protocol": protocol, **_examples(extent.examples), **own}
     auto = extent.examples if extent.auto_examples is None else extent.auto_examples
-    if maps and auto != 0:
+    if auto != 0:
         found[AUTO] = {"attack": "auto", "evaluation_protocol": "ours", **_examples(auto), **own}
     return {name: _evaluation(network, root, name, given, own) for name, given in found.items()}
 
