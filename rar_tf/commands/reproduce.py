@@ -26,7 +26,8 @@ flags.DEFINE_list(
 flags.DEFINE_integer(
     "examples",
     None,
-    "first test images whose maps are attacked or certified; by default the flag files' number; 0 leaves the paper's protocol out",
+    "first test images whose maps are attacked or certified; by default the flag files' number; 0 leaves the paper's "
+    "protocol out",
     lower_bound=0,
 )
 flags.DEFINE_integer(

@@ -19,7 +19,8 @@ class Extent:
     """How many of the first test images are attacked.
 
     examples: their maps, under the paper's protocol; None is as many as the flag files say, 0 leaves it out.
-    auto_examples: their maps, under the ensemble; None is as many, 0 leaves it out. accuracy_examples: their predictions; None is the whole test set.
+    auto_examples: their maps, under the ensemble; None is as many, 0 leaves it out.
+    accuracy_examples: their predictions; None is the whole test set.
     """
 
     examples: int | None = None
