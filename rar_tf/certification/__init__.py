@@ -13,9 +13,12 @@ CERTIFICATES = Registry(
     {
         "upper_bound": "rar_tf.certification.certificates.upper_bound:UpperBound",
         "uniform_smoothing": "rar_tf.certification.certificates.uniform_smoothing:UniformSmoothing",
+        "rank_smoothing": "rar_tf.certification.certificates.rank_smoothing:RankSmoothing",
         "center_smoothing": "rar_tf.certification.certificates.center_smoothing:CenterSmoothing",
     },
 )
-FORMULAS = ("sound", "paper")
-INTERVALS = ("concentration", "chi_square")
+FORMULAS = ("sound", "tangent", "paper")
+INTERVALS = ("betting", "concentration", "chi_square")
 NORMALIZATIONS = ("unit", "clip", "lipschitz")
+NOISES = ("uniform", "gaussian")
+FEATURES = ("top_k", "clipped")

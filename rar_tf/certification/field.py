@@ -1,5 +1,6 @@
 """The attribution as a vector field g(x, y), with or without a bound M on its length."""
 
+import inspect
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -24,6 +25,20 @@ def attribution_field(network, kind: str, *, ig_steps: int = 50, score: Callable
     checks.one_of(ATTRIBUTIONS, attribution=kind)
     checks.at_least_one(ig_steps=ig_steps)
     return lambda images, labels: attribute(kind, Target(network, labels, score), images, steps=ig_steps)
+
+
+def evaluation_mode(network: Callable) -> Callable:
+    """Return a network that takes `training`, as Keras models do, for any function of images.
+
+    A network that takes it is returned as it is.
+    """
+    try:
+        parameters = inspect.signature(network).parameters.values()
+    except (TypeError, ValueError):
+        return network
+    if any(each.name == "training" or each.kind is each.VAR_KEYWORD for each in parameters):
+        return network
+    return lambda images, training=False: network(images)
 
 
 def unit_field(field: Field) -> Field:

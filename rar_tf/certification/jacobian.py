@@ -167,9 +167,31 @@ def gram_sum(matrix: np.ndarray) -> float:
 def dense_norm(matrix: np.ndarray) -> tuple[float, np.ndarray]:
     """Return the largest singular value of a matrix and its right singular vector, by a direct decomposition of JᵀJ."""
     matrix = matrix.astype(np.float64)
-    size = len(matrix)
+    size = matrix.shape[1]
     _, vectors = linalg.eigh(matrix.T @ matrix, subset_by_index=[size - 1, size - 1])
     return float(np.linalg.norm(matrix @ vectors[:, 0])), vectors[:, 0]
+
+
+def weighted(operator, weights: np.ndarray) -> LinearOperator:
+    """Return J·diag(w)^−½ as an operator. Shape: w [d], positive."""
+    root = 1.0 / np.sqrt(weights)
+    return LinearOperator(
+        operator.shape,
+        matvec=lambda v: operator.matvec(root * np.ravel(v)),
+        rmatvec=lambda u: root * operator.rmatvec(u),
+        dtype=np.float64,
+    )
+
+
+def column_norms(operator: "Jacobian", *, probes: int = 32, seed: int = 0) -> np.ndarray:
+    """Return estimates of the lengths of J's columns, from random probes: E(Jᵀz)_j² = Σ_i J_ij² for random signs z.
+
+    None is less than a hundredth of their mean, so that they can serve as weights. Shape: [d].
+    """
+    signs = np.random.default_rng((seed, operator.shape[0], 1)).choice([-1.0, 1.0], size=(probes, operator.shape[0]))
+    parts = [operator.backward(signs[begin : begin + operator.block]) for begin in range(0, probes, operator.block)]
+    lengths = np.sqrt(np.mean(np.square(np.concatenate(parts), dtype=np.float64), axis=0))
+    return np.maximum(lengths, 0.01 * lengths.mean() + 1e-30)
 
 
 def lanczos_norm(

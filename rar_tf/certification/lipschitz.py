@@ -2,7 +2,8 @@
 
 For layers that follow one another, ‖∂f_y/∂x‖ is at most the product of the layers' Lipschitz constants: the largest
 singular value of a dense kernel; for a convolution sqrt(‖K‖₁‖K‖_∞) of its matrix (Schur's test); 1 for pooling that
-does not overlap and for activations whose slope is at most 1; of the last kernel the column of the logit is enough.
+does not overlap; for an activation the largest slope that it has anywhere; of the last kernel the column of the logit
+is enough.
 """
 
 import keras
@@ -10,8 +11,9 @@ import numpy as np
 from keras import layers
 
 from rar_tf.errors import UsageError
+from rar_tf.models.activations import Softplus
 
-_UNIT_LAYERS = (layers.Flatten, layers.Dropout, layers.ReLU, layers.Reshape, layers.InputLayer)
+_UNIT_LAYERS = (layers.Flatten, layers.Dropout, layers.Reshape, layers.InputLayer)
 _POOLS = (layers.MaxPooling2D, layers.AveragePooling2D)
 _UNIT_ACTIVATIONS = ("linear", "relu", "relu6", "softplus", "tanh", "sigmoid", "leaky_relu", "elu")
 
@@ -29,11 +31,24 @@ def gradient_bound(network: keras.Model) -> float:
 
 
 def _constant(layer, last):
+    return _linear(layer, last) * _slope(layer)
+
+
+def _slope(layer):
+    """The largest slope of a layer's activation: 1, or the leak where that is larger, of either sign."""
+    if isinstance(layer, (layers.ReLU, layers.LeakyReLU)):
+        return max(1.0, abs(float(np.asarray(layer.negative_slope))))
+    if type(layer) is layers.ELU:
+        return max(1.0, abs(float(layer.alpha)))
     activation = getattr(layer, "activation", None)
-    if activation is not None and activation.__name__ not in _UNIT_ACTIVATIONS:
-        raise UsageError(
-            f"normalization=lipschitz: no finite bound M is known for the activation of layer {layer.name!r}"
-        )
+    if isinstance(activation, Softplus):
+        return max(1.0, abs(activation.slope))
+    if activation is None or activation.__name__ in _UNIT_ACTIVATIONS:
+        return 1.0
+    raise UsageError(f"normalization=lipschitz: no finite bound M is known for the activation of layer {layer.name!r}")
+
+
+def _linear(layer, last):
     if isinstance(layer, layers.Dense):
         kernel = np.asarray(layer.kernel, np.float64)
         return np.linalg.norm(kernel, axis=0).max() if last else np.linalg.norm(kernel, 2)
@@ -45,7 +60,7 @@ def _constant(layer, last):
         )
     if isinstance(layer, _POOLS):
         return 1.0 if all(s >= p for s, p in zip(layer.strides, layer.pool_size)) else _unknown(layer)
-    if isinstance(layer, (layers.Activation, *_UNIT_LAYERS)):
+    if isinstance(layer, (layers.Activation, layers.ReLU, layers.LeakyReLU, layers.ELU, *_UNIT_LAYERS)):
         return 1.0
     return _unknown(layer)
 

@@ -1,12 +1,15 @@
 """Certificates of uniformly smoothed attributions as pure formulas (the paper on uniformly smoothed attributions).
 
-Let h(x) = E g(x + η) with η uniform in the ℓ2 ball of radius r and ‖g‖ ≤ M everywhere. For ‖x̃ − x‖ ≤ ε the maps h(x)
-and h(x̃) differ by a vector no longer than A = M·V_U/V_S, with V_S the ball's volume and V_U that of the symmetric
-difference of the two balls. With c = ‖h(x)‖ the cosine is therefore at least sqrt(1 − (A/c)²) for A < c: the line from
-the origin that touches the ball of radius A around h(x).
+Let h(x) = E g(x + η) with η uniform in the ℓ2 ball of radius r and ‖g‖ ≤ M everywhere. For ‖x̃ − x‖ ≤ ε let q be
+V_U/V_S, with V_S the ball's volume and V_U that of the symmetric difference of the two balls, and ρ = M·q/2. What the
+two balls share gives both maps the same part b, ‖b‖ ≤ M − ρ, and what is each one's own a part no longer than ρ. So
+h(x̃) lies within ρ of b, b within ρ of h(x), and the angle is at most the largest of ∠(h(x), b) + arcsin(ρ/‖b‖) over
+such b: the formula `sound`, which no bound from c = ‖h(x)‖, M and q alone can improve. Without the limit of ‖b‖ it is
+cos ≥ sqrt(1 − (2ρ/c)²), the line from the origin that touches the ball of radius 2ρ around h(x): the formula `tangent`,
+the same up to c ≈ .866·M at cos = .8, and smaller above.
 
-The paper's Theorem 1 prints c/sqrt(c² + A²) and its Corollary 1 follows it. That is larger than what a bounded field
-can attain (A = 0.2, c = 0.8: true cosine 0.96825, printed bound 0.97014), so it guarantees nothing; it is kept as
+The paper's Theorem 1 prints c/sqrt(c² + A²), A = 2ρ, and its Corollary 1 follows it. That is larger than what a bounded
+field can attain (A = 0.2, c = 0.8: true cosine 0.96825, printed bound 0.97014), so it guarantees nothing; it is kept as
 formula="paper" for comparison only.
 """
 
@@ -42,27 +45,22 @@ def certified_cosine(norm, epsilon, radius, dimension: int, *, bound: float = 1.
 
     Args:
       norm: ‖h(x)‖, or a lower confidence limit of it. bound: M, with ‖g‖ ≤ M everywhere.
-      formula: `sound`, or `paper` (Theorem 1 as printed, which is no guarantee).
+      formula: `sound`, `tangent`, or `paper` (Theorem 1 as printed, which is no guarantee).
 
     Raises: UsageError for an unknown formula, or epsilon, radius, bound not positive and finite.
     """
     _check(formula, epsilon=epsilon, radius=radius, bound=bound)
-    norm = np.asarray(norm, np.float64)
-    change = bound * overlap_deficit(epsilon, radius, dimension)
-    norm, change = np.broadcast_arrays(norm, change)
-    if formula == "paper":
-        cosine = norm / np.maximum(np.hypot(norm, change), np.finfo(np.float64).tiny)
-        return np.where(norm > 0, cosine, np.nan)[()]
-    certified = (norm > 0) & (change < norm)
-    sine = np.divide(change, norm, out=np.ones_like(norm), where=certified)
-    return np.where(certified, np.sqrt((1.0 - sine) * (1.0 + sine)), np.nan)[()]
+    share = overlap_deficit(epsilon, radius, dimension) / 2.0
+    cosine = _cosine(np.asarray(norm, np.float64) / bound, share, formula)
+    return np.where(np.isnan(norm), np.nan, cosine)[()]
 
 
 def largest_epsilon(norm, radius, threshold, dimension: int, *, bound: float = 1.0, formula: str = "sound"):
     """Return the largest ε up to which the cosine stays at or above `threshold`; 0 where nothing is certified.
 
-    ε = 2r·sqrt(I⁻¹_w(1/2, (d+1)/2)) with w = c·sqrt(1 − T²)/(2M); Corollary 1 (i) with the right geometry. The printed
-    one has w = c·(1/T² − 1)/(2M), which even lacks the square root of its own theorem: formula="paper" restores it.
+    ε = 2r·sqrt(I⁻¹_w(1/2, (d+1)/2)) with w = ρ/M: in closed form c·sqrt(1 − T²)/(2M) for `tangent` (Corollary 1 (i)
+    with the right geometry), by bisection for `sound`. The printed one has w = c·(1/T² − 1)/(2M), which even lacks the
+    square root of its own theorem: formula="paper" restores it.
 
     Shape: norm, radius, threshold broadcast; float64 of their shape.
 
@@ -70,18 +68,17 @@ def largest_epsilon(norm, radius, threshold, dimension: int, *, bound: float = 1
     """
     _check(formula, radius=radius, bound=bound)
     checks.between_0_and_1(threshold=threshold)
-    threshold = np.asarray(threshold, np.float64)
-    slope = np.sqrt((1.0 - threshold) * (1.0 + threshold))
-    if formula == "paper":
-        slope = slope / threshold
-    fraction = np.clip(np.asarray(norm, np.float64) * slope / (2.0 * bound), 0.0, 1.0)
-    square = special.betaincinv(0.5, (dimension + 1) / 2.0, fraction)
+    threshold, norm = np.broadcast_arrays(np.asarray(threshold, np.float64), np.asarray(norm, np.float64) / bound)
+    share = np.clip(np.nan_to_num(norm) * _slope(threshold, formula) / 2.0, 0.0, 1.0)
+    if formula == "sound":  # at least what `tangent` has, at most what makes the two maps' ranges meet
+        share, _ = _bisect(lambda each: _cosine(norm, each, formula) >= threshold, share, np.clip(norm / 2, share, 1.0))
+    square = special.betaincinv(0.5, (dimension + 1) / 2.0, share)
     # The last digits of the inverse are rounded towards the safe side.
     return 2.0 * np.asarray(radius, np.float64) * np.sqrt(square) * (1.0 - 1e-9)
 
 
 def needed_norm(epsilon, radius, threshold, dimension: int, *, bound: float = 1.0, formula: str = "sound"):
-    """Return the least ‖h(x)‖ with which the cosine `threshold` is certified at ε: A/sqrt(1 − T²).
+    """Return the least ‖h(x)‖ with which the cosine `threshold` is certified at ε; more than M where none is enough.
 
     Shape: epsilon, radius, threshold broadcast; float64 of their shape.
 
@@ -90,10 +87,53 @@ def needed_norm(epsilon, radius, threshold, dimension: int, *, bound: float = 1.
     _check(formula, epsilon=epsilon, radius=radius, bound=bound)
     checks.between_0_and_1(threshold=threshold)
     threshold = np.asarray(threshold, np.float64)
-    slope = np.sqrt((1.0 - threshold) * (1.0 + threshold))
+    share, threshold = np.broadcast_arrays(overlap_deficit(epsilon, radius, dimension) / 2.0, threshold)
+    needed = 2.0 * share / _slope(threshold, formula)
+    if formula == "sound":
+        highest = np.minimum(needed, 1.0)
+        possible = _cosine(highest, share, formula) >= threshold
+        _, high = _bisect(lambda each: ~(_cosine(each, share, formula) >= threshold), 2.0 * share, highest)
+        needed = np.where(possible, high, needed)
+    return bound * needed[()]
+
+
+def _slope(threshold, formula):
+    """2ρ/c of the angle whose cosine is the threshold: its sine, or its tangent where the paper is followed."""
+    sine = np.sqrt((1.0 - threshold) * (1.0 + threshold))
+    return sine / threshold if formula == "paper" else sine
+
+
+def _bisect(holds, low, high):
+    """The ends of an interval that is halved 60 times around where `holds` ceases; it holds at the lower one."""
+    for _ in range(60):
+        middle = (low + high) / 2.0
+        inside = holds(middle)
+        low, high = np.where(inside, middle, low), np.where(inside, high, middle)
+    return low, high
+
+
+def _cosine(norm, share, formula):
+    """The least cosine for c = `norm` and ρ = `share`, both in units of M; NaN where none is certified."""
+    norm, share = np.broadcast_arrays(np.asarray(norm, np.float64), share)
     if formula == "paper":
-        slope = slope / threshold
-    return bound * overlap_deficit(epsilon, radius, dimension) / slope
+        cosine = norm / np.maximum(np.hypot(norm, 2.0 * share), np.finfo(np.float64).tiny)
+        return np.where(norm > 0, cosine, np.nan)
+    certified = (norm > 0) & (2.0 * share < norm)
+    norm, share = np.where(certified, norm, 1.0), np.where(certified, share, 0.0)
+    sine = 2.0 * share / norm
+    cosine = np.sqrt((1.0 - sine) * (1.0 + sine))
+    if formula == "sound":
+        # Over all lengths the angle is largest at ‖b‖² = c² − 3ρ² and falls beyond; a shorter b is the longest that
+        # there can be, 1 − ρ. The triangle of 0, b and h has the sides 1 − ρ, ρ and c ≤ 1.
+        norm, longest = np.minimum(norm, 1.0), 1.0 - share
+        short = norm**2 - 3.0 * share**2 > longest**2
+        to_b = (norm**2 + longest**2 - share**2) / (2.0 * norm * longest)
+        area = (1.0 - norm) * (1.0 + norm) * (norm - 1.0 + 2.0 * share) * (norm + 1.0 - 2.0 * share)
+        across = np.sqrt(np.maximum(area, 0.0)) / (2.0 * norm * longest)
+        beyond = share / longest
+        joint = to_b * np.sqrt((1.0 - beyond) * (1.0 + beyond)) - across * beyond
+        cosine = np.where(short, np.minimum(joint, 1.0), cosine)
+    return np.where(certified, cosine, np.nan)
 
 
 def norm_lower_limit(mean_norm, num_samples: int, confidence: float, *, bound: float = 1.0):

@@ -14,6 +14,7 @@ from rar_tf import results
 from rar_tf.certification import CERTIFICATES
 from rar_tf.certification import settings as records
 from rar_tf.certification.certificate import Certificate
+from rar_tf.certification.field import evaluation_mode
 from rar_tf.errors import UsageError
 from rar_tf.files import atomic_write
 from rar_tf.settings import items
@@ -52,7 +53,7 @@ def certify(
     Shape: images [N, H, W, C] in `bounds`, labels int [N].
 
     Args:
-      network: images -> logits. method: of `CERTIFICATES`: `upper_bound`, `uniform_smoothing`, `center_smoothing`.
+      network: images -> logits: a Keras model, or any function of images. method: of `CERTIFICATES`.
       settings: those of the certificate's record in `rar_tf.certification.settings`, by their names or their flags',
         such as radius, threshold, num_samples, budgets; a single radius, threshold or budget need not be a tuple.
         seed: of all samples.
@@ -124,7 +125,8 @@ class CertificationJob(results.Job):
     def __init__(self, network, images, labels, method: str, settings: records.Certificate, sources=None):
         self.images, self.labels = np.asarray(images, np.float32), np.asarray(labels)
         results.check_images(self.images, self.labels, settings.bounds)
-        self.certificate = certificate = certificate_of(method)(network, settings)
+        settings = settings.replace(num_images=len(self.images))
+        self.certificate = certificate = certificate_of(method)(evaluation_mode(network), settings)
         self.count, self.per_image, self.files = len(self.images), certificate.per_image, certificate.files
         self.columns = [*COMMON, *certificate.columns(certificate.settings), "seconds"]
         self.record = {
@@ -134,7 +136,7 @@ class CertificationJob(results.Job):
             "weights_digest": results.fingerprint(network),
             "images_digest": results.images_digest(self.images, self.labels),
         }
-        self.predictions = _predictions(network, self.images, self.labels)
+        self.predictions = _predictions(evaluation_mode(network), self.images, self.labels)
         self.correct = self.predictions == self.labels
         self.attacked = self.correct & (np.cumsum(self.correct) <= certificate.attacks)
 

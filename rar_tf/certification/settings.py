@@ -10,7 +10,7 @@ from typing import Any
 from rar_tf import checks
 from rar_tf.attacks.settings import Bounded
 from rar_tf.attributions.settings import Attributed
-from rar_tf.certification import FORMULAS, INTERVALS, NORMALIZATIONS
+from rar_tf.certification import FEATURES, FORMULAS, INTERVALS, NOISES, NORMALIZATIONS
 from rar_tf.errors import UsageError
 from rar_tf.settings import Seeded, items, same, setting
 
@@ -35,6 +35,12 @@ def _check_budgets(budgets):
         parse_budget(text)
 
 
+def _positive(**values):
+    for name, value in values.items():
+        if len(value):
+            checks.positive(**{name: value})
+
+
 def _rounded(value):
     return float(f"{value:.3g}")
 
@@ -44,6 +50,7 @@ class Certificate(Seeded, Bounded, Attributed):
     """What every certificate has; the images' pixel range and shape come from the data."""
 
     image_shape: tuple[int, ...] = setting(dataclasses.MISSING, "height, width, channels", flag=None)
+    num_images: int = setting(1, "images of the run", flag=None)
     ig_steps: int = setting(
         10,
         "path points of the integrated gradients that are certified",
@@ -55,8 +62,11 @@ class Certificate(Seeded, Bounded, Attributed):
     )
     confidence: float = setting(
         0.99,
-        "probability with which a Monte Carlo certificate holds, for each image",
+        "probability with which a Monte Carlo certificate holds, for each image and radius, or for all of them",
         check=checks.between_0_and_1,
+    )
+    memory_limit: float = setting(
+        2.0, "memory for a batch of samples or a block of a Jacobian, in GiB", check=checks.positive
     )
 
     @property
@@ -72,7 +82,7 @@ class Certificate(Seeded, Bounded, Attributed):
         """Return all resolved values that decide numbers, by the name of the flag that they come from."""
         record = self.resolved()
         values = {item.flag or item.otherwise or item.name: getattr(record, item.name) for item in items(type(self))}
-        for name in ("bounds", "memory_limit", "assume_smooth"):
+        for name in ("bounds", "memory_limit", "assume_smooth", "num_images"):
             values.pop(name, None)
         return {name: value for name, value in values.items() if value is not None}
 
@@ -114,51 +124,39 @@ class Attacked(Certificate):
 class Sampled(Certificate):
     """Certificates by Monte Carlo."""
 
-    sample_batch: int = setting(250, "samples held in memory at once", check=checks.at_least_one)
     num_samples: int = setting(
-        100_000,
+        10_000,
         "Monte Carlo samples for each image and radius, or for each of center smoothing's three parts",
         check=checks.at_least_one,
     )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class UpperBound(Attacked):
-    """Upper bounds of the linear model of a smooth network."""
-
-    epsilon: float | None = setting(
-        None, "the budget where budgets is not given", flag=None, otherwise="epsilon", check=checks.positive
-    )
-    constraint: str | None = setting(
-        None, "the ball of that budget; by default linf", flag=None, otherwise="constraint"
-    )
-    budgets: tuple[str, ...] | None = setting(
+    sample_batch: int | None = setting(
         None,
-        "perturbation budgets of the upper bounds, as l2:0.1,linf:0.01 (the default, for pixels in [0, 1])",
-        check=_check_budgets,
-        derive=lambda s: s.default_budgets(),
+        "samples held in memory at once; by default a twentieth of them, at most 250 and what memory_limit allows",
+        check=checks.at_least_one,
     )
-    memory_limit: float = setting(2.0, "memory for a block of a Jacobian, in GiB", check=checks.positive)
-    blockwise: bool = setting(
-        False, "compute the l_inf bound of images of more than 3072 features column by column too"
+    simultaneous: bool = setting(
+        False, "confidence is of all statements of the run together, not of each image and radius on its own"
     )
 
-    def default_budgets(self) -> tuple[str, ...]:
-        """Return the budgets that epsilon and constraint say, in the pixels' unit."""
-        if self.epsilon is not None:
-            return (f"{self.constraint or 'linf'}:{self.epsilon}",)
-        shares = {"l2": 0.1, "linf": 0.01}
-        names = shares if self.constraint is None else (self.constraint,)
-        return tuple(f"{name}:{_rounded(shares.get(name, 0.01) * self.pixel_range)}" for name in names)
+    @property
+    def statements(self) -> int:
+        """How many statements for each image share the confidence where they are simultaneous."""
+        return 1
+
+    @property
+    def level(self) -> float:
+        """The confidence of a single statement: by Bonferroni's inequality 1 − α/n where n hold simultaneously."""
+        count = self.num_images * self.statements if self.simultaneous else 1
+        return 1 - (1 - self.confidence) / count
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class UniformSmoothing(Sampled, Attacked):
-    """Certificates of uniformly smoothed attributions.
+class Smoothed(Sampled, Attacked):
+    """Certificates of maps that are averaged over noise.
 
     Without epsilon and radius, ε is 2 % of the pixel range and the radii are 2.5·ε·√d and 5·ε·√d; with one of them the
     other follows. The balls around x and x̃ then overlap so much (q = 0.317 and 0.159 of 2, in every dimension) that a
-    smoothed map of length 1 keeps the cosines 0.948 and 0.987: where it is at least .73 as long, 0.9 is certified.
+    smoothed map of length 1 keeps the cosines 0.982 and 0.996.
     """
 
     epsilon: float | None = setting(
@@ -177,11 +175,78 @@ class UniformSmoothing(Sampled, Attacked):
         check=checks.positive,
         derive=lambda s: tuple(_rounded(share * s.epsilon * math.sqrt(s.dimension)) for share in RADII),
     )
-    formula: str = setting("sound", "sound, or the paper's printed formula, which is no certificate", choices=FORMULAS)
+    best_radius: bool = setting(
+        False, "certify for each image only the radius that a tenth as many samples, drawn apart, favour"
+    )
+    certify_label: bool = setting(
+        False, "certify the smoothed prediction too, so that map and label hold together with the confidence"
+    )
+    certificate_attack_restarts: int = setting(
+        20, "random starts of the attack on a smoothed map", check=checks.at_least_one
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.certify_label and getattr(self, "stop_early", False):
+            raise UsageError("certify_label needs a fixed number of samples: leave stop_early off")
+
+    @property
+    def statements(self) -> int:
+        return 1 if self.best_radius else len(self.resolved().radius)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class UpperBound(Attacked):
+    """Upper bounds of the linear model of a smooth network."""
+
+    epsilon: float | None = setting(
+        None, "the budget where budgets is not given", flag=None, otherwise="epsilon", check=checks.positive
+    )
+    constraint: str | None = setting(
+        None, "the ball of that budget; by default linf", flag=None, otherwise="constraint"
+    )
+    budgets: tuple[str, ...] | None = setting(
+        None,
+        "perturbation budgets of the upper bounds, as l2:0.1,linf:0.01 (the default, for pixels in [0, 1])",
+        check=_check_budgets,
+        derive=lambda s: s.default_budgets(),
+    )
+    certify_changes: tuple[float, ...] = setting(
+        (), "Euclidean changes of the attribution whose largest ε is computed", check=_positive
+    )
+    blockwise: bool = setting(
+        False, "compute the l_inf bound of images of more than 3072 features column by column too"
+    )
+
+    def default_budgets(self) -> tuple[str, ...]:
+        """Return the budgets that epsilon and constraint say, in the pixels' unit."""
+        if self.epsilon is not None:
+            return (f"{self.constraint or 'linf'}:{self.epsilon}",)
+        shares = {"l2": 0.1, "linf": 0.01}
+        names = shares if self.constraint is None else (self.constraint,)
+        return tuple(f"{name}:{_rounded(shares.get(name, 0.01) * self.pixel_range)}" for name in names)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class UniformSmoothing(Smoothed):
+    """Certificates of the cosine of uniformly smoothed attributions."""
+
+    certify_epsilons: tuple[float, ...] = setting(
+        (), "further ε whose certified cosine is computed; the ε of rank_smoothing", check=_positive
+    )
+    formula: str = setting(
+        "sound",
+        "sound, tangent (sound too, and looser for long maps), or the paper's printed formula, which is no certificate",
+        choices=FORMULAS,
+    )
     interval: str = setting(
-        "concentration",
-        "lower limit of the smoothed map's length: concentration is rigorous, chi_square the paper's approximation",
+        "betting",
+        "lower limit of the smoothed map's length: betting and concentration are rigorous, chi_square is the paper's "
+        "approximation",
         choices=INTERVALS,
+    )
+    stop_early: bool = setting(
+        False, "stop sampling an image once it is decided whether the highest threshold is certified at epsilon"
     )
     normalization: str = setting(
         "unit",
@@ -197,9 +262,11 @@ class UniformSmoothing(Sampled, Attacked):
         "search the smallest radius for epsilon and threshold up to this; 0: do not",
         check=checks.not_negative,
     )
-    certificate_attack_restarts: int = setting(
-        20, "random starts of the attack on a smoothed map", check=checks.at_least_one
-    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.stop_early and self.interval != "betting":
+            raise UsageError(f"stop_early needs interval=betting: {self.interval} is of a fixed number of samples")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -214,7 +281,41 @@ class CenterSmoothing(Sampled):
         check=checks.positive,
         derive=lambda s: _rounded(SMALL * s.pixel_range),
     )
-    num_samples: int = same(Sampled, "num_samples", 10_000)
 
 
-RECORDS = (Certificate, Attacked, Sampled, UpperBound, UniformSmoothing, CenterSmoothing)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RankSmoothing(Smoothed):
+    """Certificates of the ranks of smoothed maps whose features are in [0, 1]."""
+
+    threshold: tuple[float, ...] = setting(
+        (0.5,),
+        "top-k intersections T whose largest ε is computed",
+        flag=None,
+        otherwise="threshold",
+        check=checks.between_0_and_1,
+    )
+    certify_epsilons: tuple[float, ...] = same(UniformSmoothing, "certify_epsilons", ())
+    noise: str = setting(
+        "gaussian", "what maps are smoothed with: gaussian, of about the same length, or uniform", choices=NOISES
+    )
+    features: str = setting(
+        "top_k",
+        "the features that are smoothed: top_k, 1 for the sparsity largest pixels of the rar map; clipped, the rar map "
+        "over feature_ceiling, at most 1",
+        choices=FEATURES,
+    )
+    sparsity: int | None = setting(
+        None, "pixels that features=top_k keeps; by default ifia_metric_k", check=checks.at_least_one
+    )
+    feature_ceiling: float = setting(
+        5.0, "value of a rar map, 1 on average, that features=clipped takes for 1", check=checks.positive
+    )
+
+    @property
+    def epsilons(self) -> tuple[float, ...]:
+        """The ε that are certified, rising."""
+        whole = self.resolved().epsilon
+        return tuple(sorted(self.certify_epsilons)) or (whole / 4, whole / 2, whole)
+
+
+RECORDS = (Certificate, Attacked, Sampled, Smoothed, UpperBound, UniformSmoothing, RankSmoothing, CenterSmoothing)

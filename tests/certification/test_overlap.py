@@ -83,6 +83,7 @@ def test_counter_example_lies_below_the_printed_bound_and_meets_the_sound_one():
     cosine = h @ moved / np.linalg.norm(h) / np.linalg.norm(moved)
     assert np.linalg.norm(h) == pytest.approx(0.8)
     assert cosine == pytest.approx(0.96825, abs=1e-5)
+    assert overlap.certified_cosine(0.8, distance, 1.0, 2, formula="tangent") == pytest.approx(cosine, rel=1e-12)
     printed = overlap.certified_cosine(0.8, distance, 1.0, 2, formula="paper")
     assert printed == pytest.approx(0.97014, abs=1e-5)
     assert cosine < printed
@@ -138,3 +139,64 @@ def test_bad_settings_are_refused_in_one_line(call, message):
     with pytest.raises(UsageError, match=message) as raised:
         call()
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("norm", [0.3, 0.8, 0.9, 0.97, 1.0])
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.14])
+def test_sound_cosine_is_the_least_of_all_fields_and_one_attains_it(norm, share):
+    """h = a + b and h̃ = ã + b with ‖a‖, ‖ã‖ ≤ ρ and ‖b‖ ≤ 1 − ρ: a grid of all b, and the worst ã for each."""
+    epsilon = 2 * np.sqrt(special.betaincinv(0.5, 1.5, share))
+    assert overlap.overlap_deficit(epsilon, 1.0, 2) / 2 == pytest.approx(share)
+    lengths, angles = np.linspace(norm - share, min(norm + share, 1 - share), 4001), np.linspace(0, np.pi / 2, 4001)
+    lengths = lengths[lengths > share]
+    # |h − b|² ≤ ρ² gives the largest angle of each length.
+    fits = (norm**2 + lengths[:, None] ** 2 - 2 * norm * lengths[:, None] * np.cos(angles)) <= share**2 + 1e-12
+    widest = np.array([angles[row].max() if row.any() else np.nan for row in fits])
+    turned = widest + np.arcsin(share / lengths)
+    least = np.cos(np.nanmax(turned))
+    found = overlap.certified_cosine(norm, epsilon, 1.0, 2)
+    assert found <= least + 1e-9 and found == pytest.approx(least, abs=2e-3)
+    assert found >= overlap.certified_cosine(norm, epsilon, 1.0, 2, formula="tangent") - 1e-12
+    # The field that is constant on each of the three regions and attains it, measured by sampling the plane.
+    angle = np.arccos(found)
+    length = 1 - share if norm**2 - 3 * share**2 > (1 - share) ** 2 else np.sqrt(norm**2 - 3 * share**2)
+    within = np.arccos(np.clip((norm**2 + length**2 - share**2) / (2 * norm * length), -1, 1))
+    b = length * np.array([np.cos(within), np.sin(within)])
+    own = np.array([norm, 0.0]) - b
+    moved = np.sqrt(length**2 - share**2) * np.array([np.cos(angle), np.sin(angle)])
+    parts = [own / share, b / (1 - share), (moved - b) / share]
+    assert max(np.linalg.norm(part) for part in parts) <= 1 + 1e-6
+    reached = moved @ [norm, 0.0] / norm / np.linalg.norm(moved)
+    assert reached == pytest.approx(found, abs=1e-7)
+
+
+def test_sound_formula_is_never_below_the_tangent_and_gains_above_its_kink():
+    for threshold, gain in ((0.8, 1.12), (0.9, 1.18)):
+        norms = np.linspace(0.1, 1.0, 50)
+        sound, tangent = (
+            overlap.largest_epsilon(norms, 1.0, threshold, 784, formula=formula) for formula in ("sound", "tangent")
+        )
+        assert np.all(sound >= tangent * (1 - 1e-9))
+        np.testing.assert_allclose(sound[norms < 0.86], tangent[norms < 0.86], rtol=1e-9)
+        ratio = overlap.largest_epsilon(0.985, 1.0, threshold, 784) / overlap.largest_epsilon(
+            0.985, 1.0, threshold, 784, formula="tangent"
+        )
+        assert ratio > gain
+
+
+def test_random_fields_never_go_below_the_sound_cosine():
+    """100,000 random fields on the three regions of the line, with values in the unit disc of the plane."""
+    rng, share = np.random.default_rng(5), 0.12
+    radii, angles = (
+        rng.random((100_000, 3)) ** rng.choice([0.05, 0.5, 3.0], (100_000, 3)),
+        rng.normal(0, rng.choice([0.1, 0.5, 2.0], (100_000, 3))),
+    )
+    values = radii[..., None] * np.stack([np.cos(angles), np.sin(angles)], -1)
+    h = share * values[:, 0] + (1 - share) * values[:, 1]
+    moved = share * values[:, 2] + (1 - share) * values[:, 1]
+    lengths = np.linalg.norm(h, axis=1)
+    cosines = np.sum(h * moved, axis=1) / lengths / np.linalg.norm(moved, axis=1)
+    # d = 1: two intervals of length 2 whose centres lie 2·.12 apart have q/2 = .12.
+    certified = overlap.certified_cosine(lengths, 2 * share, 1.0, 1)
+    stated = ~np.isnan(certified)
+    assert stated.sum() > 20_000 and np.all(cosines[stated] >= certified[stated] - 1e-9)

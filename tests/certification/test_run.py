@@ -96,7 +96,7 @@ def test_uniform_smoothing_leaves_rows_a_summary_and_plots(network, data, tmp_pa
     assert len(rows) == 2 * COUNT
     assert [row["certified_cosine"] for row in rows if row["index"] == "2"] == ["", ""]
     assert summary == json.loads((tmp_path / "summary.json").read_text())
-    assert summary["formula"] == "sound" and "probability 0.99" in summary["guarantee"]
+    assert summary["formula"] == "sound" and "is stated and wrong is at most 0.01" in summary["guarantee"]
     assert (summary["num_examples"], summary["num_certifiable"]) == (COUNT, COUNT - 1)
     for entry, radius in zip(summary["results"], (0.5, 1.0)):
         assert entry["radius"] == radius
@@ -334,6 +334,12 @@ def test_constant_network_is_not_certified(data, tmp_path):
         ("uniform_smoothing", {"formula": "printed"}, "unknown formula 'printed'"),
         ("uniform_smoothing", {"normalization": "lipschitz"}, "no finite bound M"),
         ("uniform_smoothing", {"normalization": "clip", "attribution_bound": 0.0}, "must be positive"),
+        ("uniform_smoothing", {"stop_early": True, "interval": "concentration"}, "stop_early needs interval=betting"),
+        ("uniform_smoothing", {"stop_early": True, "certify_label": True}, "leave stop_early off"),
+        ("uniform_smoothing", {"radius": [1e-8]}, "float32 pixels of 1 cannot hold: give at least 1.1e-05"),
+        ("uniform_smoothing", {"certify_epsilons": [-0.1]}, "certify_epsilons must be positive"),
+        ("rank_smoothing", {"noise": "laplace"}, "unknown noise 'laplace'"),
+        ("rank_smoothing", {"features": "ranks"}, "unknown features 'ranks'"),
         ("center_smoothing", {"confidence": 0.0}, "confidence must be between 0 and 1"),
         ("upper_bound", {"budgets": ["l1:0.1"]}, "budgets are l2:EPSILON"),
         ("upper_bound", {"budgets": ["l2:"]}, "budgets are l2:EPSILON"),
@@ -411,3 +417,136 @@ class TestBoundsOfNetworksWithoutASurrogate:
         network = keras.Model(inputs, keras.layers.Dense(3)(keras.ops.abs(hidden - 0.5)))
         with pytest.raises(UsageError, match="has kinks"):
             self.bounds_of(network)
+
+
+@pytest.mark.parametrize("noise, features", [("gaussian", "top_k"), ("uniform", "clipped")])
+def test_rank_smoothing_leaves_rows_a_summary_and_plots(network, data, tmp_path, noise, features):
+    chosen = settings(
+        "rank_smoothing",
+        attribution="saliency",
+        noise=noise,
+        features=features,
+        num_samples=2000,
+        certify_epsilons=[0.002, 0.01],
+        certificate_attack=1,
+        certify_label=True,
+        threshold=[0.5],
+    )
+    summary = certify(network, *data, chosen, tmp_path)
+    rows = [row for row in rows_of(tmp_path) if row["radius"]]
+    assert len(rows) == 4 * (COUNT - 1)
+    for near, far in zip(rows[::2], rows[1::2]):
+        assert (near["epsilon"], far["epsilon"]) == ("0.002", "0.01")
+        for name in ("certified_topk", "certified_kendall", "pixels_in", "pixels_out"):
+            assert float(near[name]) >= float(far[name])
+        assert int(near["pixels_in"]) <= 5 <= 36 - int(near["pixels_out"])
+        assert 0 <= float(near["certified_topk"]) <= 1 and -1 <= float(near["certified_kendall"]) <= 1
+    for row in rows:
+        if row["attack_topk"]:
+            assert float(row["attack_topk"]) >= float(row["certified_topk"]) and row["violation"] == "0"
+    assert summary["results"][0]["violation"] == {"count": 0, "of": 1, "share": 0.0}
+    assert noise in summary["guarantee"] and "tau-a" in summary["guarantee"]
+    for name in ("certified.png", "pixels.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    assert max(float(row["certified_topk"]) for row in rows) > 0
+
+
+def broken(network):
+    """The network, with a map that is no number where the first pixel is larger than .99."""
+
+    def answer(images):
+        return network(images, training=False) + tf.sqrt(tf.nn.relu(0.99 - images[:, 0, 0]))
+
+    return answer
+
+
+@pytest.mark.parametrize("method", ["uniform_smoothing", "rank_smoothing", "upper_bound"])
+def test_attribution_that_is_no_number_leaves_its_image_out_and_no_more(network, data, tmp_path, method):
+    images = data[0].copy()
+    images[:, 0, 0] = 0.5
+    images[1, 0, 0] = 1.0
+    labels = np.where(data[1] == network(data[0]).numpy().argmax(1), network(images).numpy().argmax(1), data[1])
+    chosen = settings(method, attribution="saliency", radius=[0.05], certificate_attack=4, certify_epsilons=[0.001])
+    chosen |= {"num_samples": 200, "certificate_attack_restarts": 1, "assume_smooth": True}
+    summary = certify(broken(network), images, labels, chosen, tmp_path)
+    rows = [row for row in rows_of(tmp_path) if row["correct"] == "1"]
+    bad = [row for row in rows if row["index"] == "1"]
+    assert bad and len(rows) > len(bad)
+    for row in bad:
+        assert not row.get("bound") and not row.get("certified_cosine") and row.get("violation") in (None, "", "0")
+        assert row.get("certified", "0") == "0" and not row.get("observed") and not row.get("exceeded")
+    column = {"uniform_smoothing": "norm_low", "rank_smoothing": "pixels_out", "upper_bound": "bound"}[method]
+    assert all(float(row[column]) > 0 for row in rows if row not in bad)
+    assert summary["num_certifiable"] == len({row["index"] for row in rows})
+
+
+def test_zero_map_keeps_no_cosine_however_small_its_jacobian(data, tmp_path):
+    constant = keras.Sequential(
+        [layers.Input((6, 6, 1)), layers.Flatten(), layers.Dense(2, kernel_initializer="zeros")]
+    )
+    certify(constant, data[0], np.zeros(COUNT, int), settings("upper_bound", attribution="saliency"), tmp_path)
+    assert {row["largest_epsilon_0.9"] for row in rows_of(tmp_path)} == {"0.0"}
+
+
+def test_any_function_of_images_is_certified(network, data):
+    given = dict(method="uniform_smoothing", bounds=(0, 1), attribution="saliency", num_samples=200)
+    plain = rar_tf.certify(lambda images: network(images), *data, **given)
+    assert without_time(plain.rows) == without_time(rar_tf.certify(network, *data, **given).rows)
+
+
+def test_lipschitz_bound_counts_steep_leaks():
+    steep = keras.Sequential(
+        [layers.Input((2, 2, 1)), layers.Flatten(), layers.Dense(3), layers.ReLU(negative_slope=5.0), layers.Dense(2)]
+    )
+    bound = gradient_bound(steep)
+    images = np.random.default_rng(0).normal(size=(500, 2, 2, 1)).astype(np.float32)
+    maps = attribution_field(steep, "saliency")(tf.constant(images), tf.zeros(500, tf.int64)).numpy()
+    longest = np.linalg.norm(maps.reshape(500, -1), axis=1).max()
+    assert longest <= bound
+    first, last = (np.asarray(layer.kernel) for layer in (steep.layers[1], steep.layers[3]))
+    assert bound == pytest.approx(5 * np.linalg.norm(first, 2) * np.linalg.norm(last, axis=0).max(), rel=1e-5)
+
+
+def test_guarantee_says_for_each_or_for_all(network, data):
+    given = dict(method="uniform_smoothing", bounds=(0, 1), attribution="saliency", num_samples=400, radius=[0.3, 0.6])
+    each = rar_tf.certify(network, *data, **given)
+    every = rar_tf.certify(network, *data, simultaneous=True, **given)
+    assert "For each image and radius on its own the probability that this is stated and wrong is at most 0.01" in (
+        each.guarantee
+    )
+    assert "for any image or radius of the run is at most 0.01" in every.guarantee
+    stricter = rar_tf.certify(network, *data, confidence=1 - 0.01 / (2 * COUNT), **given)
+    limits = [[row["norm_low"] for row in found.rows if row["correct"]] for found in (each, every, stricter)]
+    assert limits[1] == pytest.approx(limits[2]) and all(a > b for a, b in zip(*limits[:2]))
+
+
+def test_settings_that_can_say_nothing_are_named_before_the_start(network, data, caplog):
+    given = dict(method="uniform_smoothing", bounds=(0, 1), attribution="saliency", num_samples=200)
+    rar_tf.certify(network, *data, radius=0.3, epsilon=0.3, **given)
+    assert "no map smoothed with radius 0.3 can be certified for a cosine of 0.9" in caplog.text
+    caplog.clear()
+    found = rar_tf.certify(network, *data, **given)
+    assert "can be certified" not in caplog.text
+    assert all(row["largest_epsilon_0.9"] > 0 for row in found.rows if row["correct"])
+
+
+def test_best_radius_is_one_of_those_and_has_samples_of_its_own(network, data):
+    given = dict(method="uniform_smoothing", bounds=(0, 1), attribution="saliency", num_samples=2000)
+    radii = [0.02, 0.3, 0.6]
+    best = rar_tf.certify(network, *data, radius=radii, best_radius=True, **given)
+    every = rar_tf.certify(network, *data, radius=radii, **given)
+    for row in best.rows:
+        if row["correct"]:
+            rivals = {each["radius"]: each for each in every.rows if each["index"] == row["index"]}
+            assert row["largest_epsilon_0.9"] == rivals[row["radius"]]["largest_epsilon_0.9"]
+            assert row["largest_epsilon_0.9"] >= 0.9 * max(each["largest_epsilon_0.9"] for each in rivals.values())
+
+
+def test_label_and_map_are_certified_together_at_several_epsilons(network, data):
+    given = dict(method="uniform_smoothing", bounds=(0, 1), attribution="saliency", num_samples=1000, radius=0.3)
+    found = rar_tf.certify(network, *data, certify_label=True, certify_epsilons=[0.005, 0.01], epsilon=0.02, **given)
+    for row in found.rows:
+        if row["correct"]:
+            assert row["cosine_at_0.005"] > row["cosine_at_0.01"] > row["certified_cosine"]
+            assert row["joint"] == int(row["label_epsilon"] >= 0.02)
+    assert "stays the label" in found.guarantee

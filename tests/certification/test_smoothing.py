@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import special
 
 from rar_tf.certification import overlap, smoothing
 from rar_tf.certification.field import attribution_field, clipped_field, unit_field
+from rar_tf.certification.limits import mean_lower_limit
 from rar_tf.errors import UsageError
 
 
@@ -127,7 +129,8 @@ def test_smallest_radius_certifies_and_little_less_does_not():
     smoother = smoothing.Smoother(unit_field(saliency(np.eye(2))), batch_size=1000)
     image, samples = np.array([300.0, 0.0], np.float32).reshape(1, 2, 1), 20_000
     radius = smoother.smallest_radius(image, 0, 0.2, 0.8, samples, confidence=0.99, seed=0, largest=10.0)
-    low = overlap.norm_lower_limit(1.0, samples, 1 - 0.01 / 3)
+    # The stakes may lose at most .9 of the capital: a constant map of length 1 is found to be longer than this.
+    low = mean_lower_limit(np.ones(samples - 1000), 1 - 0.01 / 3, horizon=samples - 1000)
     assert overlap.certified_cosine(low, 0.2, radius, 2) >= 0.8
     assert not overlap.certified_cosine(low, 0.2, 0.98 * radius, 2) >= 0.8
     assert np.isnan(smoother.smallest_radius(image, 0, 0.2, 0.8, samples, confidence=0.99, seed=0, largest=0.15))
@@ -153,7 +156,8 @@ def test_zero_attribution_is_never_certified():
 def test_chi_square_interval_is_close_and_less_strict_than_the_rigorous_limit():
     smoother = smoothing.Smoother(unit_field(saliency(np.diag([3.0, 1.0, 0.5, 2.0]))), batch_size=1000)
     found = smoother.estimate(np.ones((2, 2, 1)), 0, 1.0, 4000, seed=0)
-    assert found.norm_low(0.99) < found.norm_low(0.99, "chi_square") < found.norm
+    assert found.norm_low(0.99, "concentration") < found.norm_low(0.99, "chi_square") < found.norm
+    assert found.norm_low(0.99, "concentration") < found.norm_low(0.99, "betting") < found.norm
     assert 0 < smoothing.interval_width(found, 1.0, 0.1, 0.99) < 0.02
 
 
@@ -171,3 +175,69 @@ def test_bad_settings_are_refused(change, message):
         smoother.estimate(np.ones((2, 2, 1)), 0, seed=0, **settings)
     with pytest.raises(UsageError, match="bound must be positive and finite"):
         smoothing.Smoother(saliency(np.eye(4)), bound=float("inf"))
+
+
+def test_betting_limit_of_the_norm_covers_in_2000_repeats():
+    """g = ±u with P(+) = .7 and a part across, so that ‖h‖ = .4·√½: directions from earlier batches, exact coverage."""
+    rng, missed, truth = np.random.default_rng(0), 0, 0.4 * np.sqrt(0.5)
+    for _ in range(2000):
+        along, across = np.where(rng.random(200) < 0.7, 1.0, -1.0), rng.choice([-1.0, 1.0], 200)
+        maps = np.sqrt(0.5) * np.stack([along, across], 1)
+        sums = np.cumsum(maps.reshape(10, 20, 2).sum(1), 0)
+        directions = sums / np.linalg.norm(sums, axis=1, keepdims=True)
+        projections = np.einsum("bnd,bd->bn", maps.reshape(10, 20, 2)[1:], directions[:-1]).ravel()
+        found = smoothing.Estimate(maps.mean(0), maps.var(0), 200, 1.0, projections, 200)
+        missed += found.norm_low(0.9) > truth
+    assert missed / 2000 <= 0.1 + 3 * np.sqrt(0.09 / 2000)
+
+
+def test_projections_are_on_the_mean_of_the_batches_before():
+    field, image = unit_field(saliency(np.diag([3.0, 1.0, 0.5, 2.0]))), np.ones((2, 2, 1), np.float32)
+    found = smoothing.Smoother(field, batch_size=300).estimate(image, 0, 1.0, 1000, seed=1)
+    seeds = [smoothing.sample_seed(1, 0, 0, batch) for batch in range(4)]
+    noise = np.concatenate([smoothing.uniform_noise([300, 2, 2, 1], 1.0, seed).numpy() for seed in seeds])[:1000]
+    values = (image + noise).reshape(1000, 4) * [3.0, 1.0, 0.5, 2.0]
+    values /= np.linalg.norm(values, axis=1, keepdims=True)
+    expected = [values[n] @ values[: n // 300 * 300].mean(0) for n in range(300, 1000)]
+    norms = [np.linalg.norm(values[: n // 300 * 300].mean(0)) for n in range(300, 1000)]
+    np.testing.assert_allclose(found.projections, np.array(expected) / norms, atol=1e-5)
+
+
+def test_sampling_stops_where_it_is_decided_and_repeats_the_same_samples():
+    field, image = unit_field(saliency(np.diag([3.0, 1.0, 0.5, 2.0]))), np.ones((2, 2, 1), np.float32)
+    smoother, seen = smoothing.Smoother(field, batch_size=100), []
+    looks = lambda estimate: seen.append(estimate.num_samples) or estimate.norm_low(0.99) > 0.5
+    stopped = smoother.estimate(image, 0, 1.0, 5000, seed=1, decided=looks)
+    assert stopped.num_samples == seen[-1] < 5000 and stopped.horizon == 5000 and stopped.norm_low(0.99) > 0.5
+    fixed = smoother.estimate(image, 0, 1.0, stopped.num_samples, seed=1)
+    np.testing.assert_allclose(stopped.mean, fixed.mean, rtol=1e-12)
+    whole = smoother.estimate(image, 0, 1.0, 5000, seed=1)
+    assert stopped.norm_low(0.99) <= whole.norm_low(0.99)  # the same bets, and more of them
+
+
+def test_one_sample_is_no_chi_square_certificate():
+    smoother = smoothing.Smoother(unit_field(saliency(np.eye(4))), batch_size=4)
+    found = smoother.estimate(np.ones((2, 2, 1)), 0, 1.0, 1, seed=0)
+    assert [found.norm_low(0.99, interval) for interval in ("chi_square", "betting", "concentration")] == [0, 0, 0]
+    assert np.isnan(smoothing.interval_width(found, 1.0, 0.1, 0.99))
+
+
+def test_what_is_no_number_is_not_certified():
+    broken = lambda images, labels: images / 0.0 * 0.0
+    found = smoothing.certificate(
+        smoothing.Smoother(broken, batch_size=4).estimate(np.ones((2, 2, 1)), 0, 1.0, 40, seed=0),
+        1.0,
+        epsilon=0.01,
+        thresholds=[0.8],
+        confidence=0.9,
+    )
+    assert found["norm_low"] == 0 and np.isnan(found["certified_cosine"]) and found["largest_epsilon_0.8"] == 0
+
+
+def test_kept_labels_are_counted():
+    network = lambda images, training=False: tf.stack([images[:, 0, 0, 0], tf.zeros(tf.shape(images)[0])], 1)
+    smoother = smoothing.Smoother(unit_field(saliency(np.eye(4))), batch_size=100, network=network)
+    found = smoother.estimate(np.full((2, 2, 1), 0.3, np.float32), 0, 1.0, 4000, seed=0)
+    # P(η₁ > −.3) of the ball of four dimensions; the share of its smaller cap is ½ I_{1−.09}(5/2, 1/2).
+    expected = 1 - special.betainc(2.5, 0.5, 1 - 0.09) / 2
+    assert found.kept / 4000 == pytest.approx(expected, abs=4 * np.sqrt(0.25 / 4000))

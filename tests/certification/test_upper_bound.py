@@ -229,3 +229,41 @@ def test_block_size_follows_the_memory_limit(network):
     assert jacobian.block_size(network, (8, 8, 1), 10, 1.0) == 1
     with pytest.raises(UsageError, match="memory_limit"):
         jacobian.block_size(network, (8, 8, 1), 10, 0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_diagonal_bounds_lie_between_the_best_sign_vector_and_theorem_2(seed):
+    rng = np.random.default_rng(seed)
+    matrix = rng.normal(size=(9, 9)) * rng.random(9) ** 2
+    gram = matrix.T @ matrix
+    best = max(np.linalg.norm(matrix @ signs) for signs in itertools.product([1.0, -1.0], repeat=9))
+
+    def bound(weights):
+        return upper_bound.diagonal_bound(np.linalg.norm(matrix / np.sqrt(weights), 2), weights)
+
+    by_rows, by_columns = bound(np.abs(gram).sum(0)), bound(np.linalg.norm(matrix, axis=0))
+    theorem_2 = np.sqrt(np.abs(gram).sum())
+    weights, signs = upper_bound.sign_relaxation(gram, seed=seed)
+    least = bound(weights)
+    assert best * (1 - 1e-9) <= min(least, by_rows, by_columns, bound(rng.random(9) + 0.1))
+    assert by_rows <= theorem_2 * (1 + 1e-9)
+    assert least <= np.sqrt(np.pi / 2) * best * 1.001  # the best weights never lose more than that
+    assert least <= min(by_rows, by_columns) * 1.001
+    assert np.linalg.norm(matrix @ signs) == pytest.approx(best, rel=1e-3)
+
+
+def test_matrix_free_weights_are_the_columns_lengths(network):
+    found = jacobian_of(network, "saliency", image())
+    matrix = found.dense().astype(np.float64)
+    lengths = jacobian.column_norms(found, probes=4000)
+    exact = np.linalg.norm(matrix, axis=0)
+    np.testing.assert_allclose(lengths, np.maximum(exact, 0.01 * lengths.mean()), rtol=0.12)
+    _, high, _ = jacobian.lanczos_norm(jacobian.weighted(found, lengths))
+    assert high == pytest.approx(np.linalg.norm(matrix / np.sqrt(lengths), 2), rel=1e-3)
+
+
+def test_euclidean_inverse_problem_and_zero_maps():
+    assert upper_bound.largest_epsilon(2.0, distance=0.5) == 0.25
+    assert upper_bound.largest_epsilon(0.0, cosine_distance=0.1, attribution_norm=0.0) == 0
+    assert upper_bound.largest_epsilon(0.0, cosine_distance=0.1, attribution_norm=1.0) == np.inf
+    assert upper_bound.largest_epsilon(1.0, cosine_distance=0.1, attribution_norm=np.nan) == 0

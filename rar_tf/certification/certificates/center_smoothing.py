@@ -6,6 +6,7 @@ from rar_tf.certification import plots, settings
 from rar_tf.certification.center_smoothing import CenterSmoother
 from rar_tf.certification.certificate import Certificate
 from rar_tf.certification.field import attribution_field
+from rar_tf.certification.smoothed import sample_batch
 
 
 class CenterSmoothing(Certificate):
@@ -18,10 +19,10 @@ class CenterSmoothing(Certificate):
     def __init__(self, network, settings: settings.CenterSmoothing):
         super().__init__(network, settings)
         s = self.settings
-        failing = (1 - s.confidence) / 2
+        failing = (1 - s.level) / 2
         self.smoother = CenterSmoother(
             attribution_field(network, s.attribution, ig_steps=s.ig_steps),
-            batch_size=max(s.sample_batch, 30),
+            batch_size=max(sample_batch(network, s), 30),
             alpha_1=failing,
             alpha_2=failing,
             center_samples=s.num_samples,

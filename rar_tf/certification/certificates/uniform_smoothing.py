@@ -9,60 +9,82 @@ from absl import logging
 from rar_tf import figures
 from rar_tf.certification import attack as attacks
 from rar_tf.certification import overlap, plots, settings, smoothing
-from rar_tf.certification.certificate import Certificate, smooth_network
 from rar_tf.certification.field import attribution_field, clipped_field, unit_field
 from rar_tf.certification.lipschitz import gradient_bound
+from rar_tf.certification.smoothed import SmoothedCertificate, said_of_samples
 from rar_tf.errors import UsageError
 
+CLOSE = 0.995  # of the certified ε: where it is attacked
 
-class UniformSmoothing(Certificate):
+
+class UniformSmoothing(SmoothedCertificate):
     """How alike the smoothed maps of an image and of all its perturbations are."""
 
     Settings = settings.UniformSmoothing
-    key, counted = ("radius",), ("certified", "violation")
-    shown = ("certified", "largest_epsilon", "smallest_radius", "violation", "seconds")
+    key, counted = ("radius",), ("certified", "joint", "violation")
+    shown = ("certified", "largest_epsilon", "smallest_radius", "label", "joint", "violation", "seconds")
 
     def __init__(self, network, settings: settings.UniformSmoothing):
         super().__init__(network, settings)
-        s, self.attacks = self.settings, self.settings.certificate_attack
-        field, self.bound = self._bounded(network)
-        self.smoother = smoothing.Smoother(field, bound=self.bound, batch_size=min(s.sample_batch, s.num_samples))
-        self.attack = None
-        if self.attacks:
-            directions, _ = self._bounded(smooth_network(network, s), self.bound)
-            # Several restarts share a batch as long as it is no larger than a batch of samples.
-            self.attack = attacks.SmoothedMapAttack(
-                field,
-                directions,
-                k=s.k,
-                restarts=s.certificate_attack_restarts,
-                restarts_at_once=max(1, s.sample_batch // 32),
-            )
+        s = self.settings
+        for radius in self.all_radii:
+            silent = [f"{t:g}" for t in s.threshold if self._needed(s.epsilon, radius, t) > self.bound]
+            if silent:
+                logging.warning(
+                    "at epsilon %g no map smoothed with radius %g can be certified for a cosine of %s: a larger radius "
+                    "or a smaller epsilon says something; largest_epsilon is computed all the same",
+                    s.epsilon,
+                    radius,
+                    ", ".join(silent),
+                )
+        self.attack = self.attack_of() if self.attacks else None
 
-    def _bounded(self, network, bound=None):
-        """The field that is smoothed, and M."""
+    def _needed(self, epsilon, radius, threshold):
+        s = self.settings
+        return overlap.needed_norm(epsilon, radius, threshold, s.dimension, bound=self.bound, formula=s.formula)
+
+    def field_of(self, network):
         s = self.settings
         field = attribution_field(network, s.attribution, ig_steps=s.ig_steps)
         if s.normalization == "unit":
-            return unit_field(field), 1.0
+            self.bound = 1.0
+            return unit_field(field)
         if s.normalization == "clip":
-            return clipped_field(field, s.attribution_bound), s.attribution_bound
+            self.bound = s.attribution_bound
+            return clipped_field(field, s.attribution_bound)
         if s.attribution != "saliency":
             raise UsageError(
                 f"normalization=lipschitz bounds saliency maps only: {s.attribution} has no finite "
                 "bound M, choose unit or clip"
             )
-        return field, gradient_bound(network) if bound is None else bound
+        self.bound = gradient_bound(network)
+        return field
+
+    def directions_of(self, network):
+        bound = self.bound
+        field = attribution_field(network, self.settings.attribution, ig_steps=self.settings.ig_steps)
+        return unit_field(field) if self.settings.normalization == "unit" else clipped_field(field, bound)
+
+    def promise(self, estimate, radius):
+        s = self.settings
+        low = estimate.foreseen(s.num_samples, self.level, s.interval)
+        return overlap.largest_epsilon(
+            max(low, 0.0), radius, min(s.threshold), s.dimension, bound=self.bound, formula=s.formula
+        )
 
     @classmethod
     def columns(cls, settings):
         return [
             "radius",
+            "num_samples",
             "norm",
             "norm_low",
             "certified_cosine",
             "certified",
+            *(f"cosine_at_{epsilon:g}" for epsilon in settings.certify_epsilons),
             *(f"largest_epsilon_{threshold:g}" for threshold in settings.threshold),
+            "label_epsilon",
+            "joint",
             "interval_width",
             *(f"smallest_radius_{threshold:g}" for threshold in settings.threshold),
             "attack_epsilon",
@@ -73,16 +95,12 @@ class UniformSmoothing(Certificate):
             "attack_seconds",
         ]
 
-    @property
-    def per_image(self):
-        return len(self.settings.radius)
-
     def record(self):
         return {**super().record(), "bound": self.bound}
 
     def rows(self, image, label, index, attack):
         s = self.settings
-        rows = [self._row(image, label, index, radius) for radius in s.radius]
+        rows = [self._row(image, label, index, radius) for radius in self.radii(image, label, index)]
         if s.largest_radius > 0:
             for threshold in s.threshold:
                 rows[0][f"smallest_radius_{threshold:g}"] = self.smoother.smallest_radius(
@@ -91,45 +109,65 @@ class UniformSmoothing(Certificate):
                     s.epsilon,
                     threshold,
                     s.num_samples,
-                    confidence=s.confidence,
+                    confidence=self.level,
                     seed=s.seed,
                     index=index,
                     largest=s.largest_radius,
                     formula=s.formula,
+                    interval=s.interval,
                 )
         if attack:
             for row in rows:
                 row.update(self._attacked(image, label, index, row))
         return rows
 
+    def _decided(self, radius):
+        """Whether the highest threshold is certified at ε, or seems out of reach: the biased length is too short."""
+        s = self.settings
+        if not s.stop_early:
+            return None
+        needed = self._needed(s.epsilon, radius, max(s.threshold))
+        return lambda estimate: (
+            needed > self.bound
+            or (estimate.num_samples >= s.num_samples // 10 and estimate.norm < needed)
+            or estimate.norm_low(self.level, s.interval) >= needed
+        )
+
     def _row(self, image, label, index, radius):
         s = self.settings
-        # Every radius has its own samples: one purpose number each, far from those of the search and the attack.
-        estimate = self.smoother.estimate(
-            image, label, radius, s.num_samples, seed=s.seed, index=index, purpose=200 + s.radius.index(radius)
-        )
-        if estimate.norm == 0:
-            logging.warning("image %d: its attribution is zero, nothing can be certified", index)
+        estimate = self.estimate(image, label, index, radius, decided=self._decided(radius))
         found = smoothing.certificate(
             estimate,
             radius,
             epsilon=s.epsilon,
             thresholds=s.threshold,
-            confidence=s.confidence,
+            confidence=self.level,
             formula=s.formula,
             interval=s.interval,
         )
-        row = {"radius": radius, **found, "certified": int(not math.isnan(found["certified_cosine"]))}
-        if s.interval == "chi_square" and estimate.norm > 0:
-            row["interval_width"] = smoothing.interval_width(
-                estimate, radius, s.epsilon, s.confidence, formula=s.formula
+        row = {
+            "radius": radius,
+            "num_samples": estimate.num_samples,
+            **found,
+            "certified": int(not math.isnan(found["certified_cosine"])),
+            **self.label(estimate, radius),
+        }
+        if s.certify_label:
+            row["joint"] = int(row["certified"] and row["label_epsilon"] >= s.epsilon)
+        for epsilon in s.certify_epsilons:
+            row[f"cosine_at_{epsilon:g}"] = float(
+                overlap.certified_cosine(
+                    row["norm_low"], epsilon, radius, s.dimension, bound=self.bound, formula=s.formula
+                )
             )
+        if s.interval == "chi_square" and estimate.norm > 0:
+            row["interval_width"] = smoothing.interval_width(estimate, radius, s.epsilon, self.level, formula=s.formula)
         return row
 
     def _attacked(self, image, label, index, row):
-        """Attack at the largest ε certified for the lowest threshold, where the certificate says: not below it."""
+        """Attack just within the largest ε that is certified for the lowest threshold, below which nothing may go."""
         s, threshold, began = self.settings, min(self.settings.threshold), tf.timestamp()
-        epsilon = row[f"largest_epsilon_{threshold:g}"]
+        epsilon = CLOSE * row[f"largest_epsilon_{threshold:g}"]
         if epsilon <= 0:
             return {}
         worst = attacks.worst_of(
@@ -146,9 +184,9 @@ class UniformSmoothing(Certificate):
         return {
             "attack_epsilon": epsilon,
             "attack_bound": threshold,
-            "attack_cosine": worst.cosine,
+            "attack_cosine": worst.score,
             "attack_inside": worst.inside,
-            "violation": int(worst.cosine < threshold),
+            "violation": int(worst.score < threshold),
             "attack_seconds": round(float(tf.timestamp() - began), 2),
         }
 
@@ -162,10 +200,15 @@ class UniformSmoothing(Certificate):
         if s.interval == "chi_square":
             return "No guarantee: the lower limit of the smoothed map's length assumes normal, independent pixels."
         return (
-            f"For each certified image: with probability {s.confidence:g} over the samples, the exact smoothed "
-            f"{s.normalization}-normalised {s.attribution} of the label's logit keeps the stated cosine under every "
-            "l2 perturbation of at most epsilon, of any pixel value. It says nothing of the plain map, of a map that "
-            "is estimated from samples, or of the label."
+            f"The exact smoothed {s.normalization}-normalised {s.attribution} of the label's logit keeps the stated "
+            "cosine under every l2 perturbation of at most epsilon, of any pixel value. "
+            + said_of_samples(s, "this is stated and wrong")
+            + " It says nothing of the plain map, or of a map that is estimated from samples"
+            + (
+                "; up to label_epsilon the class that most noisy images get stays the label, within that probability."
+                if s.certify_label
+                else ", or of the label."
+            )
         )
 
     @classmethod
@@ -174,6 +217,8 @@ class UniformSmoothing(Certificate):
         curves = {}
         for radius in record["radius"]:
             low = np.array([row["norm_low"] for row in rows if row["radius"] == radius])
+            if not len(low):
+                continue  # the best radius of no image
             reach = overlap.largest_epsilon(1.0, radius, 1e-3, dimension)
             epsilons = np.linspace(reach / 100, 1.05 * reach, 100)
             # An image that is not certified at ε counts as 0: the mean never looks better for losing images.
@@ -181,13 +226,13 @@ class UniformSmoothing(Certificate):
                 low[:, None], epsilons, radius, dimension, bound=bound, formula=record["formula"]
             )
             curves[f"r = {radius:g}"] = (epsilons, np.nan_to_num(cosine).mean(0))
-        largest = {}
+        largest, radii = {}, sorted({row["radius"] for row in rows})
         for threshold in record["threshold"]:
             values = [
                 np.mean([row[f"largest_epsilon_{threshold:g}"] for row in rows if row["radius"] == radius])
-                for radius in record["radius"]
+                for radius in radii
             ]
-            largest[f"T = {threshold:g}"] = (np.array(record["radius"]), np.array(values))
+            largest[f"T = {threshold:g}"] = (np.array(radii), np.array(values))
         found = {
             "certified_cosine.png": figures.curves_figure(curves, "l2 perturbation ε", "certified cosine, mean"),
             "largest_epsilon.png": figures.curves_figure(largest, "smoothing radius r", "largest certified ε, mean"),

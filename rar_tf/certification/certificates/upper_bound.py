@@ -94,10 +94,13 @@ class UpperBound(Certificate):
             "xi_probable_factor",
             "dense",
             "gram_sum",
+            "diagonal_bound",
+            "sign_change",
             "bound",
             "angle",
             "cosine_distance",
             *(f"largest_epsilon_{threshold:g}" for threshold in settings.threshold),
+            *(f"largest_epsilon_change_{change:g}" for change in settings.certify_changes),
             "corrected_bound",
             "factor",
             "residual_mean",
@@ -125,6 +128,9 @@ class UpperBound(Certificate):
         s = self.settings
         block = jacobian.block_size(self.smooth, image.shape, s.ig_steps, s.memory_limit * 2**30)
         operator = jacobian.Jacobian(self.differentials, image, label, block=block)
+        if not np.all(np.isfinite(operator.attribution)):
+            logging.warning("image %d: its attribution is not finite, nothing can be bounded", index)
+            return [{"linf": int(name == "linf"), "epsilon": epsilon} for name, epsilon in self.budgets]
         facts, vector, matrix = self._spectrum(operator)
         own = self._own(operator.image, operator.label).numpy().reshape(1, -1)
         facts["network_cosine"] = float(metrics.cosine(own, operator.attribution[None])[0])
@@ -151,9 +157,15 @@ class UpperBound(Certificate):
         if size <= 1000 or (infinite and size <= jacobian.DENSE_LIMIT):
             matrix = operator.dense()
             facts["gram_sum"] = jacobian.gram_sum(matrix)
+            if infinite:
+                facts.update(self._diagonal(matrix.astype(np.float64)))
             facts.update(upper_bound.diagonal_dominance(matrix))
-        elif infinite and self.settings.blockwise:
-            facts["gram_sum"] = operator.abs_gram_sum()
+        elif infinite:
+            weights = jacobian.column_norms(operator, seed=self.settings.seed)
+            _, high, _ = jacobian.lanczos_norm(jacobian.weighted(operator, weights), seed=self.settings.seed)
+            facts["diagonal_bound"] = upper_bound.diagonal_bound(high, weights)
+            if self.settings.blockwise:
+                facts["gram_sum"] = operator.abs_gram_sum()
         if matrix is not None and size <= 1000:
             xi, vector = jacobian.dense_norm(matrix)
             facts.update(xi=xi, xi_residual=0.0, xi_probable_factor=1.0)
@@ -167,10 +179,26 @@ class UpperBound(Certificate):
             )
         return {**facts, "dense": int(matrix is not None)}, vector, matrix
 
+    def _diagonal(self, matrix):
+        """The l_inf bound by the best weights that are found, and the largest change by a vector of signs."""
+        moving = np.any(matrix != 0, axis=0)  # a pixel that nothing depends on needs no weight
+        if not moving.any():
+            return {"diagonal_bound": 0.0, "sign_change": 0.0}
+        part = matrix[:, moving]
+        gram = part.T @ part
+        weights, signs = upper_bound.sign_relaxation(gram, seed=self.settings.seed)
+        norm, _ = jacobian.dense_norm(part / np.sqrt(weights))
+        return {
+            "diagonal_bound": upper_bound.diagonal_bound(norm, weights),
+            "sign_change": float(np.linalg.norm(part @ signs)),
+        }
+
     def _bounds(self, operator, linear, facts, vector, cuts, margins, name, epsilon):
         size, norm, xi = operator.shape[0], facts["attribution_norm"], facts["xi"]
         norm_p = 2.0 if name == "l2" else np.inf
         at_one = upper_bound.euclidean_bound(xi, 1.0, size, norm_p=norm_p, gram_sum=facts.get("gram_sum"))
+        if name == "linf":
+            at_one = min(at_one, facts["diagonal_bound"])
         bound = at_one * epsilon
         row = {
             "linf": int(name == "linf"),
@@ -183,6 +211,8 @@ class UpperBound(Certificate):
             row[f"largest_epsilon_{threshold:g}"] = upper_bound.largest_epsilon(
                 at_one, cosine_distance=1 - threshold, attribution_norm=norm
             )
+        for change in self.settings.certify_changes:
+            row[f"largest_epsilon_change_{change:g}"] = upper_bound.largest_epsilon(at_one, distance=change)
         if name == "l2":
             row["corrected_bound"], row["factor"] = upper_bound.corrected_bound(operator, xi, vector, epsilon)
         extreme = epsilon * (vector if name == "l2" else np.sign(vector))
