@@ -24,6 +24,7 @@ __all__, __getattr__, __dir__ = on_first_use(
         "load": "rar_tf.zoo",
         "list_models": "rar_tf.zoo",
         "evaluate": "rar_tf.evaluation.job",
+        "explain": "rar_tf.attributions.explainer",
         "plot_maps": "rar_tf.figures",
         "certify": "rar_tf.certification.run",
         "integrated_gradients": "rar_tf.attributions.path_integral",

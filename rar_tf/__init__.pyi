@@ -1,5 +1,6 @@
 """The public names with their types; __init__.py loads them on first use."""
 
+from rar_tf.attributions.explainer import explain as explain
 from rar_tf.attributions.gradients import input_x_gradient as input_x_gradient
 from rar_tf.attributions.gradients import saliency_map as saliency_map
 from rar_tf.attributions.path_integral import integrated_gradients as integrated_gradients

@@ -1,7 +1,8 @@
 """How alike two maps of the same image are: pure numpy functions over rows.
 
 Top-k intersection, Kendall and Spearman: Chen et al. 2019, Section 5. Cosine, Pearson, the gamma of Goodman and Kruskal
-(1954) and activation consistency: Wang and Kong 2022. LENS recall and precision: Kamath et al. 2024.
+(1954) and activation consistency: Wang and Kong 2022. LENS recall and precision: Kamath et al. 2024. Gini: Chalasani et
+al. 2020. Relative stability: Agarwal et al. 2022.
 
 Every function of two maps takes [N, D] and [N, D] and gives [N]. A correlation that is undefined, since a map is
 constant, counts as 0: such maps agree on no order.
@@ -75,6 +76,8 @@ def kendall_support(clean: np.ndarray, perturbed: np.ndarray) -> np.ndarray:
 def _tau_b(a, b):
     if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return 0.0
+    if len(a) == 2:  # scipy divides by len − 2 for a p-value that nobody asks for
+        return float(np.sign((a[1] - a[0]) * (b[1] - b[0])))
     return float(stats.kendalltau(a, b, method="asymptotic").statistic)
 
 
@@ -99,6 +102,15 @@ def goodman_kruskal_gamma(x: np.ndarray, y: np.ndarray) -> float:
 def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return Spearman's rank correlation, equals sharing their mean rank. Shape: [N, D], [N, D] -> [N]."""
     return pearson(stats.rankdata(first, axis=1), stats.rankdata(second, axis=1))
+
+
+def spearman_support(clean: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return Spearman's correlation over the features whose clean attribution is not zero; 0 for fewer than two.
+
+    Shape: [N, D], [N, D] -> [N].
+    """
+    pairs = [(a[a != 0][None], b[a != 0][None]) for a, b in zip(clean, other)]
+    return np.array([spearman(a, b)[0] if a.size > 1 else 0.0 for a, b in pairs])
 
 
 def pearson(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -197,6 +209,26 @@ def top_k_diverse(grid: np.ndarray, k: int) -> np.ndarray:
         if k == 0:
             break
     return chosen
+
+
+def gini(maps: np.ndarray) -> np.ndarray:
+    """Return the Gini index of each map's absolute values (Chalasani et al. 2020): 0 all alike, towards 1 few of them.
+
+    Shape: [N, D] -> [N]; a map of zeros has 0.
+    """
+    values = np.sort(np.abs(np.asarray(maps, np.float64)), axis=1)
+    count, total = values.shape[1], values.sum(axis=1)
+    below = 2 * np.arange(1, count + 1) - count - 1
+    return np.divide(values @ below, count * total, out=np.zeros(len(values)), where=total > 0)
+
+
+def relative_change(before: np.ndarray, after: np.ndarray, smallest: float = 1e-6) -> np.ndarray:
+    """Return ‖(before − after) / before‖₂ by elements (Agarwal et al. 2022); of zeros, `smallest` divides.
+
+    Shape: [N, …], same -> [N].
+    """
+    before, after = (np.asarray(each, np.float64).reshape(len(each), -1) for each in (before, after))
+    return np.linalg.norm((before - after) / np.where(before == 0, smallest, before), axis=1)
 
 
 def activation_consistency(active: float, active_perturbed: float, active_both: float) -> float:

@@ -395,11 +395,15 @@ def check_images(images: np.ndarray, labels: np.ndarray, bounds: tuple[float, fl
 def fingerprint(network) -> str:
     """Return a digest of a network's variables: equal for equal weights, and of use where it has any."""
     digest = hashlib.sha256()
-    network = getattr(network, "model", network) if not hasattr(network, "weights") else network
-    variables = getattr(network, "weights", None) or getattr(network, "variables", None) or []
-    for variable in variables:
+    for variable in variables_of(network):
         digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
     return digest.hexdigest()[:16]
+
+
+def variables_of(network) -> list:
+    """Return a network's variables, of a Keras model or a SavedModel; none of a function."""
+    network = getattr(network, "model", network) if not hasattr(network, "weights") else network
+    return list(getattr(network, "weights", None) or getattr(network, "variables", None) or [])
 
 
 def images_digest(images: np.ndarray, labels: np.ndarray) -> str:

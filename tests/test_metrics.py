@@ -121,3 +121,14 @@ def test_bootstrap_interval_is_that_of_the_mean():
     assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)
     assert metrics.bootstrap_interval(values) == (low, high)
     assert metrics.bootstrap_interval(np.array([0.5])) == (0.5, 0.5)
+
+
+def test_kendall_of_two_features():
+    first, second = np.array([[1.0, 2.0], [1.0, 2.0], [1.0, 1.0]]), np.array([[0.0, 3.0], [3.0, 0.0], [1.0, 2.0]])
+    np.testing.assert_array_equal(metrics.kendall(first, second), [1, -1, 0])
+
+
+def test_spearman_over_the_support():
+    clean = np.array([[0.0, 1.0, 2.0, 3.0], [0.0, 0.0, 0.0, 1.0]])
+    other = np.array([[9.0, 3.0, 2.0, 1.0], [1.0, 2.0, 3.0, 4.0]])
+    np.testing.assert_allclose(metrics.spearman_support(clean, other), [-1, 0])

@@ -15,12 +15,17 @@ class Kind(NamedTuple):
     `steps` and `chunk` where it takes a path. proportional: it is the image times something, so that it moves with the
     image even where the network does not. takes_path: it integrates over a path from black to the image. slope: the
     function that gives what the image is multiplied with, with the same keywords, where it is proportional.
+    takes_baseline: it has the keyword `baseline`, the pixel value that stands for nothing. smooth: it is differentiable
+    wherever the network's gradient is. check: (network) raises UsageError where it cannot explain that network.
     """
 
     function: Callable[..., tf.Tensor]
     proportional: bool = False
     takes_path: bool = False
     slope: Callable[..., tf.Tensor] | None = None
+    takes_baseline: bool = False
+    smooth: bool = True
+    check: Callable[[object], None] = lambda network: None
 
 
 def gradient(target: ScoreFunction, images: tf.Tensor) -> tf.Tensor:

@@ -73,35 +73,44 @@ def integrated_gradients(
     Raises: UsageError for an unknown rule, steps < 1 or chunk < 1.
     """
     images = tf.convert_to_tensor(images)
-    if (
-        isinstance(baseline, (int, float))
-        and baseline == 0
-        and rule == "right"
-        and getattr(target, "scale_invariant", False)
-    ):
+    if _has_closed_form(target, baseline, rule):
         return _scale_invariant_integrated_gradients(target, images, steps)
     return _path_integrated_gradients(target, images, baseline, steps, rule, chunk, shift)
 
 
 def mean_gradient(
-    target: ScoreFunction, images: tf.Tensor, *, steps: int = 50, rule: str = "right", chunk: int | None = None
+    target: ScoreFunction,
+    images: tf.Tensor,
+    baseline: float | tf.Tensor = 0.0,
+    *,
+    steps: int = 50,
+    rule: str = "right",
+    chunk: int | None = None,
 ) -> tf.Tensor:
-    """Return the gradient of `target` averaged over the path from black, of which IG(x) = x ⊙ mean gradient.
+    """Return the gradient of `target` averaged over the path, of which IG(x) = (x − baseline) ⊙ mean gradient.
 
     Shape: images [B, H, W, C] -> [B, H, W, C]. Args and Raises: as `integrated_gradients`.
     """
     images = tf.convert_to_tensor(images)
-    if rule == "right" and getattr(target, "scale_invariant", False):
+    start = _start(images, baseline)
+    if _has_closed_form(target, baseline, rule):
         closed = _harmonic(steps) * gradient(target, images)
-        return _where_invariant(
-            images, steps, closed, lambda: _path_slope(target, tf.zeros_like(images), images, steps, rule, None)
-        )
-    return _path_slope(target, tf.zeros_like(images), images, steps, rule, chunk)
+        return _where_invariant(images, steps, closed, lambda: _path_slope(target, start, images, steps, rule, None))
+    return _path_slope(target, start, images, steps, rule, chunk)
+
+
+def _start(images, baseline):
+    start = tf.broadcast_to(tf.cast(baseline, images.dtype), tf.shape(images))
+    return tf.ensure_shape(start, images.shape)
+
+
+def _has_closed_form(target, baseline, rule):
+    black = isinstance(baseline, (int, float)) and baseline == 0
+    return black and rule == "right" and getattr(target, "scale_invariant", False)
 
 
 def _path_integrated_gradients(target, images, baseline, steps, rule, chunk, shift=None):
-    start = tf.broadcast_to(tf.cast(baseline, images.dtype), tf.shape(images))
-    start.set_shape(images.shape)
+    start = _start(images, baseline)
     return (images - start) * _path_slope(target, start, images, steps, rule, chunk, shift)
 
 
@@ -244,4 +253,6 @@ def hidden_integrated_gradients(
     return tf.tensordot(tf.constant(weights, images.dtype), change, 1)
 
 
-INTEGRATED_GRADIENTS = Kind(integrated_gradients, proportional=True, takes_path=True, slope=mean_gradient)
+INTEGRATED_GRADIENTS = Kind(
+    integrated_gradients, proportional=True, takes_path=True, slope=mean_gradient, takes_baseline=True
+)

@@ -24,6 +24,7 @@ def attribution_field(network, kind: str, *, ig_steps: int = 50, score: Callable
     """
     checks.one_of(ATTRIBUTIONS, attribution=kind)
     checks.at_least_one(ig_steps=ig_steps)
+    ATTRIBUTIONS[kind].check(network)
     return lambda images, labels: attribute(kind, Target(network, labels, score), images, steps=ig_steps)
 
 

@@ -18,6 +18,7 @@ from rar_tf.experiment.settings import Experiment
 flagfile.define_flags()
 
 SHOWN = ("topk_intersection", "kendall", "kendall_support", "spearman", "cosine")
+OF_MAPS = ("insertion", "deletion", "randomisation_spearman", "sparseness")
 
 
 def main():
@@ -103,6 +104,9 @@ def show(summary, folder):
                 f"{name:18s} {s['mean']:8.4f} {s['median']:8.4f} {s['std']:8.4f} {reached:>10s}  "
                 f"{s['ci95'][0]:.4f} … {s['ci95'][1]:.4f}"
             )
+    of_maps = [f"{name} {summary[name]['mean']:.3f}" for name in OF_MAPS if name in summary]
+    if of_maps:
+        print(f"what the maps say: {', '.join(of_maps)}")
     for name, member in summary.get("members", {}).items():
         print(f"  member {name:40s} Kendall {member['kendall']:.4f}, lowest on {member['lowest_on']:.0%} of the images")
     for warning in summary["warnings"]:

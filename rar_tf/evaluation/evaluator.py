@@ -8,7 +8,8 @@ a fallback.
 import numpy as np
 
 from rar_tf import metrics
-from rar_tf.evaluation.measurements import Batch, measurements_of, plain_attack
+from rar_tf.evaluation.measurement import Batch
+from rar_tf.evaluation.measurements import measurements_of, plain_attack
 from rar_tf.evaluation.settings import EvaluationSettings
 from rar_tf.evaluation.subject import Subject
 from rar_tf.evaluation.summary import Examples, plain_number
@@ -27,6 +28,8 @@ class Evaluator:
         self.settings = settings.resolved()
         self.reference_network = reference_network
         self.subject = Subject(network, surrogate, split=self.settings.evaluation_protocol == "ours")
+        if self.settings.attack != "none":
+            plain_attack(self.settings, network).explainer.check(network)
         self.measurements = measurements_of(self.subject, self.settings, reference_network)
 
     @property

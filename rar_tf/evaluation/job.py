@@ -233,7 +233,9 @@ def attack(
     images, labels = np.asarray(images, np.float32), np.asarray(labels)
 
     def one(budget):
-        chosen = EvaluationSettings.make({"bounds": bounds, "epsilon": budget, **settings, "prediction_attacks": ()})
+        chosen = EvaluationSettings.make(
+            {"bounds": bounds, "epsilon": budget, **settings, "prediction_attacks": (), "faithfulness": False}
+        )
         if chosen.attack == "none":
             raise UsageError("attack='none' attacks no attributions; name one: 'ifia' or 'auto'")
         evaluator = Evaluator(network, chosen, surrogate=surrogate)

@@ -1,7 +1,4 @@
-"""What is measured of correctly classified images: each measurement has its columns and gives their values.
-
-A later measurement may use what an earlier one left in the batch: the clean maps and the attacked images.
-"""
+"""What is measured of correctly classified images under attack: predictions, maps, and signs to distrust them by."""
 
 import dataclasses
 
@@ -18,39 +15,12 @@ from rar_tf.attacks.predictions import Terms, standing_after
 from rar_tf.attributions.explainer import Explainer
 from rar_tf.attributions.gradients import gradient
 from rar_tf.evaluation.activity import ActivityCounter
+from rar_tf.evaluation.faithfulness import Faithfulness
+from rar_tf.evaluation.measurement import Measurement
 from rar_tf.evaluation.settings import EvaluationSettings
 from rar_tf.evaluation.subject import Subject
 from rar_tf.evaluation.summary import SCORES, accuracy_column, kept_scores, thin
 from rar_tf.losses import cross_entropy, logit
-
-
-@dataclasses.dataclass
-class Batch:
-    """Images that the network classifies as their labels, and what measurements leave of them.
-
-    Shape: index, labels [B]; images, perturbed [B, H, W, C]; maps, perturbed_maps [B, D]. The index, not the place in
-    the batch, seeds an image's random starts.
-    """
-
-    index: np.ndarray
-    images: np.ndarray
-    labels: np.ndarray
-    maps: np.ndarray | None = None
-    perturbed: np.ndarray | None = None
-    perturbed_maps: np.ndarray | None = None
-
-
-class Measurement:
-    """A function of a batch with one value per image for each of its `columns`."""
-
-    columns: tuple[str, ...]
-
-    def __init__(self, subject: Subject, settings: EvaluationSettings):
-        self.subject, self.settings = subject, settings
-
-    def __call__(self, batch: Batch) -> dict[str, np.ndarray]:
-        """Return the values [B] by column."""
-        raise NotImplementedError
 
 
 class Predictions(Measurement):
@@ -123,8 +93,8 @@ class Diagnosis(Measurement):
         if not self.integrates:
             return (vanished,)
         total = tf.reduce_sum(self.explainer.attributions(network, images, labels), axis=[1, 2, 3])
-        black = network(tf.zeros_like(images), training=False)
-        change = logit(network(images, training=False), labels) - logit(black, labels)
+        start = network(tf.fill(tf.shape(images), self.settings.baseline), training=False)
+        change = logit(network(images, training=False), labels) - logit(start, labels)
         return vanished, tf.abs(total - change) / tf.maximum(tf.abs(change), 1e-6)
 
 
@@ -153,7 +123,7 @@ class AttributionAttack(Measurement):
 
     def __call__(self, batch):
         auto, columns = bool(self.members), {}
-        batch.maps, smooth = self.subject.compiled("maps", self._maps)(batch.images, batch.labels)
+        batch.maps, smooth = self.maps(batch)
         clean = (batch.images, batch.labels, batch.maps, smooth)
         curves = []
         for name, own, curve, pool in self._searches(batch, clean):
@@ -191,8 +161,11 @@ class AttributionAttack(Measurement):
             own = self._patches(batch, clean, pool, frozen)
             yield ensemble.PATCHES.name, own, None, merged(pool, own)
 
+    def maps(self, batch) -> tuple[np.ndarray, np.ndarray]:
+        """Return the clean maps of network and surrogate [B, D]; only the reference's mass centre needs the latter."""
+        return self.subject.compiled("maps", self._maps)(batch.images, batch.labels)
+
     def _maps(self, images, labels):
-        """The clean maps of network and surrogate; only the reference's mass centre looks at the latter."""
         maps = self.plain.explainer(self.subject.explained, images, labels)
         return maps, self.plain.explainer(self.subject.surrogate, images, labels) if self.plain.reference else maps
 
@@ -327,7 +300,7 @@ def merged(first: Pool, second: Pool) -> Pool:
 def plain_attack(settings: EvaluationSettings, network) -> Ifia:
     """Return the attack on attributions that resolved settings describe, the ensemble's first member."""
     s = settings.resolved()
-    explainer = Explainer(s.attribution, s.protocol, s.ig_steps, s.ig_chunk)
+    explainer = Explainer(s.attribution, s.protocol, s.ig_steps, s.ig_chunk, baseline=s.baseline)
     screen = explainer.coarse(network, s.screen_ig_steps)
     return Ifia(
         epsilon=s.epsilon,
@@ -352,9 +325,10 @@ def measurements_of(subject: Subject, settings: EvaluationSettings, reference=No
     """Return what an evaluation measures, in order, predictions first."""
     if settings.attack == "none":
         return [Predictions(subject, settings)]
-    found: list[Measurement] = [
-        measurement(subject, settings) for measurement in (Predictions, AttributionAttack, Diagnosis)
-    ]
+    attack = AttributionAttack(subject, settings)
+    found: list[Measurement] = [Predictions(subject, settings), attack, Diagnosis(subject, settings)]
+    if settings.faithfulness:
+        found.append(Faithfulness(subject, settings, lambda batch: attack.maps(batch)[0]))
     counter = ActivityCounter.of(subject.network)
     if counter is not None:
         found.append(Activity(subject, settings, counter))

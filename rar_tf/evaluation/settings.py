@@ -25,6 +25,9 @@ class EvaluationSettings(Seeded, Bounded, Chunked):
     """
 
     attribution: str | Callable = same(Attributed, "attribution")
+    baseline: float = setting(
+        0.0, "pixel value that stands for nothing: where integrated gradients begin and what occlusion covers with"
+    )
     evaluation_protocol: str = setting(
         "ours", "whose evaluation: it fixes attack, start, measure, map and statistic", choices=EVALUATION_PROTOCOLS
     )
@@ -102,6 +105,9 @@ class EvaluationSettings(Seeded, Bounded, Chunked):
         False,
         "the 2019 reference's details: iterates truncated to integers in a pixel range of 255",
         flag="ifia_reference",
+    )
+    faithfulness: bool = setting(
+        True, "measure whether the maps say anything: insertion, deletion, shuffled weights, sparseness, stability"
     )
     prediction_attacks: tuple[str, ...] = setting(
         ("pgd",), "attacks on predictions; pgd gives the adversarial accuracy", choices=PREDICTION_ATTACKS

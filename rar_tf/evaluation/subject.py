@@ -73,6 +73,13 @@ class Subject:
     def predict(self, images: np.ndarray, batch_size: int = 100) -> np.ndarray:
         """Return the predicted labels [N] of images [N, H, W, C].
 
+        Raises: as `logits`.
+        """
+        return np.argmax(self.logits(images, batch_size), axis=1)
+
+    def logits(self, images: np.ndarray, batch_size: int = 100) -> np.ndarray:
+        """Return the logits [N, K] of images [N, H, W, C].
+
         Raises: UsageError where the network does not take the images or does not give logits [N, K].
         """
         predict = self.compiled("predict", lambda x: self.network(x, training=False))
@@ -87,4 +94,4 @@ class Subject:
             raise UsageError(f"the network must give one row of logits per image, it gives shape {logits.shape}")
         if np.all(logits >= 0) and np.allclose(logits.sum(axis=1), 1, atol=1e-3):
             self.warn("the network seems to return probabilities; attributions and attacks expect logits")
-        return np.argmax(logits, axis=1)
+        return logits

@@ -20,6 +20,14 @@ SCORES = (
     "lens_recall",
     "lens_precision",
 )
+FAITHFULNESS = (
+    "insertion",
+    "deletion",
+    "randomisation_spearman",
+    "sparseness",
+    "relative_input_stability",
+    "relative_output_stability",
+)
 MAX_FALLBACK_RATE = 0.05
 
 
@@ -146,8 +154,9 @@ def _add_diagnosis(summary, attacked, column):
         summary["activation_consistency"] = metrics.activation_consistency(
             column("active").sum(), column("active_perturbed").sum(), column("active_both").sum()
         )
-    if "reference_spearman" in names:
-        summary["reference_spearman"] = statistics(column("reference_spearman"))
+    for name in ("reference_spearman", *FAITHFULNESS):
+        if name in names:
+            summary[name] = statistics(column(name))
 
 
 def _warnings(summary):
@@ -163,6 +172,17 @@ def _warnings(summary):
         found.append(
             f"the loss has no gradient at {summary['gradient_vanished']:.0%} of the images: attacks that follow "
             "gradients may fail for that reason alone"
+        )
+    if summary.get("randomisation_spearman", {"mean": 0})["mean"] > 0.9:
+        found.append(
+            f"maps hardly change where the network's weights are shuffled (Spearman "
+            f"{summary['randomisation_spearman']['mean']:.2f}): they show the image more than the network"
+        )
+    if "insertion" in summary and summary["insertion"]["mean"] <= summary["deletion"]["mean"]:
+        found.append(
+            f"the label's probability rises no faster with the pixels that the maps rank first than it falls without "
+            f"them (insertion {summary['insertion']['mean']:.2f}, deletion {summary['deletion']['mean']:.2f}): robust "
+            "or not, these maps do not show what the network looks at"
         )
     if summary.get("completeness_error", 0) > 0.1:
         found.append(

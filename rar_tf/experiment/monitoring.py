@@ -52,6 +52,7 @@ class Monitor(StepCallback):
         super().__init__(start_step)
         shorter = settings.replace(
             steps=min(settings.steps, _STEPS),
+            faithfulness=False,
             pgd_steps=min(settings.pgd_steps, _STEPS),
             attack_ig_steps=min(settings.attack_ig_steps or settings.ig_steps, _PATH_POINTS),
         )

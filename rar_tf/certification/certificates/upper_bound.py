@@ -15,6 +15,7 @@ from rar_tf.certification import jacobian, plots, settings, upper_bound
 from rar_tf.certification.certificate import Certificate, smooth_network
 from rar_tf.certification.field import attribution_field
 from rar_tf.certification.settings import parse_budget
+from rar_tf.errors import UsageError
 from rar_tf.models.surrogate import is_smooth
 
 
@@ -29,6 +30,11 @@ class UpperBound(Certificate):
 
     def __init__(self, network, settings: settings.UpperBound):
         super().__init__(network, settings)
+        if not ATTRIBUTIONS[self.settings.attribution].smooth:
+            raise UsageError(
+                f"--attribution={self.settings.attribution} has kinks of its own, which no bound of a linear model "
+                "covers: give another attribution, or --method=uniform_smoothing"
+            )
         s, self.attacks = self.settings, self.settings.certificate_attack
         self.budgets = [parse_budget(text) for text in s.budgets]
         self.smooth = smooth_network(network, s, bounds=True)
