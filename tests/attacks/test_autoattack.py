@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from rar_tf import losses
 from rar_tf.attacks import PREDICTION_ATTACKS, apgd, balls, fab, square
-from rar_tf.evaluation.measurements import Batch, Predictions
+from rar_tf.evaluation.measurement import Batch
+from rar_tf.evaluation.measurements import Predictions
 from rar_tf.evaluation.settings import EvaluationSettings
 from rar_tf.evaluation.subject import Subject
 

@@ -6,7 +6,8 @@ import tensorflow as tf
 
 from rar_tf.attacks import ensemble
 from rar_tf.evaluation import job as evaluation
-from rar_tf.evaluation.measurements import AttributionAttack, Batch
+from rar_tf.evaluation.measurement import Batch
+from rar_tf.evaluation.measurements import AttributionAttack
 from rar_tf.evaluation.settings import EvaluationSettings
 from rar_tf.evaluation.subject import Subject
 from rar_tf.evaluation.summary import SCORES
