@@ -421,14 +421,12 @@ WANG_2024 = (
     ),
 )
 
-PANEL_METHODS = (
-    "natural madry ig_norm ig_sum_norm cacr_wacr trades mart igr_at igr_trades igr_mart art advaat ssr r2et".split()
-)
+PANEL_METHODS = "natural madry ig_norm ig_sum_norm cacr_wacr trades mart igr_at igr_trades igr_mart art advaat ssr r2et align_at".split()
 PANELS = tuple(
     Table(
         "panel",
         dataset,
-        f"fourteen methods on {dataset}, one network and one budget",
+        f"fifteen methods on {dataset}, one network and one budget",
         rows((dataset,), PANEL_METHODS),
         "chen2019",
         fast=NARROW if dataset != "gtsrb" else {},

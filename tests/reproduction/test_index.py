@@ -5,7 +5,7 @@ import pytest
 from rar_tf.errors import UsageError
 from rar_tf.evaluation import comparison
 from rar_tf.experiment import flagfile
-from rar_tf.reproduction import index, pages, tables
+from rar_tf.reproduction import index, pages, tables, work
 from rar_tf.reproduction.networks import Network, flags_folder
 
 COVERED = {
@@ -31,6 +31,15 @@ def test_every_row_has_its_flag_files():
     certificates = {row.certificate for key in KEYS for row in index.TABLES[key].rows} - {None}
     for name in certificates:
         flagfile.read(flags_folder() / "certify" / f"{name}.cfg")
+
+
+def test_every_certificate_has_arguments_that_are_flags(tmp_path):
+    rows = {(r.certificate, *r.flags): r for key in KEYS for r in index.TABLES[key].rows if r.certificate is not None}
+    for row in rows.values():
+        step = work.certification(Network.of(row.network), tmp_path, row, work.Extent(examples=2))
+        given = flagfile.parse(list(step.arguments))
+        assert given["num_examples"] == 2 and given.get("certificate_attack", 0) <= 2
+        assert given["method"] in step.file.parent.name or row.certificate in step.file.parent.name
 
 
 @pytest.mark.parametrize("name", ["mnist_ig_sum_norm", "mnist_igr_trades", "gtsrb_r2et"])

@@ -1,11 +1,12 @@
 """A table from nothing to its page and records: what is missing is trained once, and the same command goes on."""
 
+import importlib
 import json
+import sys
 
 import pytest
 
 from rar_tf import cli
-from rar_tf.commands import evaluate
 from rar_tf.errors import UsageError
 from rar_tf.experiment import flagfile
 from rar_tf.experiment import run as experiment
@@ -42,7 +43,21 @@ EXTENT = work.Extent(examples=6, auto_examples=0, accuracy_examples=40)
 
 
 @pytest.fixture(scope="module")
-def reproduced(tmp_path_factory):
+def commands():
+    """The commands' modules, without the flags that a process can have of one command alone."""
+    names = [f"rar_tf.commands.{name}" for name in ("evaluate", "certify")]
+    known = {name: sys.modules.pop(name) for name in names if name in sys.modules}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flagfile, "define_flags", lambda: None)
+        found = {name.rpartition(".")[2]: importlib.import_module(name) for name in names}
+    for name in names:
+        del sys.modules[name]
+    sys.modules.update(known)
+    return found
+
+
+@pytest.fixture(scope="module")
+def reproduced(commands, tmp_path_factory):
     """A table made in an empty folder, the commands that made it, and the page and records that it left."""
     place = tmp_path_factory.mktemp("reproduced")
     (place / "flags" / "fast" / "shared").mkdir(parents=True)
@@ -57,14 +72,14 @@ def reproduced(tmp_path_factory):
             calls.append(command)
             given = flagfile.parse(list(arguments))
             patch.setattr(flagfile, "given", lambda: given)
-            experiment.train(given) if command == "train" else evaluate.main()
+            experiment.train(given) if command == "train" else commands[command].main()
 
-        def make():
+        def make(table=TABLE):
             done = [
-                (row, network, work.run(row, TABLE, network, place / "runs", EXTENT, call))
-                for row, network in pages.lines(TABLE, "fast")
+                (row, network, work.run(row, table, network, place / "runs", EXTENT, call))
+                for row, network in pages.lines(table, "fast")
             ]
-            return pages.table(TABLE, done, place / "runs", "fast", "0/1", place / "docs" / "results")
+            return pages.table(table, done, place / "runs", "fast", "0/1", place / "docs" / "results")
 
         page = make()
         first = list(calls)
@@ -78,6 +93,18 @@ def test_what_is_missing_is_trained_and_measured_once(reproduced):
     assert calls == first  # nothing again
     assert (place / "runs" / "tables" / "none_tiny" / "table.md").read_text() == page
     assert "digits_madry" in page and "6 / 40" in page
+
+
+def test_a_table_of_certificates(reproduced):
+    place, _, _, make, calls = reproduced
+    (place / "flags" / "certify").mkdir(exist_ok=True)
+    (place / "flags" / "certify" / "tiny.cfg").write_text("--method=uniform_smoothing\n--num_samples=20\n--radius=1\n")
+    rows = index.certified("tiny", ["digits_madry"], epsilon="0.1", attribution="saliency")
+    page = make(index.Table("none", "certified", "one network", rows))
+    assert "digits_madry" in page and "largest_epsilon" in page
+    assert calls.pop() == "certify"
+    make(index.Table("none", "certified", "one network", rows))
+    assert calls.count("certify") == 0
 
 
 def test_a_first_stage_that_is_missing_is_trained_before(reproduced):
