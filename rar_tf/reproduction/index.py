@@ -421,7 +421,10 @@ WANG_2024 = (
     ),
 )
 
-PANEL_METHODS = "natural madry ig_norm ig_sum_norm cacr_wacr trades mart igr_at igr_trades igr_mart art advaat ssr r2et align_at".split()
+PANEL_METHODS = (
+    *"natural madry ig_norm ig_sum_norm cacr_wacr trades mart".split(),
+    *"igr_at igr_trades igr_mart art advaat ssr r2et align_at".split(),
+)
 PANELS = tuple(
     Table(
         "panel",

@@ -2,7 +2,6 @@
 
 import dataclasses
 import pathlib
-import shlex
 from collections.abc import Callable
 
 from rar_tf.errors import UsageError
@@ -33,18 +32,18 @@ ALL_IMAGES = 10**9
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """A command, what it leaves (nothing is run where that is there), and the folder that the file lies in."""
+    """A command, its arguments, and the file that it leaves in the end."""
 
     command: str
     arguments: tuple[str, ...]
     file: pathlib.Path
 
     def run(self, call: Call) -> None:
+        """Do it where it is not done. Raises: UsageError where it was asked to stop before its end."""
         if not self.file.is_file():
             call(self.command, *self.arguments)
-
-    def __str__(self):
-        return f"rar_tf {self.command} {shlex.join(self.arguments)}"
+        if not self.file.is_file():
+            raise UsageError(f"{self.file.parent} is not finished; the same command goes on with it")
 
 
 def network_of(row: Row, table: Table, recipe: str) -> Network | None:
@@ -137,6 +136,4 @@ def run(row: Row, table: Table, network: Network, root: pathlib.Path, extent: Ex
     found = steps(row, table, network, root, extent)
     for step in found.values():
         step.run(call)
-        if not step.file.is_file():
-            raise UsageError(f"{step}: it ended without {step.file}")
     return found
