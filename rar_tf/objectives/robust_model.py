@@ -9,7 +9,7 @@ import re
 import keras
 import tensorflow as tf
 
-from rar_tf import losses, randomness, similarity
+from rar_tf import determinism, losses, randomness, similarity
 from rar_tf.attacks import BALLS
 from rar_tf.attacks.ascent import ascend
 from rar_tf.attacks.balls import FREE
@@ -38,6 +38,7 @@ class RobustModel(keras.Model):
 
     def __init__(self, network: keras.Model, **settings):
         super().__init__(name=_snake_case(type(self).__name__))
+        determinism.sum_in_order()
         self.settings = self.Settings.make(settings).resolved()
         self.network = network
         self.ball = FREE if self.settings.constraint == "wasserstein" else BALLS[self.settings.constraint]
