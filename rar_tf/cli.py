@@ -99,4 +99,4 @@ def _guarded(main):
 
 def _fail(error):
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(getattr(error, "exit_status", 2))

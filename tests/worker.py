@@ -59,4 +59,4 @@ if __name__ == "__main__":
         {"run": run, "one_step": one_step}[sys.argv[1]](*sys.argv[2:])
     except errors.UsageError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(error.exit_status)

@@ -8,7 +8,14 @@ import keras
 import tensorflow as tf
 
 from rar_tf.errors import UsageError
+from rar_tf.experiment import slurm
 from rar_tf.experiment.settings import RunSettings
+
+
+class WorkerLost(UsageError):
+    """Another worker is gone: nobody's mistake, and the same commands go on where all of them are started again."""
+
+    exit_status = 75  # the system's own number for what is worth another try
 
 
 def configure(settings: RunSettings) -> tf.distribute.Strategy:
@@ -44,16 +51,23 @@ def _strategy(settings):
             devices = [f"CPU:{i}" for i in range(settings.logical_cpus)]
         return tf.distribute.MirroredStrategy(devices)
     if settings.strategy == "multi_worker":
-        try:
-            cluster = json.loads(os.environ["TF_CONFIG"])
-            cluster["cluster"]["worker"], cluster["task"]["index"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise UsageError(
-                '--strategy=multi_worker needs TF_CONFIG in the environment, as JSON: {"cluster": '
-                '{"worker": ["host:port", …]}, "task": {"type": "worker", "index": 0}}'
-            ) from error
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        return tf.distribute.MultiWorkerMirroredStrategy(_cluster())
     return tf.distribute.get_strategy()
+
+
+def _cluster():
+    """The workers, by TF_CONFIG or by the job step of Slurm that this process belongs to."""
+    if "TF_CONFIG" not in os.environ and slurm.is_step():
+        return slurm.cluster()
+    try:
+        cluster = json.loads(os.environ["TF_CONFIG"])
+        cluster["cluster"]["worker"], cluster["task"]["index"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(
+            '--strategy=multi_worker needs a task of srun, or TF_CONFIG in the environment, as JSON: {"cluster": '
+            '{"worker": ["host:port", …]}, "task": {"type": "worker", "index": 0}}'
+        ) from error
+    return tf.distribute.cluster_resolver.TFConfigClusterResolver()
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
@@ -80,7 +94,7 @@ def fit(
       make_batches: (index, count) -> data set of the index-th of count equal, contiguous parts of each global batch.
       callbacks: Keras callbacks; one that has `signalled` and `stop_agreed` learns whether any worker was signalled.
 
-    Raises: UsageError where a worker is lost, or the workers start from different steps.
+    Raises: WorkerLost where another worker is lost; UsageError where the workers start from different steps.
     """
     if not _several_workers(strategy):
         batches, gpus = make_batches(0, 1), tf.config.list_logical_devices("GPU")
@@ -97,7 +111,7 @@ def fit(
         tf.errors.CancelledError,
         tf.errors.DeadlineExceededError,
     ) as error:
-        raise UsageError(
+        raise WorkerLost(
             "a worker was lost; start all workers again with the same commands, and they go on from the last "
             f"checkpoint ({type(error).__name__})"
         ) from error

@@ -63,6 +63,41 @@ def test_second_order_gradients_with_and_without_xla(seeded):
     assert gap(weight_gradients(network, True)) > 1e-3
 
 
+@pytest.mark.parametrize("size,strides,padding", [(3, 2, "same"), (3, 2, "valid"), (3, 1, "same"), (2, 1, "valid")])
+def test_second_order_gradients_where_windows_overlap_by_differences(size, strides, padding, float64):
+    generator = np.random.default_rng(0)
+    images = tf.constant(generator.uniform(size=(2, 7, 7, 2)))
+    kernel = tf.Variable(generator.normal(size=(3, 3, 2, 3)))
+    pool = ExactMaxPooling2D(size, strides=strides, padding=padding)
+
+    def size_of_gradient():
+        """Σ (∂Σf²/∂x)², whose gradient by the kernel is of second order through the pool."""
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            total = tf.reduce_sum(tf.square(pool(tf.nn.conv2d(images, kernel, 1, "SAME"))))
+        return tf.reduce_sum(tf.square(tape.gradient(total, images)))
+
+    def gradient():
+        with tf.GradientTape() as tape:
+            value = size_of_gradient()
+        return tape.gradient(value, kernel)
+
+    whole, step, compiled = kernel.numpy(), 1e-6, tf.function(size_of_gradient)
+    plain, xla = (tf.function(gradient, jit_compile=jit)().numpy() for jit in (False, True))
+    for place in [(0, 0, 0, 0), (1, 1, 1, 1), (2, 0, 1, 2), (1, 2, 0, 1)]:
+        ends = []
+        for sign in (1, -1):
+            moved = whole.copy()
+            moved[place] += sign * step
+            kernel.assign(moved)
+            ends.append(float(compiled()))
+        # Central differences: the error of the step is step², that of rounding eps·value/step.
+        expected = (ends[0] - ends[1]) / (2 * step)
+        tolerance = 1e-3 * step * np.abs(plain).max() + 1e-15 * max(ends) / step * 10
+        np.testing.assert_allclose([plain[place], xla[place]], expected, atol=tolerance)
+    np.testing.assert_allclose(xla, plain, atol=1e-12 * np.abs(plain).max())
+
+
 def test_training_with_xla_is_training(tmp_path):
     from rar_tf.experiment import run as experiment
     from rar_tf.experiment.settings import Experiment
