@@ -25,6 +25,9 @@ SETTINGS = {
     "ig_steps": 4,
     "attack_ig_steps": 2,
     "top_k": 8,
+    "aligned": "path_point",
+    "curvature_weight": 0.5,
+    "linearity_weight": 0.5,
 }
 RECORD = records.Record("toy", (8, 8, 1), 4, (0.0, 1.0))
 RANDOM = np.random.RandomState(0)

@@ -16,7 +16,7 @@ def replicas(*arguments):
 
 
 def test_one_step_on_two_replicas_equals_one():
-    for name, gap in replicas("2", "one_step", "natural", "madry", "ig_norm", "ig_sum_norm").items():
+    for name, gap in replicas("2", "one_step", "natural", "madry", "ig_norm", "ig_sum_norm", "align_at").items():
         assert gap < 1e-5, name
 
 

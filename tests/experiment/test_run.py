@@ -348,7 +348,7 @@ def test_a_run_compiles_its_step_once(tmp_path, monkeypatch, steps_per_execution
     assert len(traces) == 1
 
 
-@pytest.mark.parametrize("method", ["ig_sum_norm", "advaat", "cacr_wacr"])
+@pytest.mark.parametrize("method", ["ig_sum_norm", "advaat", "cacr_wacr", "align_at"])
 def test_a_step_never_returns_to_the_host(method):
     run = experiment.build(Experiment.of({**QUICK, "method": method, "steps": 1}))
     batch = next(iter(pipeline.batches(run.record, run.splits.train, 8, seed=0)))
