@@ -183,6 +183,15 @@ def test_the_method_trains_with_the_files_settings(path, tiny_network):
     assert all(np.all(np.isfinite(value)) for value in terms.values())
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "flags" / "trials").glob("*.cfg")), ids=lambda path: path.stem)
+def test_trials_lack_nothing_but_what_each_adds(path):
+    settings = Experiment.of({**flagfile.read(path), "method": "align_at", "steps": 300, "learning_rate_decay": 150})
+    assert settings.data.dataset == path.stem and settings.evaluation.epsilon == settings.method.epsilon
+    optimizers.build(settings.run)
+    record = record_of(settings.data)
+    assert experiment.build_network(settings.network, record).count_params() < 300_000
+
+
 def test_every_method_has_a_flag_file_on_the_digits():
     used = {flagfile.read(path)["method"] for path in FILES if path.stem.startswith("digits_")}
     assert used == set(objectives.METHODS)
