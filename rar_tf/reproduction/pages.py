@@ -110,7 +110,7 @@ shared CPU cores, CPU minutes beside them; stages of training before the last ar
 """
 
 _COLUMNS = ("kendall_support", "topk_intersection", "cosine", "kendall")
-_TITLES = ("over the support", "top-k", "cosine", "Kendall")
+_TITLES = tuple(map(tables.title, _COLUMNS))
 
 
 def _results(found, folder):
@@ -163,8 +163,8 @@ def _ranking(found):
             [
                 record["network"],
                 record["recipe"],
-                _share(accuracy, "natural_accuracy"),
-                _share(accuracy, "adversarial_accuracy"),
+                tables.share(accuracy, "natural_accuracy"),
+                tables.share(accuracy, "adversarial_accuracy"),
                 *(_score(paper, name) for name in ("topk_intersection", "kendall")),
                 *(_score(auto, name) for name in _COLUMNS),
                 " / ".join(_attainable(auto, name) for name in _COLUMNS[:3]),
@@ -179,11 +179,6 @@ def _ranking(found):
         markdown_table(header, cells)
         + "\nAttainable: over the support / top-k / cosine. Images: paper's protocol / auto / predictions.\n"
     )
-
-
-def _share(evaluation, name):
-    share = evaluation.get("accuracies", {}).get(name)
-    return "-" if share is None else f"{share['share']:.2%} [{share['ci95'][0]:.1%}, {share['ci95'][1]:.1%}]"
 
 
 def _score(evaluation, name):

@@ -12,13 +12,8 @@ from rar_tf.reproduction.networks import Network
 from rar_tf.reproduction.work import ACCURACY, AUTO
 from rar_tf.statistics import over_runs
 
-SHOWN = {"topk_intersection": "top-k", "kendall": "Kendall"}
-UNDER_AUTO = {
-    "topk_intersection": "auto: top-k",
-    "kendall": "auto: Kendall",
-    "kendall_support": "auto: over the support",
-    "cosine": "auto: cosine",
-}
+TITLES = {"topk_intersection": "top-k", "kendall": "Kendall", "kendall_support": "over the support"}
+UNDER_AUTO = ("topk_intersection", "kendall", "kendall_support", "cosine")
 
 
 def listing() -> str:
@@ -47,28 +42,36 @@ def printed(table: Table, row: Row) -> dict[str, Any]:
 
 
 def scores(table: Table, lines: Sequence[tuple[Row, Network, dict]]) -> str:
-    """Return a table of evaluated rows (row, network, record), each figure beside the printed one."""
-    header = ["network", "images", "natural", "printed", "adversarial", "printed"]
-    header += [part for title in SHOWN.values() for part in (f"{title} [95 %]", "printed")]
-    header += [*UNDER_AUTO.values(), "minutes"]
+    """Return a table of evaluated rows (row, network, record), each figure beside the printed one.
+
+    Columns are what the paper prints and what the evaluations measured of that kind.
+    """
+    besides = [printed(table, row) for row, _, _ in lines]
+    measured = [record["evaluations"] for _, _, record in lines]
+    found = {name for beside in besides for name in beside}
+    found |= {name for each in measured for name in each.get(ACCURACY, {}).get("accuracies", {})}
+    found |= {name for each in measured for name in papers_own(each).get("scores", {}) if name in comparison.ATTACKED}
+    names = [name for name in comparison.PRINTED if name in found]
+    header = ["network", "images", *(part for name in names for part in (title(name), "printed"))]
+    header += [*(f"auto: {title(name)}" for name in UNDER_AUTO), "minutes"]
     cells = []
-    for row, network, record in lines:
-        beside, evaluations = printed(table, row), record["evaluations"]
-        accuracy, auto = evaluations.get(ACCURACY, {}), evaluations.get(AUTO, {})
-        paper = papers_own(evaluations)
-        counts = (each.get("examples") for each in (paper, auto))
+    for (row, network, record), beside, evaluations in zip(lines, besides, measured):
+        accuracy, paper, auto = evaluations.get(ACCURACY, {}), papers_own(evaluations), evaluations.get(AUTO, {})
+        counts = (paper.get("examples"), auto.get("examples"), accuracy.get("accuracy_examples"))
         cells.append(
             [
                 label(row, network),
-                " / ".join(str(n) for n in (*counts, accuracy.get("accuracy_examples")) if n is not None),
-                *_pair(accuracy, beside, "natural_accuracy"),
-                *_pair(accuracy, beside, "adversarial_accuracy"),
-                *(part for name in SHOWN for part in (_score(paper, name, table.statistic), _plain(beside.get(name)))),
+                " / ".join(str(count) for count in counts if count is not None),
+                *(part for name in names for part in _pair(name, accuracy, paper, beside, table.statistic)),
                 *(_score(auto, name, "mean") for name in UNDER_AUTO),
                 minutes(record),
             ]
         )
     return markdown_table(header, cells)
+
+
+def title(name: str) -> str:
+    return TITLES.get(name, name.replace("_", " ").replace(" accuracy", ""))
 
 
 def papers_own(evaluations: dict[str, dict]) -> dict:
@@ -86,11 +89,20 @@ def label(row: Row, network: Network) -> str:
     return ", ".join([str(network), *(f"{flag} {value}" for flag, value in row.flags.items())])
 
 
-def _pair(evaluation, beside, name):
-    share = evaluation.get("accuracies", {}).get(name)
-    own = "-" if share is None else f"{share['share']:.2%} [{share['ci95'][0]:.1%}, {share['ci95'][1]:.1%}]"
+def _pair(name, accuracy, paper, beside, statistic):
+    """A figure as it was measured, with its interval, and as it is printed."""
     value = beside.get(name)
-    return own, "-" if value is None else f"{value:.2%}"
+    if "accuracy" in name:
+        return share(accuracy, name), "-" if value is None else f"{value:.2%}"
+    return _score(paper, name, statistic), "-" if value is None else f"{value:.4f}"
+
+
+def share(evaluation: dict, name: str) -> str:
+    """Return an accuracy with its interval, "-" where it was not measured."""
+    found = evaluation.get("accuracies", {}).get(name)
+    if found is None:
+        return "-"
+    return f"{found['share']:.2%} [{found['ci95'][0]:.1%}, {found['ci95'][1]:.1%}]"
 
 
 def _score(evaluation, name, statistic):
@@ -102,13 +114,9 @@ def _score(evaluation, name, statistic):
     return found if statistic == "mean" else f"median {score['median']:.3f}; {found}"
 
 
-def _plain(value):
-    return "-" if value is None else f"{value:.4f}"
-
-
 def over_seeds(groups: dict[str, list[dict]]) -> str:
     """Return means over seeds ± sample standard deviations; groups: the records of a network's seeds, by its name."""
-    header = ["network", "seeds", "natural", "adversarial", *UNDER_AUTO.values()]
+    header = ["network", "seeds", "natural", "adversarial", *(f"auto: {title(name)}" for name in UNDER_AUTO)]
     cells = []
     for name, records in groups.items():
         accuracy = [record["evaluations"].get(ACCURACY, {}).get("accuracies", {}) for record in records]

@@ -75,6 +75,21 @@ def test_rows_stand_beside_the_printed_ones(key):
         assert beside["gtsrb_ig_norm"] is None
 
 
+def test_what_a_paper_prints_has_a_column_beside_what_was_measured():
+    row = index.find("wang2022:3").rows[0]
+    accuracies = {
+        f"adversarial_accuracy_{name}": {"share": 0.5, "ci95": [0.4, 0.6]} for name in ("fgsm", "pgd40", "cw")
+    }
+    evaluations = {"accuracy": {"accuracies": accuracies, "accuracy_examples": 9}}
+    record = {"evaluations": evaluations, "cost": {"minutes_of_all_stages": 1.0, "resumed": False}}
+    header, _, line, *_ = tables.scores(index.find("wang2022:3"), [(row, Network.of(row.network), record)]).splitlines()
+    names, cells = ([cell.strip() for cell in text.strip("|").split("|")] for text in (header, line))
+    found = dict(zip(names, zip(cells, cells[1:])))
+    assert found["adversarial fgsm"] == ("50.00% [40.0%, 60.0%]", "99.39%")
+    assert found["adversarial pgd20"] == ("-", "99.25%")
+    assert found["adversarial pgd40"] == ("50.00% [40.0%, 60.0%]", "-")
+
+
 def test_the_fast_recipe_takes_what_it_has():
     table = index.find("wang2022:2")
     names = {network.name for _, network in pages.lines(table, "fast")}
