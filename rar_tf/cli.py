@@ -1,8 +1,10 @@
 """The command line: a command, its flags, and a user's mistake as one line with exit status 2."""
 
+import contextlib
 import importlib
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -47,6 +49,31 @@ def call(name: str, *arguments: str) -> None:
     status = subprocess.call([sys.executable, "-m", "rar_tf", name, *arguments])
     if status:
         sys.exit(status)
+
+
+def in_parts(name: str, count: int) -> None:
+    """Run the command that is running in `count` processes, each on its part; end with the status of one that fails.
+
+    The first shows its progress, which is that of all.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    arguments = [sys.executable, "-m", "rar_tf", name, *sys.argv[1:], "--processes=1"]
+    with contextlib.ExitStack() as stack:
+        messages = [None, *(stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(1, count))]
+        running = []
+        try:
+            for number, message in enumerate(messages):
+                part = [*arguments, f"--shard={number}/{count}"]
+                running.append(subprocess.Popen(part, stdout=subprocess.DEVNULL, stderr=message))
+            failed = [number for number, process in enumerate(running) if process.wait()]
+        finally:
+            for process in running:
+                process.terminate()
+        if failed:
+            if failed[0]:
+                messages[failed[0]].seek(0)
+                print(messages[failed[0]].read().splitlines()[-1], file=sys.stderr)
+            sys.exit(running[failed[0]].returncode)
 
 
 def _parse(argv):

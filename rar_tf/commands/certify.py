@@ -5,7 +5,7 @@ python scripts/certify.py --method=uniform_smoothing --model_dir=runs/mnist_natu
 --method is upper_bound, uniform_smoothing or center_smoothing; a flag that is not given is the certificate's own. The
 network comes from --model_dir, --keras_model or --saved_model. examples.csv, summary.json and plots go to --output_dir;
 the same command goes on with a stopped run.
-Several machines: --shard=0/4 … --shard=3/4 into one --output_dir; the one that ends last puts the parts together (or
+Several processes: --processes=4. Several machines: --shard=0/4 … --shard=3/4 into one --output_dir; the one that ends last puts the parts together (or
 --merge).
 What each number guarantees: docs/certification.md.
 """
@@ -24,7 +24,7 @@ OF_THE_RUN = ("dataset", "equalize", "pixel_range", "image_size", "data_dir")
 def main():
     from tqdm import tqdm
 
-    from rar_tf import export, results
+    from rar_tf import cli, export, results
     from rar_tf.certification import run
     from rar_tf.data.datasets import load_data
     from rar_tf.data.pixels import to_pixels
@@ -35,7 +35,9 @@ def main():
         raise UsageError(f"give --method={'|'.join(CERTIFICATES)}, got {method or 'none'}")
     job = JobSettings.of(given)
     folder = job.folder(f"certification/{method}")
-    if job.merge:
+    if job.processes > 1:
+        cli.in_parts("certify", job.processes)
+    if job.merge or job.processes > 1:
         return show(run.merge(folder), folder)
     data = DataSettings.of({**data_of_run(job.model_dir), **given})
     network = export.load_network(job.model_dir, job.keras_model, job.saved_model)

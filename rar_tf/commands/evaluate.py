@@ -3,7 +3,7 @@
 The attack's settings are by default those of the model directory's flags.cfg; --keras_model=FILE or --saved_model=DIR
 evaluates the user's own network with --dataset and the flags given. Writes summary.json, examples.csv (a row per image;
 the same command goes on with an interrupted one) and maps.png to --output_dir. --attack=auto is the ensemble.
-Several machines: --shard=0/4 … --shard=3/4 into one --output_dir; the one that ends last puts the parts together (or
+Several processes: --processes=4. Several machines: --shard=0/4 … --shard=3/4 into one --output_dir; the one that ends last puts the parts together (or
 --merge).
 """
 
@@ -24,7 +24,7 @@ OF_MAPS = ("insertion", "deletion", "randomisation_spearman", "sparseness")
 def main():
     from tqdm import tqdm
 
-    from rar_tf import export, results
+    from rar_tf import cli, export, results
     from rar_tf.data.datasets import load_data
     from rar_tf.data.pixels import to_pixels
     from rar_tf.evaluation import job as jobs
@@ -34,7 +34,9 @@ def main():
     given = {**flagfile.of_run(given.get("model_dir")), **given}
     job, chosen, data = JobSettings.of(given), EvaluationSettings.of(given), DataSettings.of(given)
     folder = job.folder("evaluation" if chosen.attack == "ifia" else f"evaluation_{chosen.attack}")
-    if job.merge:
+    if job.processes > 1:
+        cli.in_parts("evaluate", job.processes)
+    if job.merge or job.processes > 1:
         return show(jobs.merge(folder), folder)
     network = export.load_network(job.model_dir, job.keras_model, job.saved_model)
     record, splits = load_data(data)

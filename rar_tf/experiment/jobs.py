@@ -40,6 +40,9 @@ class JobSettings(Record):
     )
     eval_batch_size: int = setting(50, "images attacked at once", check=checks.at_least_one)
     shard: str = setting("0/1", "i/n: work on the i-th of n parts of the images, counted from 0")
+    processes: int = setting(
+        1, "work on so many parts at once, each in a process of its own, on a CPU of many cores", check=checks.at_least_one
+    )
     merge: bool = setting(False, "put the results of all shards in the output directory together")
     reference_model: str | None = setting(
         None,
@@ -49,8 +52,10 @@ class JobSettings(Record):
     def folder(self, default: str) -> pathlib.Path:
         """Return where results go: `output_dir`, or `default` inside the model directory.
 
-        Raises: UsageError where there is neither.
+        Raises: UsageError where there is neither, and where parts are asked for in two ways.
         """
+        if self.processes > 1 and (self.merge or self.shard != "0/1"):
+            raise UsageError("--processes makes parts of its own and merges them: leave out --shard and --merge")
         if self.output_dir is not None:
             return pathlib.Path(self.output_dir)
         if self.model_dir is None:

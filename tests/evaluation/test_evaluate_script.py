@@ -52,6 +52,17 @@ def test_summary_and_table(evaluated):
     assert f"{summary['kendall']['mean']:.4f}" in output and "summary.json" in output
 
 
+def test_processes_share_the_images(workplace, evaluated):
+    keras_model = f"--keras_model={workplace / 'network.keras'}"
+    arguments = keras_model, f"--output_dir={workplace / 'parts'}", "--processes=2"
+    succeeded(evaluate(workplace, *arguments))
+    whole, parts = (json.loads((workplace / name / "summary.json").read_text()) for name in ("whole", "parts"))
+    assert parts["shard"] == "0/1, from 2 parts" and parts["num_attacked"] == whole["num_attacked"]
+    np.testing.assert_allclose(parts["kendall"]["mean"], whole["kendall"]["mean"], atol=1e-3)
+    assert_one_line(finished(evaluate(workplace, *arguments, "--ifia_epsilon=0.2")), "other settings")
+    assert_one_line(finished(evaluate(workplace, *arguments, "--shard=0/2")), "--processes")
+
+
 def test_kill_9_and_the_same_command_again(workplace, evaluated):
     arguments = evaluate(
         workplace, f"--keras_model={workplace / 'network.keras'}", f"--output_dir={workplace / 'killed'}"
