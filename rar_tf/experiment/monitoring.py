@@ -1,5 +1,6 @@
 """Evaluation while a network trains: how accurate and how robust it is on held-out images, every so many steps."""
 
+import csv
 import io
 import json
 import math
@@ -12,6 +13,7 @@ from rar_tf.evaluation import job
 from rar_tf.evaluation.evaluator import Evaluator
 from rar_tf.evaluation.settings import EvaluationSettings
 from rar_tf.experiment.callbacks import StepCallback, StepTable, passed
+from rar_tf.files import atomic_write
 
 COLUMNS = (
     "natural_accuracy",
@@ -22,6 +24,7 @@ COLUMNS = (
     "cosine",
     "fallback_rate",
 )
+BEST = "best.weights.h5"
 # At the most, of the monitoring attack: it shows a trend, not a result.
 _STEPS, _PATH_POINTS = 20, 10
 
@@ -36,6 +39,8 @@ class Monitor(StepCallback):
       network: the network that is trained.
       settings: the run's evaluation settings.
       images, labels: held-out images [N, H, W, C] in the pixel range, and labels [N].
+      keep_best: whether BEST holds the weights with the highest adversarial accuracy so far (early stopping against
+        robust overfitting, Rice et al. 2020).
     """
 
     def __init__(
@@ -48,6 +53,7 @@ class Monitor(StepCallback):
         every: int,
         start_step: int,
         writer: tf.summary.SummaryWriter,
+        keep_best: bool = False,
     ):
         super().__init__(start_step)
         shorter = settings.replace(
@@ -59,6 +65,7 @@ class Monitor(StepCallback):
         self.evaluator = Evaluator(network, shorter)
         self.table = StepTable(pathlib.Path(folder) / "monitor.csv")
         self.images, self.labels, self.every, self.writer = images, labels, every, writer
+        self.network, self.best = network, pathlib.Path(folder) / BEST if keep_best else None
 
     def on_train_begin(self, logs=None):
         self.table.cut(self.start_step)
@@ -78,6 +85,9 @@ class Monitor(StepCallback):
                 step,
                 len(self.labels),
             )
+        if self.best is not None and (values["adversarial_accuracy"] or 0.0) > best_of(self.table.path)[1]:
+            with atomic_write(self.best) as temporary:
+                self.network.save_weights(temporary)
         self.table.append({"step": step, **{name: json.dumps(value) for name, value in values.items()}})
         with self.writer.as_default(step=step):
             for name, value in values.items():
@@ -86,6 +96,17 @@ class Monitor(StepCallback):
             if result.examples is not None:
                 tf.summary.image("monitor/maps", _panel(result))
         return summary
+
+
+def best_of(path: pathlib.Path) -> tuple[int, float]:
+    """Return the first step with the highest adversarial accuracy in a monitor.csv, and that; (0, −1) without rows."""
+    if not path.is_file():
+        return 0, -1.0
+    with open(path, newline="") as file:
+        rows = [
+            (int(row["step"]), float(json.loads(row["adversarial_accuracy"]) or 0.0)) for row in csv.DictReader(file)
+        ]
+    return max(rows, key=lambda row: row[1], default=(0, -1.0))
 
 
 def _panel(result) -> tf.Tensor:

@@ -25,7 +25,7 @@ from rar_tf.errors import UsageError, brief
 from rar_tf.experiment import distribution, flagfile, optimizers
 from rar_tf.experiment.callbacks import Checkpointing, StepLog
 from rar_tf.experiment.checkpoints import Checkpoints
-from rar_tf.experiment.monitoring import Monitor
+from rar_tf.experiment.monitoring import BEST, Monitor, best_of
 from rar_tf.experiment.settings import Experiment
 from rar_tf.files import atomic_write
 from rar_tf.models.conversion import converted
@@ -102,6 +102,8 @@ def check(settings: Experiment) -> None:
         raise UsageError("give --model_dir, the directory that the run is written to")
     if settings.run.init_from is not None and not pathlib.Path(settings.run.init_from).is_file():
         raise UsageError(f"--init_from={settings.run.init_from}: no such file")
+    if settings.run.keep_best and (not settings.run.eval_every or settings.run.weight_average is not None):
+        raise UsageError("--keep_best chooses among the evaluations of --eval_every, and not with --weight_average")
 
 
 def _check_same_run(old: Experiment, new: Experiment, folder: pathlib.Path) -> None:
@@ -244,6 +246,7 @@ def _monitor(run: Run, start_step: int, writer) -> Monitor:
         run.settings.run.eval_every,
         start_step,
         writer,
+        run.settings.run.keep_best,
     )
 
 
@@ -252,6 +255,8 @@ def finish(run: Run, start_step: int, seconds: float, cpu_seconds: float, comman
     set_compute_dtype(run.network, "float32")
     # Again where a finished run was only read back: checkpoints hold the weights that training goes on from.
     run.model.optimizer.finalize_variable_values(run.network.trainable_variables)
+    if run.settings.run.keep_best:
+        run.network.load_weights(run.folder / BEST)
     with atomic_write(run.folder / "model.keras") as temporary:
         run.network.save(temporary)
     export.export_saved_model(run.network, run.folder / "saved_model")
@@ -269,6 +274,7 @@ def finish(run: Run, start_step: int, seconds: float, cpu_seconds: float, comman
         "command": command,
         "seed": run.settings.run.seed,
         "steps": run.settings.run.steps,
+        **({"kept_step": best_of(run.folder / "monitor.csv")[0]} if run.settings.run.keep_best else {}),
         "resumed_at_step": start_step,
         "wall_time_seconds": round(seconds, 1),
         "cpu_seconds": round(cpu_seconds, 1),

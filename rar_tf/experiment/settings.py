@@ -58,6 +58,12 @@ class RunSettings(Seeded):
     eval_every: int = setting(
         0, "steps between evaluations on held-out images; 0: only at the end", check=checks.not_negative
     )
+    keep_best: bool = setting(
+        False,
+        "the finished network is the one with the highest adversarial accuracy of these evaluations, not the last: "
+        "adversarial training overfits",
+        defines=True,
+    )
     eval_examples: int = setting(20, "held-out images of the evaluations during training", check=checks.at_least_one)
     strategy: str = setting("one_device", "distribution over devices", choices=STRATEGIES)
     logical_cpus: int = setting(

@@ -229,6 +229,25 @@ class TestRuns:
             [v.numpy() for v in finished.model.optimizer.variables],
         )
 
+    def test_the_best_of_the_evaluations_is_kept_and_a_resumed_run_keeps_the_same(self, tmp_path):
+        settings = {**QUICK, "method": "natural", "attack": "none", "eval_examples": 60, "eval_pgd_epsilon": 0.01}
+        settings |= {"keep_best": True, "eval_every": 10, "checkpoint_every": 10, "batch_size": 32, "optimizer": "sgd"}
+        settings |= {"learning_rate": [0.1, 100.0], "learning_rate_boundaries": [20], "steps": 40}  # then it breaks
+        whole = experiment.train({**settings, "model_dir": str(tmp_path / "whole")})
+        rows = list(csv.DictReader((whole.folder / "monitor.csv").open()))
+        measured = [float(row["adversarial_accuracy"]) for row in rows]
+        kept = json.loads((whole.folder / "train.json").read_text())["kept_step"]
+        assert kept == 10 * (1 + measured.index(max(measured))) and measured[-1] < max(measured)
+        until = experiment.train({**settings, "steps": kept, "model_dir": str(tmp_path / "until")})
+        assert_same(weights_of(until), weights_of(whole))
+        assert_same(keras.saving.load_model(whole.folder / "model.keras").get_weights(), weights_of(whole))
+        resumed = experiment.train({**settings, "model_dir": str(tmp_path / "until")})
+        assert_same(weights_of(resumed), weights_of(whole))
+
+    def test_the_best_of_no_evaluations_is_refused(self, tmp_path):
+        with pytest.raises(UsageError, match="--eval_every"):
+            experiment.train({**QUICK, "keep_best": True, "steps": 2, "model_dir": str(tmp_path)})
+
     def test_averaged_weights_and_random_terms_resume_too(self, tmp_path):
         settings = {**QUICK, "method": "align_at", "aligned": "path_point", "curvature_weight": 1.0, "align_warmup": 5}
         settings |= {"weight_average": 0.5, "activation": "softplus", "pooling": "average", "steps": 5}
