@@ -59,20 +59,20 @@ def in_parts(name: str, count: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     arguments = [sys.executable, "-m", "rar_tf", name, *sys.argv[1:], "--processes=1"]
     with contextlib.ExitStack() as stack:
-        messages = [None, *(stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(1, count))]
+        messages = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(count)]
         running = []
         try:
             for number, message in enumerate(messages):
                 part = [*arguments, f"--shard={number}/{count}"]
-                running.append(subprocess.Popen(part, stdout=subprocess.DEVNULL, stderr=message))
+                running.append(subprocess.Popen(part, stdout=subprocess.DEVNULL, stderr=message if number else None))
             failed = [number for number, process in enumerate(running) if process.wait()]
         finally:
             for process in running:
                 process.terminate()
         if failed:
-            if failed[0]:
-                messages[failed[0]].seek(0)
-                print(messages[failed[0]].read().splitlines()[-1], file=sys.stderr)
+            messages[failed[0]].seek(0)
+            for line in messages[failed[0]].read().splitlines()[-1:]:
+                print(line, file=sys.stderr)
             sys.exit(running[failed[0]].returncode)
 
 

@@ -76,6 +76,7 @@ OWN = {
     "aat": MATCHING,
     "advaat": MATCHING,
     "ssr": {"attribution_weight": 0.3},
+    "input_gradient": {"attribution_weight": 1.0, "gradient_order": 2.0},
     "r2et": {"attribution_weight": 0.1, "curvature_weight": 0.1, "top_k": 100},
 }
 

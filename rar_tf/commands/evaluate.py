@@ -3,8 +3,8 @@
 The attack's settings are by default those of the model directory's flags.cfg; --keras_model=FILE or --saved_model=DIR
 evaluates the user's own network with --dataset and the flags given. Writes summary.json, examples.csv (a row per image;
 the same command goes on with an interrupted one) and maps.png to --output_dir. --attack=auto is the ensemble.
-Several processes: --processes=4. Several machines: --shard=0/4 … --shard=3/4 into one --output_dir; the one that ends last puts the parts together (or
---merge).
+Several processes: --processes=4. Several machines: --shard=0/4 … --shard=3/4 into one --output_dir; the one that ends
+last puts the parts together (or --merge).
 """
 
 import pathlib

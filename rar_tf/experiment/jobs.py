@@ -41,7 +41,9 @@ class JobSettings(Record):
     eval_batch_size: int = setting(50, "images attacked at once", check=checks.at_least_one)
     shard: str = setting("0/1", "i/n: work on the i-th of n parts of the images, counted from 0")
     processes: int = setting(
-        1, "work on so many parts at once, each in a process of its own, on a CPU of many cores", check=checks.at_least_one
+        1,
+        "work on so many parts at once, each in a process of its own, on a CPU of many cores",
+        check=checks.at_least_one,
     )
     merge: bool = setting(False, "put the results of all shards in the output directory together")
     reference_model: str | None = setting(
