@@ -1,4 +1,4 @@
-"""The class-balancing augmentation of Chen et al. 2019 (GTSRB, Flower), and CIFAR-10's usual one.
+"""The class-balancing augmentation of Chen et al. 2019 (GTSRB, Flower), and the usual ones of CIFAR-10 and ImageNet.
 
 An image is rotated by U(-15, 15) degrees about its centre (edges repeated), shifted by U(-2.5, 2.5) pixels a direction
 (zeros come in), then its four corners are moved by U(-d, d) pixels a coordinate, d = 0.3 * height * U(0, 0.8) (edges
@@ -129,6 +129,28 @@ def crop_flip(images: tf.Tensor, seed: int, epoch, indices, padding: int = 4) ->
     cropped = tf.gather(padded, rows, axis=1, batch_dims=1)
     cropped = tf.gather(cropped, columns, axis=2, batch_dims=1)
     return tf.ensure_shape(cropped, images.shape)
+
+
+def resized_crop(images: tf.Tensor, seed: int, epoch, indices) -> tf.Tensor:
+    """Return a random part of each image, scaled to the image's size, and half of them mirrored (Szegedy et al. 2015).
+
+    The part has U(0.08, 1) of the image's area and, relative to the image, an aspect ratio from 3/4 to 4/3, uniform in
+    its logarithm; sides longer than the image are cut to it. Bilinear; grey levels are rounded.
+
+    Shape: [B, H, W, C] of any dtype, kept.
+
+    Args:
+      seed, epoch, indices: as in `draw`.
+    """
+    u = uniforms(seed, epoch, indices, 5)
+    area, ratio = 0.08 + 0.92 * u[:, 0], tf.exp((2.0 * u[:, 1] - 1.0) * np.float32(np.log(4 / 3)))
+    height, width = tf.minimum(tf.sqrt(area / ratio), 1.0), tf.minimum(tf.sqrt(area * ratio), 1.0)
+    top, left = u[:, 2] * (1.0 - height), u[:, 3] * (1.0 - width)
+    mirrored = u[:, 4] < 0.5
+    first, last = tf.where(mirrored, left + width, left), tf.where(mirrored, left, left + width)
+    boxes = tf.stack([top, first, top + height, last], axis=1)
+    taken = tf.image.crop_and_resize(images, boxes, tf.range(tf.shape(images)[0]), images.shape[1:3])
+    return tf.ensure_shape(tf.cast(tf.round(taken) if images.dtype.is_integer else taken, images.dtype), images.shape)
 
 
 class Balance(NamedTuple):

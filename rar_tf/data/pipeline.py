@@ -12,6 +12,8 @@ from rar_tf.data.records import Record
 from rar_tf.data.splits import Split
 from rar_tf.errors import UsageError
 
+_EVERY_IMAGE = {"crop_flip": augmentation.crop_flip, "resized_crop": augmentation.resized_crop}
+
 
 def batches(
     record: Record,
@@ -35,14 +37,15 @@ def batches(
     Args:
       batch_size: images in a batch, over all workers.
       steps: number of steps; None for no end.
-      augment: None, "online" (augmented copies balance the classes, drawn anew each epoch) or "crop_flip".
+      augment: None, "online" (augmented copies balance the classes, drawn anew each epoch), "crop_flip" or
+        "resized_crop".
       shard: (index, count): worker `index` of `count` gets the `index`-th contiguous slice of every batch.
 
     Raises: UsageError for fewer images than `batch_size`, or a setting that does not fit.
     """
     index, workers = shard
-    if augment not in (None, "online", "crop_flip"):
-        raise UsageError(f"augment={augment!r}: must be None, 'online' or 'crop_flip'")
+    if augment not in (None, "online", *_EVERY_IMAGE):
+        raise UsageError(f"augment={augment!r}: must be None, 'online', 'crop_flip' or 'resized_crop'")
     if batch_size < 1 or batch_size % workers:
         raise UsageError(f"batch_size={batch_size} must be positive and a multiple of the {workers} workers")
     with tf.device("CPU"):
@@ -60,8 +63,8 @@ def batches(
         images = _rows(split.images, rows, size)
         if augment == "online":
             images = _online(images, tf.gather(plan[1], order), seed, epoch, order)
-        elif augment == "crop_flip":
-            images = augmentation.crop_flip(images, seed, epoch, order)
+        elif augment is not None:
+            images = _EVERY_IMAGE[augment](images, seed, epoch, order)
         return to_pixels(record, images), tf.ensure_shape(tf.gather(labels, rows), [size])
 
     end = tf.int64.max if steps is None else start_step + steps

@@ -149,6 +149,9 @@ def _index(records, files, progress) -> dict:
     if kept.is_file():
         with np.load(kept) as archive:
             return dict(archive)
+    total = sum(size for _, size, _ in stats)
+    if total > 2**30:
+        logging.warning("%s and others: %.0f GiB of records are listed, once", files[0], total / 2**30)
     places: list[tuple[int, int, int]] = []
     labels: list[int] = []
     names: tuple[str, str] | None = None

@@ -50,7 +50,7 @@ class Record:
       num_classes: labels are 0 … num_classes - 1.
       bounds: (lowest, highest) pixel value that networks are given.
       equalize: whether each channel's histogram is equalised before the network, training and test images alike.
-      augment: of the training batches: None, "online" (class-balancing) or "crop_flip".
+      augment: of the training batches: None, "online" (class-balancing), "crop_flip" or "resized_crop".
       examples_per_class: size of a class after the class-balancing augmentation, if the papers use one.
       validation: what is held out of the training images where the data set has no validation images, see
         `splits.hold_out_validation`.

@@ -9,7 +9,7 @@ from rar_tf.data.stored import IN_MEMORY
 from rar_tf.errors import UsageError
 from rar_tf.settings import Seeded, setting
 
-AUGMENTATIONS = ("auto", "none", "crop_flip", "online")
+AUGMENTATIONS = ("auto", "none", "crop_flip", "resized_crop", "online")
 
 
 def is_size(**values: Any) -> None:

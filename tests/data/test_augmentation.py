@@ -143,6 +143,25 @@ def test_crop_flip_shows_shifted_or_mirrored_originals():
     assert 8 <= flips <= 32 and len(offsets) > 20
 
 
+def test_resized_crop_shows_parts_of_the_stated_sizes():
+    # Pixels are their own coordinates, from 0 to 1, so that corners say which part is shown.
+    coordinates = np.stack(np.meshgrid(np.linspace(0, 1, 9), np.linspace(0, 1, 7)), axis=-1).astype(np.float32)
+    images = np.repeat(coordinates[None], 500, axis=0)
+    seen = augmentation.resized_crop(tf.constant(images), 0, 0, tf.range(500)).numpy()
+    assert seen.shape == images.shape and seen.min() >= 0 and seen.max() <= 1 + 1e-6
+    width, height = seen[:, 0, -1, 0] - seen[:, 0, 0, 0], seen[:, -1, 0, 1] - seen[:, 0, 0, 1]
+    np.testing.assert_allclose(seen[:, 0, 4, 0], (seen[:, 0, 0, 0] + seen[:, 0, -1, 0]) / 2, atol=1e-5)
+    assert (height > 0).all() and 200 < (width < 0).sum() < 300
+    area, ratio = np.abs(width) * height, np.abs(width) / height
+    whole = (np.abs(width) < 0.999) & (height < 0.999)  # no side was cut
+    assert ((area[whole] > 0.08 - 1e-4) & (ratio[whole] > 3 / 4 - 1e-3) & (ratio[whole] < 4 / 3 + 1e-3)).all()
+    assert (
+        area.min() < 0.12 and area.max() > 0.9 and stats.kstest(area[area < 0.5], "uniform", (0.08, 0.42)).pvalue > 0.01
+    )
+    grey = augmentation.resized_crop(tf.constant((255 * images).astype(np.uint8)), 0, 0, tf.range(500)).numpy()
+    assert grey.dtype == np.uint8 and np.abs(grey - 255 * seen).max() <= 1.5  # both round, or cut, once
+
+
 def test_balance_keeps_originals_and_labels():
     labels = np.array([0, 2, 0, 2, 2, 2, 2])
     plan = augmentation.balance(labels, 4, 3, seed=0)

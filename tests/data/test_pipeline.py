@@ -25,7 +25,7 @@ def collect(dataset):
     return [(images.numpy(), labels.numpy()) for images, labels in dataset]
 
 
-@pytest.mark.parametrize("augment", [None, "online", "crop_flip"])
+@pytest.mark.parametrize("augment", [None, "online", "crop_flip", "resized_crop"])
 def test_a_batch_depends_on_seed_and_step_alone(augment):
     record, split = make_record(examples_per_class=20, equalize=True), make_split()
     settings = {"seed": 5, "augment": augment}
