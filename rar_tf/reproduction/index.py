@@ -432,6 +432,7 @@ PANELS = tuple(
         f"fifteen methods on {dataset}, one network and one budget",
         rows((dataset,), PANEL_METHODS),
         "chen2019",
+        picture="panel",
         fast=NARROW if dataset != "gtsrb" else {},
         note="Of no paper: the fast recipe alone has all of these.",
     )

@@ -8,6 +8,7 @@ from rar_tf.errors import UsageError
 from rar_tf.evaluation import report
 from rar_tf.evaluation.evaluated import read as read_evaluations
 from rar_tf.evaluation.page import markdown_table
+from rar_tf.experiment.settings import Experiment
 from rar_tf.files import atomic_write
 from rar_tf.reproduction import pictures, records, tables
 from rar_tf.reproduction.index import TABLES, Row, Table
@@ -61,7 +62,7 @@ def table(table: Table, done: Sequence[Done], root: pathlib.Path, recipe: str, s
                 if not row.flags:
                     records.write(record, results_dir)
         if table.picture is not None:
-            body += _picture(table, done, folder)
+            body += _picture(table, done, folder, results_dir)
     text = title + said + body
     number, count = shard.split("/")
     with atomic_write(folder / ("table.md" if count == "1" else f"shard-{number}-of-{count}.md")) as temporary:
@@ -69,7 +70,7 @@ def table(table: Table, done: Sequence[Done], root: pathlib.Path, recipe: str, s
     return text
 
 
-def _picture(table, done, folder):
+def _picture(table, done, folder, results_dir):
     """The figures of a table of evaluations, from what its protocol's evaluations left."""
     places = [step.file.parent for _, _, s in done for name, step in s.items() if name not in (ACCURACY, AUTO)]
     evaluations = read_evaluations(places)
@@ -79,8 +80,12 @@ def _picture(table, done, folder):
     picture = pictures.panel(evaluations)
     if picture is None:
         return "\nNo image is attacked under all of these networks: no picture.\n"
-    with atomic_write(folder / "panel.png") as temporary:
-        picture.savefig(temporary, dpi=110)
+    places = [folder / "panel.png"]
+    if results_dir is not None and table.paper == "panel":
+        places.append(results_dir / f"panel_{table.name}.png")
+    for place in places:
+        with atomic_write(place) as temporary:
+            picture.savefig(temporary, dpi=70)
     return "\n![the same images under every network](panel.png)\n"
 
 
@@ -151,7 +156,7 @@ def _mean(record, name):
 
 
 def _ranking(found):
-    header = ["network", "recipe", "natural", "adversarial", "paper's: top-k", "paper's: Kendall"]
+    header = ["network", "recipe", "natural", "adversarial", "paper's: top-k", "paper's: Kendall", "fallbacks"]
     header += [f"auto: {title}" for title in _TITLES] + ["attainable", "images", "minutes (CPU)"]
     cells = []
     for record in sorted(found, key=lambda r: [-_mean(r, name) for name in _COLUMNS[:3]]):
@@ -166,6 +171,7 @@ def _ranking(found):
                 tables.share(accuracy, "natural_accuracy"),
                 tables.share(accuracy, "adversarial_accuracy"),
                 *(_score(paper, name) for name in ("topk_intersection", "kendall")),
+                "-" if paper.get("fallback_rate") is None else f"{paper['fallback_rate']:.0%}",
                 *(_score(auto, name) for name in _COLUMNS),
                 " / ".join(_attainable(auto, name) for name in _COLUMNS[:3]),
                 " / ".join(
@@ -177,7 +183,8 @@ def _ranking(found):
         )
     return (
         markdown_table(header, cells)
-        + "\nAttainable: over the support / top-k / cosine. Images: paper's protocol / auto / predictions.\n"
+        + "\nFallbacks: images for which the paper's attack found nothing; they score 1. Attainable: over the support "
+        "/ top-k / cosine. Images: paper's protocol / auto / predictions.\n"
     )
 
 
@@ -219,7 +226,7 @@ pictures in `runs/tables/`.
 
 
 def _reproduction(found):
-    header = ["table or figure", "what", "command", "networks", "measured", "minutes of training so far"]
+    header = ["table or figure", "what", "command", "networks", "steps as in the paper", "measured", "minutes so far"]
     known = {(record["recipe"], record["network"]): record for record in found}
     cells = []
     for each in TABLES.values():
@@ -232,9 +239,16 @@ def _reproduction(found):
         elif not networks:
             command, measured = command.replace("fast", "paper"), "no fast recipe; not measured"
         minutes = f"{sum(r['cost']['minutes'] for r in have):.0f}" if have else "-"
-        cells.append([each.key, each.title, command, len({row.network for row in each.rows}), measured, minutes])
+        names = {row.network for row in each.rows}
+        steps = sum(Experiment.of(network.given()).run.steps for network in map(Network.of, names) if _exists(network))
+        cells.append([each.key, each.title, command, len(names), f"{steps:,}" if steps else "-", measured, minutes])
     return (
         _ABOUT_TABLES
         + markdown_table(header, cells)
-        + "\nNetworks: of the paper's table. Measured: those of the fast recipe that [results.md](results.md) has.\n"
+        + "\nNetworks: of the paper's table, and the steps that training all of them takes. Measured: those of the "
+        "fast recipe that [results.md](results.md) has, and the minutes that their training took.\n"
     )
+
+
+def _exists(network):
+    return network.flagfile.is_file()

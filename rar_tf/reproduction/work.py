@@ -51,7 +51,7 @@ def network_of(row: Row, table: Table, recipe: str) -> Network | None:
     network = Network.of(row.network, recipe)
     if recipe == "paper":
         return network
-    network = dataclasses.replace(network, name=network.name.removesuffix("_p2").removesuffix("_wrn"))
+    network = dataclasses.replace(network, name=network.name.removesuffix("_p2"))
     network = network.replace(**table.fast)
     return network if network.flagfile.is_file() else None
 
