@@ -1,28 +1,35 @@
-"""The command line: a command, its flags, and a user's mistake as one line with exit status 2."""
+"""The command line: a command, its flags and its help, and a user's mistake as one line with exit status 2."""
 
 import contextlib
 import importlib
+import logging as python_logging
 import os
 import shlex
 import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from absl import app, flags, logging  # noqa: E402
+from absl import flags, logging  # noqa: E402
 
+from rar_tf import files  # noqa: E402
 from rar_tf.errors import UsageError  # noqa: E402
 from rar_tf.experiment import flagfile  # noqa: E402
+from rar_tf.version import __version__  # noqa: E402
 
 FLAGS = flags.FLAGS
 COMMANDS = ("train", "evaluate", "certify", "prepare_data", "export", "report", "sweep", "benchmark", "reproduce")
+INTERRUPTED = 130  # the exit status that shells give SIGINT
 
 
 def main() -> None:
     """Run the command that the first argument names: `rar_tf train --flagfile=…`."""
     name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name == "--version":
+        return print(f"rar_tf {__version__}")
     if name not in COMMANDS:
         asked = name in ("", "-h", "--help")
         print(
@@ -35,12 +42,44 @@ def main() -> None:
 
 
 def run(name: str) -> None:
-    """Parse the command line for a command and run it; a user's mistake ends with one line on stderr and status 2."""
+    """Parse the command line for a command and run it; a user's mistake ends with one line on stderr and status 2.
+
+    A command is a module with `main()`; with `READS`, the records of settings that its help shows, by headline; with
+    `check(given)`, which refuses what can be seen without TensorFlow; and with `reads(given)`, the records of settings
+    that it reads, so that another flag of the command line is not ignored in silence.
+    """
     command = importlib.import_module(f"rar_tf.commands.{name}")
-    sys.modules["__main__"].__doc__ = command.__doc__  # what --help shows
-    for flag in FLAGS.flags_by_module_dict().get(command.__name__, ()):
-        FLAGS.register_key_flag_for_module(sys.argv[0], flag)
-    app.run(lambda _: _guarded(command.main), flags_parser=_parse)
+    if hasattr(command, "READS"):
+        flagfile.define_flags()
+    arguments = sys.argv[1:]
+    if "--version" in arguments:
+        return print(f"rar_tf {__version__}")
+    if {"-h", "--help", "--helpfull", "--helpshort"} & set(arguments):
+        return print(helptext(name, command, full="--helpfull" in arguments))
+    try:
+        _parse(arguments)
+        _say_plainly()
+        given = flagfile.given() if hasattr(command, "READS") else {}
+        if hasattr(command, "check"):
+            command.check(given)
+        _import_tensorflow()
+        if hasattr(command, "reads"):
+            for sentence in flagfile.unread(_names(arguments), name, command.reads(given)):
+                logging.warning("%s", sentence)
+        command.main()
+    except (flags.Error, UsageError) as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        print("interrupted; what was finished is kept, and the same command goes on with it", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        said = files.of_disk(error)
+        if said is None and type(error).__name__ == "ResourceExhaustedError":
+            said = "out of memory: give a smaller --batch_size, --eval_batch_size, --sample_batch or --ig_chunk"
+        if said is None:
+            raise
+        place = getattr(error, "filename", None)
+        _fail(f"{place}: {said}" if place else said)
 
 
 def call(name: str, *arguments: str) -> None:
@@ -76,14 +115,35 @@ def in_parts(name: str, count: int) -> None:
             sys.exit(running[failed[0]].returncode)
 
 
-def _parse(argv):
-    try:
-        rest = FLAGS([argv[0], *flagfile.expand(argv[1:])])
-        if len(rest) > 1:
-            raise UsageError(f"not a flag: {rest[1]} (flags are --name=value; see --help)")
-        return rest
-    except (flags.Error, UsageError) as error:
-        _fail(error)
+def _parse(arguments):
+    rest = FLAGS(["rar_tf", *flagfile.expand(arguments)])
+    if len(rest) > 1:
+        raise UsageError(f"not a flag: {rest[1]} (flags are --name=value; see --help)")
+
+
+def _names(arguments):
+    """The flags that a command line gives itself, not by its flag files."""
+    names = [argument.lstrip("-").partition("=")[0] for argument in arguments if argument.startswith("-")]
+    return [name.removeprefix("no") if name not in FLAGS and name.startswith("no") else name for name in names]
+
+
+def _fail(error):
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    sys.exit(getattr(error, "exit_status", 2))
+
+
+class _Sentences(python_logging.Formatter):
+    """Warnings as a user reads them: what kind, and the sentence."""
+
+    def format(self, record):
+        return f"{record.levelname.lower()}: {record.getMessage()}"
+
+
+def _say_plainly():
+    logging.use_absl_handler()
+    logging.get_absl_handler().setFormatter(_Sentences())
+    if not FLAGS["verbosity"].present:  # absl's own default is to tell everything
+        logging.set_verbosity(logging.WARNING)
 
 
 _NOISE = (
@@ -93,6 +153,7 @@ _NOISE = (
     "Could not find cuda drivers",
     "optimized to use available CPU instructions",
     "failed call to cuInit",
+    "Unable to register",
 )
 
 
@@ -103,7 +164,7 @@ def _import_tensorflow():
     with tempfile.TemporaryFile() as file:
         os.dup2(file.fileno(), 2)
         try:
-            import tensorflow  # noqa: F401
+            import tensorflow as tf
         finally:
             os.dup2(kept, 2)
             os.close(kept)
@@ -111,19 +172,42 @@ def _import_tensorflow():
             for line in file.read().decode(errors="replace").splitlines():
                 if not any(noise in line for noise in _NOISE):
                     print(line, file=sys.stderr)
+    tf.get_logger().setLevel("ERROR")  # its advice on tracing is for who writes the functions
 
 
-def _guarded(main):
-    _import_tensorflow()
-    logging.use_absl_handler()
-    if not FLAGS["verbosity"].present:  # absl's own default is to tell everything
-        logging.set_verbosity(logging.WARNING)
-    try:
-        return main()
-    except UsageError as error:
-        _fail(error)
+def helptext(name: str, command, *, full: bool = False) -> str:
+    """Return what `--help` prints: what the command does, then its flags by headline, with their defaults.
+
+    Args:
+      full: the flags of all commands that flag files may hold, not its own alone.
+    """
+    groups = {"flagfile": [("flagfile", "a file with a flag a line; others after it on the command line win")]}
+    known = flagfile.all_items() if hasattr(command, "READS") else {}
+    own = [flag for flag in FLAGS.flags_by_module_dict().get(command.__name__, ()) if flag.name not in known]
+    groups["this command"] = [(_form(flag), f"{flag.help}{_default(flag)}") for flag in own]
+    shown: set[str] = set()
+    for headline, records in getattr(command, "READS", {}).items():
+        names = [flag for flag in flagfile.flags_of(records) if flag not in shown]
+        shown.update(names)
+        groups[headline] = [(_form(FLAGS[flag]), FLAGS[flag].help) for flag in names]
+    if full and shown:
+        groups["other commands' settings"] = [(_form(FLAGS[f]), FLAGS[f].help) for f in known if f not in shown]
+    parts = [f"rar_tf {name} [--flag=value …]\n\n{(command.__doc__ or '').strip()}"]
+    for headline, lines in groups.items():
+        if lines:
+            parts.append(f"{headline}:\n" + "\n".join(_entry(*line) for line in lines))
+    parts.append("-h, --help: this; --helpfull: with every flag that flag files may hold; --version.")
+    return "\n\n".join(parts)
 
 
-def _fail(error):
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-    sys.exit(getattr(error, "exit_status", 2))
+def _form(flag):
+    return f"[no]{flag.name}" if flag.boolean else flag.name
+
+
+def _default(flag):
+    return "" if flag.default in (None, [], "") else f" (default: {flag.default_as_str.strip(chr(39))})"
+
+
+def _entry(name, words):
+    body = textwrap.fill(words, 92, initial_indent=" " * 6, subsequent_indent=" " * 6, break_on_hyphens=False)
+    return f"  --{name}\n{body}"

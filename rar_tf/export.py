@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-from rar_tf import models
+from rar_tf import files, models
 from rar_tf.attributions.path_integral import integrated_gradients
 from rar_tf.attributions.targets import Target
 from rar_tf.errors import UsageError, brief
@@ -40,6 +40,7 @@ def export_saved_model(network: keras.Model, path: str | os.PathLike) -> None:
     archive.add_endpoint("integrated_gradients", attribute, input_signature=[images, labels])
     with atomic_write(path) as temporary:
         archive.write_out(str(temporary), verbose=False)
+        files.mark(temporary, "export")
 
 
 class SavedNetwork:
@@ -48,8 +49,8 @@ class SavedNetwork:
     def __init__(self, path: str | os.PathLike):
         try:
             self.model = tf.saved_model.load(str(path))
-        except (OSError, ValueError, tf.errors.OpError) as error:
-            raise UsageError(f"{path}: not a SavedModel that can be read ({brief(error)})") from error
+        except Exception as error:  # TensorFlow raises whatever a damaged or foreign file happens to provoke
+            raise UsageError(f"--saved_model={path}: not a SavedModel that can be read ({brief(error)})") from error
         if "serving_default" not in self.model.signatures:
             raise UsageError(
                 f"{path}: the SavedModel has no signature serving_default; it has "

@@ -122,7 +122,7 @@ def _draw_maps(axes, maps, titles):
 
 def _pixels(image, low, high):
     image = np.clip((image - low) / max(high - low, 1e-12), 0, 1)
-    return image[..., 0] if image.shape[-1] == 1 else image
+    return image if image.shape[-1] == 3 else image.mean(axis=-1)
 
 
 def box_plot(series: dict[str, np.ndarray], label: str) -> Figure:

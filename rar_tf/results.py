@@ -22,6 +22,7 @@ import numpy as np
 from absl import logging
 from tqdm import tqdm
 
+from rar_tf import checks, files
 from rar_tf.errors import UsageError, brief
 from rar_tf.files import atomic_write
 
@@ -34,8 +35,10 @@ class Job:
     columns: the names of all values that a row can have, in order. text: those of them that are no numbers.
     record: what decides the numbers (settings, weights, images). count: images.
     per_image: rows per image. files: names of what it leaves beside the rows. mark: what only its summaries hold.
+    command: whose folders its files lie in.
     """
 
+    command: str = "job"
     columns: Sequence[str]
     text: Sequence[str] = ()
     record: dict
@@ -75,7 +78,14 @@ class Job:
         return {}
 
 
-def run(job: Job, folder, *, shard: str = ALL, progress: Callable[[int], None] | bool | None = None) -> dict:
+def run(
+    job: Job,
+    folder,
+    *,
+    shard: str = ALL,
+    progress: Callable[[int], None] | bool | None = None,
+    overwrite: bool = False,
+) -> dict:
     """Do a job, or a part of it, or go on with it where it was stopped; leave its files in a folder.
 
     Where this is the last of several parts that was missing, all of them are put together.
@@ -83,6 +93,7 @@ def run(job: Job, folder, *, shard: str = ALL, progress: Callable[[int], None] |
     Args:
       shard: i/n, the part; its files lie in a folder of its own inside.
       progress: called with the number of images finished, each time some are (at first with those of an earlier run).
+      overwrite: begin anew: what such a job left in the folder, or in the part's, is removed first.
 
     Returns: the summary, of the whole where that is finished.
     Raises: UsageError where the folder belongs to another job, or for a shard that cannot be.
@@ -94,10 +105,23 @@ def run(job: Job, folder, *, shard: str = ALL, progress: Callable[[int], None] |
         for other in (pathlib.Path(folder), *(pathlib.Path(folder) / name for name in _names(count))):
             if (other / "settings.json").is_file():
                 _check_same(read_json(other / "settings.json"), record, other, but=("shard",))
+    if not overwrite:
+        Table(own, record, job.columns, job.text)  # says what differs before anything is written
+    files.claim(folder, job.command, overwrite=overwrite and count == 1)
+    if count > 1:
+        files.own(own)
+        files.claim(own, job.command, overwrite=overwrite)
+        if overwrite:
+            (pathlib.Path(folder) / "summary.json").unlink(missing_ok=True)
+    for name in job.files:
+        files.own(own / name)
     table, begun = Table(own, record, job.columns, job.text), time.monotonic()
     rows = work(job, part, progress=progress, table=table)
     notes = {**job.notes(), "seconds": round(time.monotonic() - begun, 1)}
-    summary = _finished(type(job), own, rows, table.record, notes)
+    if table.finished:
+        summary = read_json(own / "summary.json")
+    else:
+        summary = _finished(type(job), own, rows, table.record, notes)
     return merge(type(job), folder, count) if finished_folder(folder, shard) != own else summary
 
 
@@ -166,6 +190,7 @@ def merge(job: type[Job], folder, count: int | None = None) -> dict:
         _check_same(records[0], record, part, but=("shard",))
         if job.mark not in summary:
             raise UsageError(f"{part} was not made by this command")
+    files.claim(folder, job.command)
     columns = (parts[0] / "examples.csv").read_text().split("\n")[0].split(",")
     rows = [row for part in parts for row in read_rows(part / "examples.csv", columns, job.text)[0]]
     table = Table(folder, {**records[0], "shard": f"{ALL}, from {count} parts"}, columns, job.text, anew=True)
@@ -211,13 +236,13 @@ class Table:
 
     def __init__(self, folder, record: dict, columns: Sequence[str], text: Sequence[str] = (), *, anew: bool = False):
         self.folder, self.columns, self.text = pathlib.Path(folder), list(columns), tuple(text)
-        self.record = as_json(record)
+        self.record, self.finished = as_json(record), False
         if anew:
             return
         if (self.folder / "settings.json").is_file():
             _check_same(read_json(self.folder / "settings.json"), self.record, self.folder)
         elif self.csv.exists():
-            raise UsageError(f"{self.csv} lies there without settings.json: remove it, or give another --output_dir")
+            raise UsageError(f"{self.csv} lies there without settings.json: move it away, or give another --output_dir")
 
     @property
     def csv(self) -> pathlib.Path:
@@ -225,10 +250,8 @@ class Table:
 
     def claim(self) -> None:
         """Make the folder this table's own. Raises: UsageError where it cannot be written."""
-        try:
-            write_json(self.folder / "settings.json", self.record)
-        except OSError as error:
-            raise UsageError(f"cannot write to {self.folder}: {error.strerror}") from error
+        write_json(self.folder / "settings.json", self.record)
+        files.own(self.csv)
 
     def resume(self, ends: Sequence[int]) -> list[dict]:
         """Return the rows of the groups that are finished; cut off what follows them in the file.
@@ -242,6 +265,9 @@ class Table:
             return []
         rows, whole = read_rows(self.csv, self.columns, self.text)
         done = max([end for end in ends if end <= len(rows)], default=0)
+        self.finished = whole and done == ends[-1] == len(rows) and (self.folder / "summary.json").is_file()
+        if not self.finished:  # nobody shall take an earlier summary for this run's
+            (self.folder / "summary.json").unlink(missing_ok=True)
         if not whole or done < len(rows):
             logging.warning(
                 "%s: %d finished rows kept, the last, unfinished batch of %d is made again%s",
@@ -257,7 +283,7 @@ class Table:
 
     def append(self, rows: list[dict]) -> None:
         """Write finished rows to the disk."""
-        with open(self.csv, "ab") as file:
+        with files.guarded(self.csv), open(self.csv, "ab") as file:
             file.write(self._text(rows, header=file.tell() == 0).encode())
             file.flush()
             os.fsync(file.fileno())
@@ -290,7 +316,10 @@ def read_rows(path, columns: Sequence[str] | None = None, text: Sequence[str] = 
 
     Raises: UsageError where its header is not `columns`, or a row in the middle is damaged.
     """
-    content = pathlib.Path(path).read_text()
+    try:
+        content = pathlib.Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: no table of images ({brief(error)}): move it away, or --overwrite") from error
     whole = content.endswith("\n")
     lines = content.split("\n")[:-1]
     if not lines:
@@ -305,7 +334,10 @@ def read_rows(path, columns: Sequence[str] | None = None, text: Sequence[str] = 
                 return rows, False
             raise UsageError(f"{path}:{number}: a row of {len(values)} values under a header of {len(header)}")
         cells = {name: value for name, value in zip(header, values) if value != ""}
-        rows.append({name: value if name in text else _number(value) for name, value in cells.items()})
+        try:
+            rows.append({name: value if name in text else _number(value) for name, value in cells.items()})
+        except ValueError as error:
+            raise UsageError(f"{path}:{number}: damaged ({brief(error)}): move it away, or --overwrite") from error
     return rows, whole
 
 
@@ -326,7 +358,7 @@ def _check_same(old, new, folder, but=()):
     if differing:
         raise UsageError(
             f"{folder} holds results of another model or other settings "
-            f"({'; '.join(differing)}); give another --output_dir or remove it"
+            f"({'; '.join(differing)}); give another --output_dir, or --overwrite"
         )
 
 
@@ -342,11 +374,14 @@ def as_json(value: Any) -> Any:
 
 
 def read_json(path) -> dict:
-    """Return what a JSON file holds. Raises: UsageError where it cannot be read."""
+    """Return the object that a JSON file holds. Raises: UsageError where it cannot be read, or holds something else."""
     try:
-        return json.loads(pathlib.Path(path).read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read as JSON ({brief(error)})") from error
+        found = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: damaged, no JSON ({brief(error)}): remove it and give the same command") from error
+    if not isinstance(found, dict):
+        raise UsageError(f"{path}: not a file of this package, a JSON {type(found).__name__}: move it away")
+    return found
 
 
 def write_json(path, values: dict) -> None:
@@ -360,12 +395,8 @@ def shard_slice(shard: str, count: int) -> slice:
 
     Raises: UsageError for another form, i outside of 0 … n−1, or a part without images.
     """
-    try:
-        number, parts = map(int, shard.split("/"))
-    except ValueError:
-        raise UsageError(f"--shard must be i/n with whole numbers, got {shard!r}") from None
-    if not 0 <= number < parts:
-        raise UsageError(f"--shard={shard}: i must be in 0 … n − 1")
+    checks.shard(shard=shard)
+    number, parts = map(int, shard.split("/"))
     part = slice(number * count // parts, (number + 1) * count // parts)
     if part.start == part.stop:
         raise UsageError(f"--shard={shard}: this part of {count} images is empty")
@@ -376,20 +407,6 @@ def shard_folder(folder, shard: str) -> pathlib.Path:
     """Return where a part's files lie: a folder of its own inside, unless it is all."""
     number, parts = map(int, shard.split("/"))
     return pathlib.Path(folder) if parts == 1 else pathlib.Path(folder) / _names(parts)[number]
-
-
-def check_images(images: np.ndarray, labels: np.ndarray, bounds: tuple[float, float]) -> None:
-    """Raise a UsageError where these are not images [N, H, W, C] in the pixel range `bounds` and labels [N]."""
-    if images.ndim != 4 or labels.shape != images.shape[:1]:
-        raise UsageError(f"images must be [N, H, W, C] and labels [N], got {images.shape} and {labels.shape}")
-    if len(images) == 0:
-        raise UsageError("there are no images")
-    low, high = bounds
-    if not np.isfinite(images).all() or images.min() < low or images.max() > high:
-        raise UsageError(
-            f"images must be finite and in the pixel range {low:g} … {high:g}; "
-            f"they are in {images.min():g} … {images.max():g}"
-        )
 
 
 def fingerprint(network) -> str:

@@ -24,6 +24,7 @@ def setting(
     derive: Callable[[Any], Any] | None = None,
     otherwise: str | None = None,
     defines: bool = False,
+    path: bool = False,
 ) -> Any:
     """Return a field of a record.
 
@@ -36,8 +37,11 @@ def setting(
       derive: (record) -> value of a setting that was left open, from the record's other settings.
       otherwise: the flag whose value counts where this one's is not given.
       defines: whether it decides the trained weights: a model directory belongs to one set of such settings.
+      path: whether it is a file or folder: `~` is the home directory, and an empty one is refused.
+
+    Every number must be finite and of the field's type, and a tuple that is not empty by default must have values.
     """
-    metadata = {"help": help, "flag": flag, "choices": choices, "check": check, "derive": derive}
+    metadata = {"help": help, "flag": flag, "choices": choices, "check": check, "derive": derive, "path": path}
     return dataclasses.field(default=default, metadata={**metadata, "otherwise": otherwise, "defines": defines})
 
 
@@ -56,11 +60,7 @@ class Record:
 
     def __post_init__(self):
         for item in items(type(self)):
-            value = getattr(self, item.name)
-            if value is not None and item.is_tuple:
-                value = (value,) if isinstance(value, (str, int, float)) else tuple(value)
-                object.__setattr__(self, item.name, value)
-            item.check(value)
+            object.__setattr__(self, item.name, item.checked(getattr(self, item.name)))
 
     @classmethod
     def make(cls, values: Mapping[str, Any]):
@@ -114,17 +114,27 @@ class Item:
     derive: Callable[[Any], Any] | None
     otherwise: str | None
     defines: bool
+    path: bool
 
-    def check(self, value: Any) -> None:
-        """Raise UsageError for a value that cannot be, naming the setting and, where it has another name, its flag."""
-        if value is None:
-            return
+    def checked(self, value: Any) -> Any:
+        """Return a value in its own form: a tuple where one is meant, the home directory for `~`.
+
+        Raises: UsageError for one that cannot be, naming the setting and, where it has another name, its flag.
+        """
+        if value is None or (callable(value) and self.choices):
+            return value
+        if self.is_tuple:
+            value = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
         name = self.name if self.flag in (None, self.name) else f"{self.name} (--{self.flag})"
-        if self.choices and not callable(value):
-            for each in value if self.is_tuple else (value,):
+        if self.is_tuple and not value and self.default != ():
+            raise UsageError(f"{name} needs at least one value")
+        for each in value if self.is_tuple else (value,):
+            checks.of_kind(self.kind, **{name: each})
+            if self.choices:
                 checks.one_of(self.choices, **{name: each})
         if self.check_value is not None:
             self.check_value(**{name: value})
+        return checks.path(**{name: value}) if self.path else value
 
 
 _ITEMS: dict[type[Record], tuple[Item, ...]] = {}
@@ -159,6 +169,7 @@ def _items(record: type[Record]) -> list[Item]:
                 derive=meta["derive"],
                 otherwise=meta["otherwise"],
                 defines=meta["defines"],
+                path=meta["path"],
             )
         )
     return found
@@ -191,4 +202,6 @@ def explicit(given: Mapping[str, Any], resolve: Callable[[Mapping[str, Any]], Ma
 class Seeded(Record):
     """Records whose code draws random numbers."""
 
-    seed: int = setting(0, "every random number derives from the seed and the step", defines=True)
+    seed: int = setting(
+        0, "every random number derives from the seed and the step", check=checks.seed_of_32_bits, defines=True
+    )

@@ -16,8 +16,8 @@ class Squares(results.Job):
     """Two rows per image; images in groups of three; counts what it has made in a file of its own."""
 
     columns, text = ["index", "which", "value", "name"], ("name",)
-    mark = "by"
-    record, count, per_image, files = {"power": 2, "limits": (0, float("inf"))}, COUNT, 2, ("made.txt",)
+    command, mark = "evaluate", "by"
+    record, count, per_image, files = {"power": 2, "limits": (0, float("inf"))}, COUNT, 2, ("made.npz",)
 
     def __init__(self, stop=None):
         self.made, self.stop, self.restored = [], stop, False
@@ -36,10 +36,10 @@ class Squares(results.Job):
         ]
 
     def restore(self, folder):
-        self.restored = (folder / "made.txt").is_file()
+        self.restored = (folder / "made.npz").is_file()
 
     def keep(self, folder):
-        (folder / "made.txt").write_text(str(self.made))
+        (folder / "made.npz").write_text(str(self.made))
 
     def notes(self):
         return {"by": "hand"}
@@ -58,9 +58,10 @@ def text(folder):
 
 
 @pytest.fixture
-def whole(tmp_path):
-    results.run(Squares(), tmp_path / "whole")
-    return tmp_path / "whole"
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("job") / "whole"
+    results.run(Squares(), folder)
+    return folder
 
 
 def test_files(whole):
@@ -86,7 +87,7 @@ def test_a_stopped_run_goes_on(whole, tmp_path):
 @pytest.mark.parametrize("kept", [0.0, 0.1, 0.5, 0.77, 0.99])
 def test_a_torn_end_is_made_again(whole, tmp_path, kept):
     (tmp_path / "settings.json").write_bytes((whole / "settings.json").read_bytes())
-    (tmp_path / "made.txt").write_text("of a run that was killed before its first row")
+    (tmp_path / "made.npz").write_text("of a run that was killed before its first row")
     (tmp_path / "examples.csv").write_text(text(whole)[: int(kept * len(text(whole)))])
     job = Squares()
     results.run(job, tmp_path)
@@ -178,11 +179,11 @@ def test_json_is_strict(tmp_path):
 
     found = json.loads((tmp_path / "x.json").read_text(), parse_constant=refuse)
     assert found == {"a": None, "b": [0.5, None], "c": [1, 2], "d": {"e": None, "f": "x"}}
-    with pytest.raises(UsageError, match="cannot be read as JSON"):
+    with pytest.raises(UsageError, match="absent.json: damaged, no JSON"):
         results.read_json(tmp_path / "absent.json")
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="cannot write"):
+    with pytest.raises(UsageError, match="is a file, not a folder"):
         results.run(Squares(), tmp_path / "file")

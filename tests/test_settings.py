@@ -104,7 +104,7 @@ def test_a_flag_is_one_setting():
 def test_every_setting_explains_itself():
     for name, item in flagfile.all_items().items():
         assert len(item.help) > 5, name
-        item.check(item.default)
+        item.checked(item.default)
 
 
 def test_choices_checks_and_unknown_names():
@@ -121,7 +121,9 @@ def test_choices_checks_and_unknown_names():
     assert Example(kinds="b").kinds == ("b",)
     for values, message in (
         ({"size": -1.0}, r"size \(--the_size\) must be positive"),
-        ({"size": float("nan")}, "must be positive"),
+        ({"size": float("nan")}, "must be finite"),
+        ({"size": "1"}, "must be a number"),
+        ({"kinds": ()}, "at least one value"),
         ({"kinds": ("a", "c")}, "unknown kinds 'c'; known: a, b"),
         ({"sizes": 1.0}, "unknown setting sizes; known: half, kinds, size"),
     ):

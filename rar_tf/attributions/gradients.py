@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from rar_tf.errors import UsageError
+
 ScoreFunction = Callable[[tf.Tensor], tf.Tensor]
 
 
@@ -36,8 +38,18 @@ def gradient(target: ScoreFunction, images: tf.Tensor) -> tf.Tensor:
     images = tf.convert_to_tensor(images)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(images)
-        total = tf.reduce_sum(target(images))
+        total = tf.reduce_sum(scalars(target(images)))
     return tape.gradient(total, images, unconnected_gradients="zero")
+
+
+def scalars(values: tf.Tensor) -> tf.Tensor:
+    """Return a target's values. Raises: UsageError where they are several for each image, as a network's logits are."""
+    if values.shape.rank is not None and values.shape.rank > 1:
+        raise UsageError(
+            f"a target gives one scalar per image, this one gives {tuple(values.shape)}: of a network take the logit "
+            "of a class, rar_tf.Target(network, labels)"
+        )
+    return values
 
 
 def saliency_map(target: ScoreFunction, images: tf.Tensor) -> tf.Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from rar_tf import results
+from rar_tf import inputs, results
 from rar_tf.certification import CERTIFICATES
 from rar_tf.certification import settings as records
 from rar_tf.certification.certificate import Certificate
@@ -81,6 +81,7 @@ def certify_into(
     sources: Mapping[str, Any] | None = None,
     shard: str = results.ALL,
     progress: Callable[[int], None] | bool | None = None,
+    overwrite: bool = False,
 ) -> dict:
     """Certify images and leave settings.json, examples.csv, summary.json and plots in `folder`.
 
@@ -91,13 +92,13 @@ def certify_into(
     Args:
       method: of `CERTIFICATES`. settings: its record.
       sources: where network and images come from, for the record.
-      shard, progress: those of `rar_tf.results.run`.
+      shard, progress, overwrite: those of `rar_tf.results.run`.
 
     Returns: the summary, of all parts where they are finished.
     Raises: as `certify`, and UsageError where the folder belongs to another certification.
     """
     job = CertificationJob(network, images, labels, method, settings, sources)
-    return results.run(job, folder, shard=shard, progress=progress)
+    return results.run(job, folder, shard=shard, progress=progress, overwrite=overwrite)
 
 
 def merge(folder) -> dict:
@@ -120,11 +121,13 @@ class CertificationJob(results.Job):
     Args: those of `certify_into`.
     """
 
-    mark = "guarantee"
+    command, mark = "certify", "guarantee"
 
     def __init__(self, network, images, labels, method: str, settings: records.Certificate, sources=None):
+        network = inputs.unwrapped(network)
+        inputs.check_arrays(images, labels)
         self.images, self.labels = np.asarray(images, np.float32), np.asarray(labels)
-        results.check_images(self.images, self.labels, settings.bounds)
+        self.predictions = _predictions(evaluation_mode(network), self.images, self.labels, settings.bounds)
         settings = settings.replace(num_images=len(self.images))
         self.certificate = certificate = certificate_of(method)(evaluation_mode(network), settings)
         self.count, self.per_image, self.files = len(self.images), certificate.per_image, certificate.files
@@ -136,7 +139,6 @@ class CertificationJob(results.Job):
             "weights_digest": results.fingerprint(network),
             "images_digest": results.images_digest(self.images, self.labels),
         }
-        self.predictions = _predictions(evaluation_mode(network), self.images, self.labels)
         self.correct = self.predictions == self.labels
         self.attacked = self.correct & (np.cumsum(self.correct) <= certificate.attacks)
 
@@ -184,13 +186,14 @@ class CertificationJob(results.Job):
         return {"guarantee": summaries[0]["guarantee"], "seconds": seconds}
 
 
-def _predictions(network, images, labels, batch_size=100):
+def _predictions(network, images, labels, bounds):
     """The predicted labels [N]."""
-    batches = [tf.constant(images[i : i + batch_size]) for i in range(0, len(images), batch_size)]
-    logits = np.concatenate([network(batch, training=False).numpy() for batch in batches])
-    for index in np.flatnonzero((labels < 0) | (labels >= logits.shape[1]))[:1]:
-        raise UsageError(f"image {index} has the label {labels[index]}, the network has {logits.shape[1]} outputs")
-    return np.argmax(logits, axis=1)
+    found, cautions = inputs.predictions(
+        network, lambda batch: network(tf.constant(batch), training=False), images, labels, bounds
+    )
+    for caution in cautions:
+        logging.warning("%s", caution)
+    return found
 
 
 def _existing(row):

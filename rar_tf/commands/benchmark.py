@@ -12,10 +12,18 @@ import sys
 
 from absl import flags
 
+from rar_tf import files
+from rar_tf.commands import train
 from rar_tf.errors import UsageError, brief
+from rar_tf.evaluation.settings import EvaluationSettings
 from rar_tf.experiment import flagfile
+from rar_tf.experiment.settings import RunSettings
 
-flagfile.define_flags()
+READS = {name: train.READS[name] for name in ("data", "network", "methods (each reads some of these)")} | {
+    "what is measured": (RunSettings, EvaluationSettings),
+    "folder": ("output_dir",),
+}
+
 flags.DEFINE_string("over", None, "NAME=VALUE,VALUE,…: the setting that grows, or method; method=all for every one")
 flags.DEFINE_string("compare", None, "A.json,B.json: show A's times over B's instead of measuring")
 flags.DEFINE_integer("repeats", 3, "timed calls of each function; their median counts", lower_bound=1)
@@ -38,15 +46,22 @@ def main():
 
         measure = benchmark.measure_ifia if flags.FLAGS.ifia else benchmark.measure
         return print(json.dumps(measure(Experiment.of(flagfile.given()), flags.FLAGS.repeats)))
+    folder = flagfile.given().get("output_dir")
+    if folder is not None:
+        files.require(folder, "benchmark")
     rows = [measured(*case) for case in cases()]
     table = markdown(rows)
     print(table)
-    if flags.FLAGS.output_dir is not None:
-        folder = pathlib.Path(flags.FLAGS.output_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "benchmark.json").write_text(json.dumps(rows, indent=2) + "\n")
-        (folder / "table.md").write_text(table + "\n")
-        plot(rows).savefig(folder / "benchmark.png", dpi=120)
+    if folder is not None:
+        files.claim(folder, "benchmark")
+        for name, write in (
+            ("benchmark.json", lambda path: path.write_text(json.dumps(rows, indent=2, allow_nan=False) + "\n")),
+            ("table.md", lambda path: path.write_text(table + "\n", encoding="utf-8")),
+            ("benchmark.png", lambda path: plot(rows).savefig(path, dpi=120)),
+        ):
+            with files.atomic_write(pathlib.Path(folder) / name) as temporary:
+                write(temporary)
+        print(f"wrote benchmark.json, table.md and benchmark.png to {folder}")
 
 
 def cases():

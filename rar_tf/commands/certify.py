@@ -11,29 +11,43 @@ What each number guarantees: docs/certification.md.
 """
 
 from rar_tf.certification import CERTIFICATES
+from rar_tf.certification.settings import RECORDS as CERTIFICATE_SETTINGS
 from rar_tf.data.settings import DataSettings
 from rar_tf.errors import UsageError
 from rar_tf.experiment import flagfile
-from rar_tf.experiment.jobs import JobSettings
+from rar_tf.experiment.jobs import Work
 
-flagfile.define_flags()
+READS = {
+    "network, images and folder": ("method", Work),
+    "data": (DataSettings,),
+    "certificates (each reads some of these)": CERTIFICATE_SETTINGS,
+}
 
 OF_THE_RUN = ("dataset", "equalize", "pixel_range", "image_size", "data_dir")
 
 
-def main():
-    from tqdm import tqdm
+def check(given):
+    if given.get("method") not in CERTIFICATES:
+        raise UsageError(f"give --method={'|'.join(CERTIFICATES)}, got {given.get('method') or 'none'}")
+    given = {**data_of_run(given.get("model_dir")), **given}
+    DataSettings.of(given)
+    Work.of(given).check(given, f"certification/{given['method']}", "certify")
 
+
+def reads(given):
+    return "method", Work, DataSettings, CERTIFICATES[given["method"]].Settings
+
+
+def main():
     from rar_tf import cli, export, results
     from rar_tf.certification import run
     from rar_tf.data.datasets import load_data
     from rar_tf.data.pixels import to_pixels
+    from rar_tf.progress import bar
 
     given = flagfile.given()
-    method = given.get("method")
-    if method not in CERTIFICATES:
-        raise UsageError(f"give --method={'|'.join(CERTIFICATES)}, got {method or 'none'}")
-    job = JobSettings.of(given)
+    method = given["method"]
+    job = Work.of(given)
     folder = job.folder(f"certification/{method}")
     if job.processes > 1:
         cli.in_parts("certify", job.processes)
@@ -46,7 +60,7 @@ def main():
     split = splits.named(job.split)
     images = to_pixels(record, split.images[: job.num_examples])
     part = results.shard_slice(job.shard, len(images))
-    with tqdm(total=part.stop - part.start, unit="image", desc=method, smoothing=0) as bar:
+    with bar(part.stop - part.start, method) as counted:
         summary = run.certify_into(
             folder,
             network,
@@ -65,7 +79,8 @@ def main():
                 "saved_model": job.saved_model,
             },
             shard=job.shard,
-            progress=bar.update,
+            progress=counted.update,
+            overwrite=job.overwrite,
         )
     return show(summary, results.finished_folder(folder, job.shard))
 
@@ -89,6 +104,12 @@ def show(summary, folder):
             )
         )
     print(summary["guarantee"])
+    print(f"wrote summary.json, examples.csv and plots to {folder}")
+    if not summary["num_certifiable"]:
+        raise UsageError(
+            "no image is classified as its label, so that nothing was certified: is --dataset the network's, and "
+            "--pixel_range the one that it was trained on?"
+        )
 
 
 def _said(name, value):

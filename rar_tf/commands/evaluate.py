@@ -10,30 +10,54 @@ last puts the parts together (or --merge).
 import pathlib
 
 from rar_tf.data.settings import DataSettings
+from rar_tf.errors import UsageError
 from rar_tf.evaluation.settings import EvaluationSettings
 from rar_tf.experiment import flagfile
 from rar_tf.experiment.jobs import JobSettings
 from rar_tf.experiment.settings import Experiment
 
-flagfile.define_flags()
+READS = {
+    "network, images and folder": (JobSettings,),
+    "data": (DataSettings,),
+    "attacks and metrics": (EvaluationSettings,),
+}
 
 SHOWN = ("topk_intersection", "kendall", "kendall_support", "spearman", "cosine")
 OF_MAPS = ("insertion", "deletion", "randomisation_spearman", "sparseness")
 
 
-def main():
-    from tqdm import tqdm
+def check(given):
+    given = settings_of(given)
+    for record in (EvaluationSettings, DataSettings):
+        record.of(given)
+    JobSettings.of(given).check(given, default_folder(given), "evaluate")
 
+
+def reads(given):
+    return JobSettings, DataSettings, EvaluationSettings
+
+
+def settings_of(given):
+    """The command line's flags over those of the model directory's run."""
+    return {**flagfile.of_run(given.get("model_dir")), **given}
+
+
+def default_folder(given):
+    attack = EvaluationSettings.of(given).attack
+    return "evaluation" if attack == "ifia" else f"evaluation_{attack}"
+
+
+def main():
     from rar_tf import cli, export, results
     from rar_tf.data.datasets import load_data
     from rar_tf.data.pixels import to_pixels
     from rar_tf.evaluation import job as jobs
     from rar_tf.evaluation.evaluator import Evaluator
+    from rar_tf.progress import bar
 
-    given = flagfile.given()
-    given = {**flagfile.of_run(given.get("model_dir")), **given}
+    given = settings_of(flagfile.given())
     job, chosen, data = JobSettings.of(given), EvaluationSettings.of(given), DataSettings.of(given)
-    folder = job.folder("evaluation" if chosen.attack == "ifia" else f"evaluation_{chosen.attack}")
+    folder = job.folder(default_folder(given))
     if job.processes > 1:
         cli.in_parts("evaluate", job.processes)
     if job.merge or job.processes > 1:
@@ -47,8 +71,8 @@ def main():
     images = to_pixels(record, split.images[:count])
     part = results.shard_slice(job.shard, len(images))
     evaluator = Evaluator(network, chosen.replace(bounds=record.bounds), reference_network=reference(job))
-    said = {name: given[name] for name in ("method", "equalize") if name in given}
-    with tqdm(total=part.stop - part.start, unit="image", desc=chosen.attack) as bar:
+    run = flagfile.of_run(job.model_dir)
+    with bar(part.stop - part.start, f"attack {chosen.attack}") as counted:
         summary = jobs.evaluate_into(
             folder,
             evaluator,
@@ -59,13 +83,15 @@ def main():
                 "dataset": record.name,
                 "split": job.split,
                 **({"preprocessing": job.preprocessing} if job.preprocessing else {}),
-                **said,
+                **({"method": run["method"]} if "method" in run else {}),
+                **({"equalize": given["equalize"]} if "equalize" in given else {}),
                 **evaluator.settings.flags(),
                 **training(job.model_dir),
             },
             shard=job.shard,
             batch_size=job.eval_batch_size,
-            progress=bar.update,
+            progress=counted.update,
+            overwrite=job.overwrite,
         )
     return show(summary, results.finished_folder(folder, job.shard))
 
@@ -114,3 +140,8 @@ def show(summary, folder):
     for warning in summary["warnings"]:
         print(f"warning: {warning}")
     print(f"wrote summary.json, examples.csv{' and maps.png' if summary['num_attacked'] else ''} to {folder}")
+    if not summary["natural_accuracy"]:
+        raise UsageError(
+            "no image is classified as its label, so that nothing was attacked: is --dataset the network's, and "
+            "--pixel_range the one that it was trained on?"
+        )

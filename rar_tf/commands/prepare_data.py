@@ -10,6 +10,7 @@ import pathlib
 
 from absl import flags, logging
 
+from rar_tf import checks
 from rar_tf.data.records import RECORDS
 from rar_tf.errors import UsageError
 
@@ -59,9 +60,9 @@ flags.DEFINE_list("image_size", None, "height,width that your own images are res
 
 
 def main():
-    import tqdm
-
+    from rar_tf import files
     from rar_tf.data import datasets, prepare
+    from rar_tf.progress import bar, over
 
     bounds = _numbers("pixel_range", float)
     if bounds is None and FLAGS.dataset not in RECORDS:
@@ -74,25 +75,23 @@ def main():
         official_split=FLAGS.official_split,
         allow_partial=FLAGS.allow_partial,
         skip_corrupt=FLAGS.skip_corrupt,
-        progress=lambda images: tqdm.tqdm(images, desc="reading", unit=" images"),
+        progress=lambda images: over(images, "reading"),
     )
     per_class = record.examples_per_class if FLAGS.examples_per_class is None else FLAGS.examples_per_class
-    try:
+    folder = pathlib.Path(checks.path(output_dir=FLAGS.output_dir)) / record.name
+    with files.guarded(folder):
         if FLAGS.preview:
-            print(_preview(record, splits, per_class))
+            print(f"wrote {_preview(record, splits, per_class)}")
         summary = prepare.prepare(
-            record, splits, FLAGS.output_dir, examples_per_class=per_class, seed=FLAGS.seed, progress=_bar
+            record,
+            splits,
+            folder.parent,
+            examples_per_class=per_class,
+            seed=FLAGS.seed,
+            progress=lambda done, total: bar(total, "writing", done=done),
         )
-    except OSError as error:
-        raise UsageError(f"{error.filename or FLAGS.output_dir}: {error.strerror or error}") from error
     for name, count in summary["images"].items():
-        print(f"{FLAGS.output_dir}/{record.name}/{name}.npz: {count:,} images")
-
-
-def _bar(done, total):
-    import tqdm
-
-    return tqdm.tqdm(desc="writing", initial=done, total=total, unit=" images")
+        print(f"wrote {folder}/{name}.npz: {count:,} images")
 
 
 def _preview(record, splits, per_class):

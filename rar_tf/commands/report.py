@@ -12,10 +12,15 @@ flags.DEFINE_string("output_dir", "report", "where report.md, report_figures/ an
 
 
 def main():
+    from rar_tf import checks, files
     from rar_tf.errors import UsageError
     from rar_tf.evaluation import report
 
     if not flags.FLAGS.model_dirs:
         raise UsageError("give --model_dirs, the model directories or evaluation folders to report on")
-    for path in report.write(report.read(flags.FLAGS.model_dirs), flags.FLAGS.output_dir):
+    output_dir = checks.path(output_dir=flags.FLAGS.output_dir)
+    files.require(output_dir, "report")
+    found = report.read([checks.path(model_dirs=each) for each in flags.FLAGS.model_dirs])
+    files.claim(output_dir, "report")
+    for path in report.write(found, output_dir):
         print(f"wrote {path}")

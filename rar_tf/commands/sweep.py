@@ -10,7 +10,6 @@ over numbers there is a picture of the scores. What is finished is not made agai
 interrupted sweep.
 """
 
-import json
 import pathlib
 import sys
 import time
@@ -18,17 +17,21 @@ import time
 from absl import flags
 
 from rar_tf import cli
+from rar_tf.commands import evaluate, train
 from rar_tf.experiment import flagfile
 
-flagfile.define_flags()
+READS = {**train.READS, **evaluate.READS}
+
 flags.DEFINE_multi_string(
     "over", [], "NAME=VALUE,VALUE,…: a setting, or flagfile, and the values that it takes; may be given several times"
 )
 
 
 def main():
+    from rar_tf import files
     from rar_tf.errors import UsageError
     from rar_tf.files import atomic_write
+    from rar_tf.results import read_json
     from rar_tf.sweeps import plan, tables
 
     if not flags.FLAGS.over:
@@ -37,16 +40,19 @@ def main():
     folder = output_dir(axes)
     arguments = plan.own_arguments(sys.argv[1:], without=("over", "output_dir"))
     rows = plan.plan(axes, arguments, folder)
-    plan.check_unchanged(rows)
+    if not flags.FLAGS.overwrite:
+        plan.check_unchanged(rows)
+    files.claim(folder, "sweep")
     began, trained, summaries = time.monotonic(), set(), []
     for row in rows:
         if row.model_dir is not None and row.model_dir not in trained:
             cli.call("train", *row.train)
             trained.add(row.model_dir)
         cli.call("evaluate", *row.evaluate)
-        summaries.append(json.loads((row.folder / "summary.json").read_text()))
+        summaries.append(read_json(row.folder / "summary.json"))
     table = tables.table(axes, rows, summaries)
-    (folder / "table.md").write_text(table)
+    with atomic_write(folder / "table.md") as temporary:
+        temporary.write_text(table, encoding="utf-8")
     picture = tables.curves(axes, rows, summaries)
     if picture is not None:
         with atomic_write(folder / "curves.png") as temporary:
@@ -68,7 +74,7 @@ def output_dir(axes):
     given = flagfile.given()
     if given.get("shard") or given.get("merge"):
         raise UsageError("a sweep evaluates all images of each row: no --shard and no --merge")
-    if given.get("output_dir") is not None:
+    if given.get("output_dir"):
         return pathlib.Path(given["output_dir"])
     if given.get("model_dir") is None:
         raise UsageError("give --output_dir, the directory that gets a folder for each value")

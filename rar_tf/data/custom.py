@@ -4,6 +4,7 @@ import os
 import pathlib
 
 import numpy as np
+from absl import logging
 
 from rar_tf.data import images as image_io
 from rar_tf.data import npz, tfds
@@ -14,6 +15,7 @@ from rar_tf.errors import UsageError
 
 TEST_FRACTION = 0.1  # held out, a class in proportion, where the source has no test images
 VALIDATION_FRACTION = 0.1
+SEEN = 1000  # files of a folder, at the most, whose channels decide those of all
 
 
 def is_source(name: str) -> bool:
@@ -34,11 +36,14 @@ def record(source: str, bounds: tuple[float, float] | None, image_size: tuple[in
     Raises: UsageError where there is no pixel range, or no such source.
     """
     if bounds is None or len(bounds) != 2 or not bounds[0] < bounds[1]:
-        raise UsageError(f"data set {source!r}: own images need a pixel range low,high, not {bounds}")
+        raise UsageError(
+            f"data set {source!r}: give --pixel_range=LOW,HIGH, the pixel values that the network is for, such as 0,1"
+            + ("" if bounds is None else f"; not {','.join(map(str, bounds))}")
+        )
     bounds = (float(bounds[0]), float(bounds[1]))
     if image_size is not None:
         if len(image_size) != 2:
-            raise UsageError(f"data set {source!r}: an image size is height,width, not {image_size}")
+            raise UsageError(f"data set {source!r}: give --image_size=HEIGHT,WIDTH, not {image_size}")
         image_size = (image_size[0], image_size[1])
     if source.startswith("tfds:"):
         return _tfds_record(source, bounds, image_size)
@@ -47,6 +52,8 @@ def record(source: str, bounds: tuple[float, float] | None, image_size: tuple[in
         file = path if path.suffix == ".npz" else path / "train.npz"
         split = npz.read_split(file, None, None, bounds)
         shape, classes = split.images.shape[1:], int(split.labels.max()) + 1
+        if classes < 2:
+            raise UsageError(f"{file}: all labels are 0: a classifier needs two classes at least")
         if image_size is not None and image_size != shape[:2]:
             raise UsageError(f"{file}: its images are {shape[:2]} and are not resized to {image_size}")
     elif record_files(path):
@@ -143,9 +150,12 @@ def _files(folder: pathlib.Path) -> image_io.Files:
 def _folder_shape(path: pathlib.Path, image_size) -> tuple[tuple[int, int, int], int]:
     folder, _ = _training_folder(path)
     files = _files(folder)
-    first = files.path(0)
-    channels = image_io.channels_of(first)
-    shape = image_size if image_size is not None else image_io.read_image(first, None, channels).shape[:2]
+    some = [files.path(number) for number in np.unique(np.linspace(0, len(files.paths) - 1, SEEN).astype(int))]
+    found = [image_io.channels_of(path) for path in some]
+    if len(set(found)) > 1:
+        logging.warning("%s: %d of %d images are grey; all are read as RGB", folder, found.count(1), len(found))
+    channels = max(found)
+    shape = image_size if image_size is not None else image_io.read_image(some[0], None, channels).shape[:2]
     return (*shape, channels), int(files.labels.max()) + 1
 
 
@@ -179,7 +189,7 @@ def _tfds_record(source: str, bounds, image_size) -> Record:
         raise UsageError(f"{source}: needs the features image and label (classes)")
     shape = tuple(features["image"].shape)
     if image_size is None and None in shape:
-        raise UsageError(f"{source}: images of several sizes; give an image size")
+        raise UsageError(f"{source}: images of several sizes; give --image_size=HEIGHT,WIDTH")
     shape = shape if image_size is None else (*image_size, shape[2])
     folder = name.replace("/", "-").replace(":", "-")
     host = RECORDS[_plain(name)].host if _plain(name) in RECORDS else Record.host

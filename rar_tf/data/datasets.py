@@ -50,9 +50,13 @@ def get(
     if name in RECORDS:
         record = RECORDS[name]
         if bounds is not None and tuple(bounds) != record.bounds:
-            raise UsageError(f"the pixel range of {name} is fixed to {record.bounds}, not {tuple(bounds)}")
+            raise UsageError(
+                f"the pixel range of {name} is {record.bounds}: leave --pixel_range out, got {tuple(bounds)}"
+            )
         if image_size is not None and tuple(image_size) != record.image_shape[:2]:
-            raise UsageError(f"the image size of {name} is {record.image_shape[:2]}, not {tuple(image_size)}")
+            raise UsageError(
+                f"the image size of {name} is {record.image_shape[:2]}: leave --image_size out, got {tuple(image_size)}"
+            )
     elif custom.is_source(name):
         record = custom.record(name, bounds, image_size)
     else:

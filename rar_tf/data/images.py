@@ -67,7 +67,9 @@ def decode(
     """
     try:
         with Image.open(source) as file:
-            image = file.convert("L" if channels == 1 else "RGB")
+            image = _of_8_bits(file, name).convert("L" if channels == 1 else "RGB")
+    except UsageError:
+        raise
     except _BROKEN as error:
         raise UsageError(f"{name}: truncated or no image ({brief(error)})") from error
     if size is not None and image.size != (size[1], size[0]):
@@ -84,9 +86,21 @@ def channels_of(source: str | os.PathLike | BinaryIO) -> int:
     """Return 1 for an image of grey levels, else 3; 3 too for what is no image."""
     try:
         with Image.open(source) as image:
-            return 1 if image.mode in ("1", "L", "I", "I;16", "F") else 3
-    except OSError:
+            return 1 if image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I") else 3
+    except _BROKEN:
         return 3  # said with its name where it is decoded
+
+
+def _of_8_bits(image, name):
+    """The image with 16-bit grey levels brought to 8 bits, of which Pillow would make white."""
+    if image.mode == "F":
+        raise UsageError(f"{name}: its pixels are floats of no known range: give an .npz with --pixel_range")
+    if not image.mode.startswith("I"):
+        return image
+    levels = np.asarray(image)
+    if levels.min() < 0 or levels.max() > 65535:
+        raise UsageError(f"{name}: grey levels of more than 16 bits: give an .npz with --pixel_range")
+    return Image.fromarray(np.round(levels / 257).astype(np.uint8))
 
 
 def stored(

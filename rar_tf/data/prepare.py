@@ -22,7 +22,7 @@ from rar_tf.data import augmentation
 from rar_tf.data.records import Record
 from rar_tf.data.splits import Split, Splits
 from rar_tf.errors import UsageError
-from rar_tf.files import atomic_write
+from rar_tf.files import atomic_write, guarded
 
 _CHUNK_BYTES = 4_000_000
 _UNFINISHED = ".unfinished"
@@ -159,7 +159,7 @@ def _claim(folder: pathlib.Path, work: pathlib.Path, summary: dict, splits: Spli
         )
     needed = 2 * splits.train.images[:1].nbytes * len(todo.rows)
     needed += splits.valid.images.nbytes + splits.test.images.nbytes
-    try:
+    with guarded(folder):
         if not same:
             shutil.rmtree(work, ignore_errors=True)
             work.mkdir(parents=True, exist_ok=True)
@@ -167,8 +167,8 @@ def _claim(folder: pathlib.Path, work: pathlib.Path, summary: dict, splits: Spli
         needed -= left.stat().st_size if left.exists() else 0
         if shutil.disk_usage(work).free < needed:
             raise UsageError(
-                f"{folder}: needs {needed / 1e9:.1f} GB of free disk space, and there are "
-                f"{shutil.disk_usage(work).free / 1e9:.1f} GB"
+                f"{folder}: needs {needed / 1e6:,.0f} MB of free disk space, and there are "
+                f"{shutil.disk_usage(work).free / 1e6:,.0f} MB: free some space, or give another --output_dir"
             )
         if not same:
             for name in ("train", "valid", "test"):  # of earlier settings: no mixture may pass for a data set
@@ -176,8 +176,6 @@ def _claim(folder: pathlib.Path, work: pathlib.Path, summary: dict, splits: Spli
             (folder / _SUMMARY).unlink(missing_ok=True)
             with atomic_write(work / _SUMMARY) as temporary:
                 temporary.write_text(json.dumps(summary, indent=2) + "\n")
-    except OSError as error:
-        raise UsageError(f"{folder}: cannot be written ({error.strerror})") from error
 
 
 def _append(path: pathlib.Path, train: Split, todo: augmentation.Balance, seed: int, progress) -> None:

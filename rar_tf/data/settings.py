@@ -28,11 +28,13 @@ class DataSettings(Seeded):
         f"data set: {', '.join(RECORDS)}, or your own: a folder with one subfolder a class or with record files, an "
         ".npz file, or tfds:NAME",
         defines=True,
+        path=True,
     )
     data_dir: str | None = setting(
         None,
         "where <dataset>/{train,test}.npz lie; by default RAR_TF_DATA_DIR of the environment, else "
         "tensorflow-datasets' own folder",
+        path=True,
     )
     equalize: bool | None = setting(
         None,

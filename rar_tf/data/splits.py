@@ -164,6 +164,11 @@ def _checked_pixels(images, path, bounds):
         )
     if bounds is None:
         raise UsageError(f"{path}: images must be uint8, not {images.dtype}")
+    if high - low >= 100 and 0 <= images.min() < images.max() <= 1:
+        raise UsageError(
+            f"{path}: floats in {images.min():g} … {images.max():g} under a pixel range of {low:g} … {high:g}: "
+            "is it --pixel_range=0,1?"
+        )
     return ((images.astype(np.float32) - np.float32(low)) / np.float32(high - low)).astype(np.float32)
 
 

@@ -68,7 +68,7 @@ class Stored:
         if image.shape != self.image_shape:
             size, first = image.shape[:2], self.image_shape[:2]
             raise UsageError(
-                f"{self._name(number)}: this image is {size} and the first one is {first}; give an image size"
+                f"{self._name(number)}: this image is {size}, the first one {first}; give --image_size=HEIGHT,WIDTH"
             )
         return image
 

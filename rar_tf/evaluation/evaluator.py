@@ -7,13 +7,12 @@ a fallback.
 
 import numpy as np
 
-from rar_tf import metrics
 from rar_tf.evaluation.measurement import Batch
 from rar_tf.evaluation.measurements import measurements_of, plain_attack
 from rar_tf.evaluation.settings import EvaluationSettings
 from rar_tf.evaluation.subject import Subject
 from rar_tf.evaluation.summary import Examples, plain_number
-from rar_tf.results import check_images, fingerprint, images_digest
+from rar_tf.results import fingerprint, images_digest
 
 
 class Evaluator:
@@ -85,12 +84,10 @@ class Evaluator:
 
     def map_shape(self, image_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of a map of an image [H, W, C]: by pixel, or by pixel and channel."""
-        return tuple(image_shape if self.settings.protocol == "wk" else image_shape[:2])
+        return self.settings.map_shape(image_shape)
 
-    def check(self, images: np.ndarray, labels: np.ndarray) -> None:
-        """Raise UsageError for images that are not in the pixel range, or a k larger than their maps."""
-        check_images(images, labels, self.settings.bounds)
-        if self.settings.attack != "none":
-            features = int(np.prod(self.map_shape(images.shape[1:])))
-            metrics.check_k(self.settings.k, features, "the attack's k")
-            metrics.check_k(self.settings.metric_k, features, "the metric's k")
+    def predict(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Return the predicted labels [N]. Raises: UsageError where network, images, labels and settings do not fit."""
+        predictions = self.subject.predict(images, labels, self.settings.bounds)
+        self.settings.check_images(images.shape[1:])
+        return predictions

@@ -7,7 +7,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from rar_tf import results
+from rar_tf import inputs, results
 from rar_tf.errors import UsageError
 from rar_tf.evaluation.evaluator import Evaluator
 from rar_tf.evaluation.outcome import TEXT, Attacked, Curve, Evaluation
@@ -27,10 +27,9 @@ class EvaluationJob(results.Job):
         is all.
       record: the settings under the names that the files are to have; None takes the evaluator's own.
       num_figures: attacked images whose maps are kept.
-      strict: raise UsageError where no image is classified correctly.
     """
 
-    text, files, mark = TEXT, ("maps.npz",), "run_warnings"
+    command, text, files, mark = "evaluate", TEXT, ("maps.npz",), "run_warnings"
 
     def __init__(
         self,
@@ -42,15 +41,12 @@ class EvaluationJob(results.Job):
         record=None,
         batch_size: int = 16,
         num_figures: int = NUM_FIGURES,
-        strict: bool = True,
     ):
         self.evaluator, self.batch_size, self.num_figures = evaluator, batch_size, num_figures
+        inputs.check_arrays(images, labels)
         self.images, self.labels = np.asarray(images, np.float32), np.asarray(labels)
-        evaluator.check(self.images, self.labels)
-        self.predictions, self.count = evaluator.subject.predict(self.images), len(self.images)
+        self.predictions, self.count = evaluator.predict(self.images, self.labels), len(self.images)
         self.num_examples = self.count if num_examples is None else min(num_examples, self.count)
-        if strict and not (self.predictions == self.labels).any():
-            raise UsageError(f"none of the {self.count} images is classified correctly: there is nothing to attack")
         self.columns = evaluator.columns
         self.record = {
             **(record or evaluator.settings.record()),
@@ -266,9 +262,9 @@ def run(
     """Evaluate images in memory with a given evaluator: `evaluate`, for callers that keep the evaluator.
 
     Args:
-      options: those of `EvaluationJob`; by default it is not strict.
+      options: those of `EvaluationJob`.
     """
-    job, begun = EvaluationJob(evaluator, images, labels, **{"strict": False, **options}), time.monotonic()
+    job, begun = EvaluationJob(evaluator, images, labels, **options), time.monotonic()
     rows = results.work(job, progress=progress)
     settings = {**job.record, "seconds": round(time.monotonic() - begun, 1)}
     return Evaluation(rows, settings, job.examples, list(evaluator.subject.warnings))
@@ -285,7 +281,7 @@ def evaluate_into(
     shard: str = results.ALL,
     batch_size: int = 16,
     progress: Callable[[int], None] | bool | None = None,
-    strict: bool = True,
+    overwrite: bool = False,
 ) -> dict:
     """Evaluate images and leave settings.json, examples.csv, maps.npz, maps.png and summary.json in a folder.
 
@@ -294,17 +290,15 @@ def evaluate_into(
     Shape: images [N, H, W, C], labels int [N].
 
     Args:
-      num_examples, record, strict: those of `EvaluationJob`.
-      shard, progress: those of `rar_tf.results.run`.
+      num_examples, record: those of `EvaluationJob`.
+      shard, progress, overwrite: those of `rar_tf.results.run`.
       batch_size: images attacked together.
 
     Returns: the summary, of all parts where they are finished.
     Raises: UsageError where the folder belongs to another evaluation.
     """
-    job = EvaluationJob(
-        evaluator, images, labels, num_examples=num_examples, record=record, batch_size=batch_size, strict=strict
-    )
-    return results.run(job, folder, shard=shard, progress=progress)
+    job = EvaluationJob(evaluator, images, labels, num_examples=num_examples, record=record, batch_size=batch_size)
+    return results.run(job, folder, shard=shard, progress=progress, overwrite=overwrite)
 
 
 def merge(folder) -> dict:

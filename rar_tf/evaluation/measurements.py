@@ -75,16 +75,19 @@ class Predictions(Measurement):
 
 
 class Diagnosis(Measurement):
-    """Signs that scores mean little: a loss without a gradient, integrated gradients that are not complete."""
+    """Signs that scores mean little: constant maps, a loss without a gradient, integrated gradients that are not
+    complete."""
 
     def __init__(self, subject, settings):
         super().__init__(subject, settings)
         self.explainer = plain_attack(settings, subject.explained).explainer
         self.integrates = settings.attribution == "integrated_gradients"
-        self.columns = ("gradient_vanished", *(["completeness_error"] if self.integrates else []))
+        self.columns = ("constant_map", "gradient_vanished", *(["completeness_error"] if self.integrates else []))
 
     def __call__(self, batch):
-        return dict(zip(self.columns, self.subject.compiled("diagnose", self._diagnose)(batch.images, batch.labels)))
+        found = self.subject.compiled("diagnose", self._diagnose)(batch.images, batch.labels)
+        constant = (np.ptp(batch.maps, axis=1) == 0).astype(int)
+        return dict(zip(self.columns, (constant, *found)))
 
     def _diagnose(self, images, labels):
         network = self.subject.network

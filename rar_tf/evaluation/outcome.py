@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from rar_tf import figures, results
+from rar_tf import figures, files, results
 from rar_tf.errors import UsageError
 from rar_tf.evaluation.curves import curves_figure
 from rar_tf.evaluation.summary import SCORES, Examples, summarize
@@ -54,6 +54,7 @@ class Evaluation:
         record = {name: value for name, value in self.settings.items() if name != "seconds"}
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
         table = results.Table(folder, record, columns, TEXT)
+        files.claim(folder, "evaluate")
         table.write(self.rows)
         if self.examples is not None:
             self.examples.write(table.folder / "maps.npz")

@@ -1,6 +1,7 @@
 """Everything that decides an evaluation's numbers, beside network and images."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -149,6 +150,18 @@ class EvaluationSettings(Seeded, Bounded, Chunked):
             )
             return super().of({**given, "evaluation_protocol": "ours"}, **values)
         return super().of({**fixed, **given}, **values)
+
+    def map_shape(self, image_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of a map of an image [H, W, C]: by pixel, or by pixel and channel."""
+        return tuple(image_shape if self.protocol == "wk" else image_shape[:2])
+
+    def check_images(self, image_shape: tuple[int, ...]) -> None:
+        """Raise UsageError for a k larger than maps of images (H, W, C), or a budget as large as the pixel range."""
+        if self.attack != "none":
+            features = math.prod(self.map_shape(image_shape))
+            checks.at_most(features, f"the {features} features of a map", k=self.k, metric_k=self.metric_k)
+            checks.budget(self.bounds, self.ball, epsilon=self.epsilon)
+        checks.budget(self.bounds, pgd_epsilon=self.pgd_epsilon)
 
     def record(self) -> dict:
         """Return the settings as JSON holds them, by field name."""

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from rar_tf import determinism
+from rar_tf import determinism, inputs
 from rar_tf.errors import UsageError
 from rar_tf.models.split import split_first_layer
 from rar_tf.models.surrogate import Surrogate, is_smooth, softplus_surrogate
@@ -16,7 +16,8 @@ class Subject:
     """What every measurement of one network needs; it can be measured again as the network's weights change.
 
     Args:
-      network: a Keras model of logits, a `Surrogate`, or any callable (images, training=False) -> logits.
+      network: a Keras model of logits, a `RobustModel`, which stands for its network, a `Surrogate`, or any callable
+        (images, training=False) -> logits.
       surrogate: where directions come from; None takes a network whose activations are smooth itself, clones another
         one with softplus, or, where it cannot be cloned, takes it itself, with a warning.
       split: whether path integrals may compute the first affine layer apart: the same numbers to rounding, in less
@@ -25,7 +26,7 @@ class Subject:
 
     def __init__(self, network, surrogate=None, *, split: bool = True):
         determinism.sum_in_order()
-        self.network = network
+        self.network = network = inputs.unwrapped(network)
         self.explained = split_first_layer(network) or network if split else network
         self.warnings: list[str] = []
         self._split = split
@@ -72,28 +73,19 @@ class Subject:
 
         return call
 
-    def predict(self, images: np.ndarray, batch_size: int = 100) -> np.ndarray:
-        """Return the predicted labels [N] of images [N, H, W, C].
+    def predict(self, images: np.ndarray, labels: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
+        """Return the predicted labels [N] of images [N, H, W, C] in the pixel range `bounds` with labels [N].
 
-        Raises: as `logits`.
+        Raises: UsageError where network, images and labels do not fit each other, see `rar_tf.inputs`.
         """
-        return np.argmax(self.logits(images, batch_size), axis=1)
+        found, cautions = inputs.predictions(self.network, self._logits(), images, labels, bounds)
+        for caution in cautions:
+            self.warn(caution)
+        return found
 
-    def logits(self, images: np.ndarray, batch_size: int = 100) -> np.ndarray:
-        """Return the logits [N, K] of images [N, H, W, C].
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """Return the logits [N, K] of images [N, H, W, C]."""
+        return inputs.logits(self._logits(), images)
 
-        Raises: UsageError where the network does not take the images or does not give logits [N, K].
-        """
-        predict = self.compiled("predict", lambda x: self.network(x, training=False))
-        try:
-            logits = np.concatenate([predict(images[i : i + batch_size]) for i in range(0, len(images), batch_size)])
-        except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
-            raise UsageError(
-                f"the network does not take images of shape {images.shape[1:]} "
-                f"({str(error).strip().splitlines()[-1].strip()[:200]})"
-            ) from error
-        if logits.ndim != 2:
-            raise UsageError(f"the network must give one row of logits per image, it gives shape {logits.shape}")
-        if np.all(logits >= 0) and np.allclose(logits.sum(axis=1), 1, atol=1e-3):
-            self.warn("the network seems to return probabilities; attributions and attacks expect logits")
-        return logits
+    def _logits(self):
+        return self.compiled("predict", lambda x: self.network(x, training=False))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from rar_tf import metrics
+from rar_tf.data.npz import read_arrays
 from rar_tf.files import atomic_write
 from rar_tf.statistics import statistics
 
@@ -53,9 +54,8 @@ class Examples:
 
     @classmethod
     def read(cls, path) -> "Examples":
-        """Return the maps that an evaluation left."""
-        with np.load(path) as archive:
-            return cls(**dict(archive))
+        """Return the maps that an evaluation left. Raises: UsageError for a damaged file."""
+        return cls(*read_arrays(path, tuple(field.name for field in dataclasses.fields(cls))))
 
     def write(self, path) -> None:
         """Write maps whole."""
@@ -147,6 +147,8 @@ def _add_diagnosis(summary, attacked, column):
             }
             for name in members
         }
+    if "constant_map" in names:
+        summary["constant_maps"] = float(column("constant_map").mean())
     summary["gradient_vanished"] = float(column("gradient_vanished").mean())
     if "completeness_error" in names:
         summary["completeness_error"] = float(np.median(column("completeness_error")))
@@ -167,6 +169,11 @@ def _warnings(summary):
         found.append(
             f"{summary['fallback_rate']:.0%} of the scores are fallbacks (no iterate kept the label and "
             "lowered the measure); they count as 1 and make the network look more robust than it is shown to be"
+        )
+    if summary.get("constant_maps"):
+        found.append(
+            f"{summary['constant_maps']:.0%} of the maps are constant, most likely zero: a top-k intersection of 1 and "
+            "correlations of 0 say nothing of them"
         )
     if summary["gradient_vanished"] > MAX_FALLBACK_RATE:
         found.append(

@@ -1,17 +1,20 @@
 """Keras callbacks of a run: they count in steps of training, whatever Keras calls an epoch."""
 
+import contextlib
 import csv
 import math
 import pathlib
 import signal
 import time
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 from absl import logging
 
+from rar_tf import files
 from rar_tf.data.pipeline import Waiting
-from rar_tf.errors import UsageError
+from rar_tf.errors import UsageError, brief
 from rar_tf.experiment.checkpoints import Checkpoints
 from rar_tf.files import atomic_write
 
@@ -52,15 +55,18 @@ class StepTable:
         """Drop the rows beyond a step, which a resumed run makes again, and what is left of a torn one."""
         if not self.path.exists():
             return
-        with open(self.path, newline="") as file:
-            header, *rows = list(csv.reader(file)) or [[]]
-        rows = [row for row in rows if len(row) == len(header) and int(row[0]) <= step]
+        try:
+            with open(self.path, newline="") as file:
+                header, *rows = list(csv.reader(file)) or [[]]
+            rows = [row for row in rows if len(row) == len(header) and int(row[0]) <= step]
+        except (ValueError, csv.Error) as error:
+            raise UsageError(f"{self.path}: not a table of a run ({brief(error)}): move it away") from error
         with atomic_write(self.path) as temporary, open(temporary, "w", newline="") as file:
             csv.writer(file).writerows([header, *rows] if header else [])
 
     def append(self, row: dict) -> None:
         """Write one row, and before the first the header of its names."""
-        with open(self.path, "a", newline="") as file:
+        with files.guarded(self.path), open(self.path, "a", newline="") as file:
             writer = csv.DictWriter(file, row)
             if file.tell() == 0:
                 writer.writeheader()
@@ -78,6 +84,7 @@ class StepLog(StepCallback):
       batch_size: examples per step, for the examples per second.
       writer: of TensorBoard events; None on a worker that is not to write, but to stop with the others.
       waiting: how long the training has waited for its batches.
+      report: called with each row, and the examples per second.
     """
 
     def __init__(
@@ -88,9 +95,10 @@ class StepLog(StepCallback):
         start_step: int,
         writer: tf.summary.SummaryWriter | None,
         waiting: Waiting,
+        report: Callable[[dict[str, float]], None] | None = None,
     ):
         super().__init__(start_step)
-        self.waiting = waiting
+        self.waiting, self.report = waiting, report
         self.table = StepTable(pathlib.Path(folder) / "history.csv")
         self.every, self.batch_size, self.writer = every, batch_size, writer
 
@@ -136,10 +144,12 @@ class StepLog(StepCallback):
         with self.writer.as_default(step=self.step):
             for name, value in {**row, **pace}.items():
                 tf.summary.scalar(f"train/{name}", value)
+        if self.report is not None:
+            self.report({**row, **pace})
 
 
 class Checkpointing(StepCallback):
-    """Write checkpoints, and stop after one when the process is asked to end (SIGTERM).
+    """Write checkpoints, and stop after one when the process is asked to end (SIGTERM, or SIGINT: Ctrl-C).
 
     Args:
       checkpoints: where to.
@@ -154,14 +164,14 @@ class Checkpointing(StepCallback):
         self.stop_agreed: bool | None = None  # what all workers agreed on; None where there is but one
 
     def on_train_begin(self, logs=None):
-        try:
-            self.former = signal.signal(signal.SIGTERM, self._signal)
-        except ValueError:  # not in the main thread: signals are somebody else's
-            self.former = None
+        self.former = {}
+        for sign in (signal.SIGTERM, signal.SIGINT):
+            with contextlib.suppress(ValueError):  # not in the main thread: signals are somebody else's
+                self.former[sign] = signal.signal(sign, self._signal)
 
     def on_train_end(self, logs=None):
-        if self.former is not None:
-            signal.signal(signal.SIGTERM, self.former)
+        for sign, handler in self.former.items():
+            signal.signal(sign, handler)
 
     def on_step(self, previous, step, logs):
         last = step == self.params["steps"] + self.start_step
@@ -174,16 +184,12 @@ class Checkpointing(StepCallback):
                 "is kept (try a smaller learning rate)"
             )
         if self.write:
-            try:
-                self.checkpoints.save(step)
-            except OSError as error:
-                raise UsageError(
-                    f"cannot write the checkpoint of step {step} to {self.checkpoints.folder}: "
-                    f"{error.strerror or error}; the last good checkpoint is kept"
-                ) from error
+            self.checkpoints.save(step)
         if stop and not last:
             logging.warning("stopped at step %d with a checkpoint; the same command goes on from there", step)
             self.model.stop_training = True
 
-    def _signal(self, *_):
+    def _signal(self, sign, frame):
+        if self.signalled and sign == signal.SIGINT:  # a second Ctrl-C does not wait for the step's end
+            raise KeyboardInterrupt
         self.signalled = True

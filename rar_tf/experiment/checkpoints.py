@@ -4,6 +4,7 @@ A checkpoint is one `.npz` file named for its step. Zip members carry check sums
 """
 
 import pathlib
+import re
 import zipfile
 import zlib
 
@@ -32,7 +33,8 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Return the steps of the checkpoints that exist, in ascending order."""
-        return sorted(int(path.stem.split("_")[1]) for path in self.folder.glob("step_*.npz"))
+        names = (re.fullmatch(r"step_(\d+)", path.stem) for path in self.folder.glob("step_*.npz"))
+        return sorted(int(name[1]) for name in names if name)
 
     def path(self, step: int) -> pathlib.Path:
         """Return the file of a step's checkpoint."""

@@ -1,13 +1,16 @@
 """Devices: how many logical CPUs, which strategy, deterministic kernels; and training over several processes."""
 
+import contextlib
 import json
 import os
+import socket
+import time
 from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
-from rar_tf.errors import UsageError
+from rar_tf.errors import UsageError, brief
 from rar_tf.experiment import slurm
 from rar_tf.experiment.settings import RunSettings
 
@@ -51,7 +54,10 @@ def _strategy(settings):
             devices = [f"CPU:{i}" for i in range(settings.logical_cpus)]
         return tf.distribute.MirroredStrategy(devices)
     if settings.strategy == "multi_worker":
-        return tf.distribute.MultiWorkerMirroredStrategy(_cluster())
+        resolver = _cluster()
+        workers = [split_address(address) for address in resolver.cluster_spec().as_dict()["worker"]]
+        wait_for_peers(workers, resolver.task_id, settings.worker_timeout)
+        return tf.distribute.MultiWorkerMirroredStrategy(resolver)
     return tf.distribute.get_strategy()
 
 
@@ -61,13 +67,51 @@ def _cluster():
         return slurm.cluster()
     try:
         cluster = json.loads(os.environ["TF_CONFIG"])
-        cluster["cluster"]["worker"], cluster["task"]["index"]
-    except (KeyError, TypeError, ValueError) as error:
+        addresses = [split_address(address) for address in cluster["cluster"]["worker"]]
+        addresses[cluster["task"]["index"]]
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise UsageError(
             '--strategy=multi_worker needs a task of srun, or TF_CONFIG in the environment, as JSON: {"cluster": '
             '{"worker": ["host:port", …]}, "task": {"type": "worker", "index": 0}}'
         ) from error
     return tf.distribute.cluster_resolver.TFConfigClusterResolver()
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Return host and port of "host:port". Raises: ValueError for another form."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def wait_for_peers(workers: list[tuple[str, int]], index: int, seconds: float) -> None:
+    """Return once every worker has been seen at its address; TensorFlow itself waits in silence, and hears no signal.
+
+    Each one listens at its own address until it has seen all others; after that TensorFlow does.
+
+    Args:
+      workers: (host, port) of each. index: this one's place.
+
+    Raises: UsageError where one is not seen for so many seconds, or the own port is taken.
+    """
+    try:
+        listener = socket.create_server(("", workers[index][1]))
+    except OSError as error:
+        raise UsageError(f"worker {index} cannot listen at port {workers[index][1]} ({brief(error)})") from error
+    absent, end = dict(enumerate(workers)), time.monotonic() + seconds
+    del absent[index]
+    with listener:
+        while absent and time.monotonic() < end:
+            for number, address in list(absent.items()):
+                with contextlib.suppress(OSError), socket.create_connection(address, timeout=1) as seen:
+                    if seen.getsockname() != seen.getpeername():  # of a free port a socket may meet itself
+                        del absent[number]
+            time.sleep(0.1 * bool(absent))
+    if absent:
+        names = ", ".join(f"worker {number} ({host}:{port})" for number, (host, port) in absent.items())
+        raise UsageError(
+            f"{names} did not answer for {seconds:g} s: start it with the same TF_CONFIG and its own index, mend the "
+            "addresses, or wait longer with --worker_timeout"
+        )
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
@@ -100,7 +144,10 @@ def fit(
         batches, gpus = make_batches(0, 1), tf.config.list_logical_devices("GPU")
         if gpus and strategy.num_replicas_in_sync == 1:  # distributed data sets are prefetched to their devices anyway
             batches = batches.apply(tf.data.experimental.prefetch_to_device(gpus[0].name))
-        model.fit(batches, epochs=1, steps_per_epoch=steps, verbose=verbose, shuffle=False, callbacks=callbacks)
+        # Keras's own: the images of a run have been checked when they were read.
+        keras.Model.fit(
+            model, batches, epochs=1, steps_per_epoch=steps, verbose=verbose, shuffle=False, callbacks=callbacks
+        )
         return
     try:
         _fit_over_workers(model, strategy, make_batches, start_step, steps, callbacks, verbose)

@@ -3,7 +3,7 @@
 import difflib
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from absl import flags
@@ -20,7 +20,6 @@ from rar_tf.objectives.settings import RECORDS as METHODS
 from rar_tf.settings import Item, Record, items
 
 FLAGS = flags.FLAGS
-flags.disclaim_key_flags()  # they are the command's, so that its --help shows them
 
 # Flag files that come with the package: a wheel has them inside, a checkout beside it.
 _PACKAGE = pathlib.Path(__file__).resolve().parent.parent
@@ -75,8 +74,9 @@ def _default(flag: str) -> str:
             own = item.name in vars(record).get("__annotations__", {})
             if item.flag == flag and own and item.default is not None:
                 found.setdefault(text(item.default), []).append(record.__name__)
-    if not found:
-        return ""
+    if not found:  # inherited by all that have it
+        default = next(item.default for record in RECORDS for item in items(record) if item.flag == flag)
+        return "" if default is None else f" (default: {text(default)})"
     if len(found) == 1:
         return f" (default: {next(iter(found)) or 'none'})"
     return " (default: " + ", ".join(f"{value} for {'/'.join(names)}" for value, names in found.items()) + ")"
@@ -113,7 +113,24 @@ class _TupleSerializer(flags.ListSerializer):
 
 def given() -> dict[str, Any]:
     """Return the settings that the command line or its flag files gave, by flag name."""
-    return {name: getattr(FLAGS, name) for name in all_items() if FLAGS[name].present}
+    return {name: item.checked(getattr(FLAGS, name)) for name, item in all_items().items() if FLAGS[name].present}
+
+
+def flags_of(records: Iterable[type[Record] | str]) -> list[str]:
+    """Return the flags that records of settings read, and those that are named themselves, each once."""
+    found = [
+        [record] if isinstance(record, str) else [f for i in items(record) for f in (i.flag, i.otherwise) if f]
+        for record in records
+    ]
+    return list(dict.fromkeys(flag for each in found for flag in each))
+
+
+def unread(names: Iterable[str], command: str, records: Iterable[type[Record] | str]) -> list[str]:
+    """Return a sentence for each of these flags that is a setting of other commands, and not of these records."""
+    read = flags_of(records)
+    ignored = [name for name in names if name in all_items() and name not in read]
+    hint = "; train writes to --model_dir" if command == "train" else ""
+    return [f"{command} does not read --{name} here{hint * (name == 'output_dir')}" for name in ignored]
 
 
 def read(path: str | os.PathLike) -> dict[str, Any]:
@@ -137,7 +154,7 @@ def parse(arguments: list[str], *, of: str = "", known_only: bool = False) -> di
     define_flags(values)
     try:
         values(["arguments", *expand(arguments)], known_only=known_only)
-    except flags.Error as error:
+    except (flags.Error, UnicodeDecodeError) as error:
         raise UsageError(f"{of}: {error}" if of else str(error)) from error
     return {name: getattr(values, name) for name in all_items() if values[name].present}
 
@@ -158,14 +175,19 @@ def of_run(model_dir: str | os.PathLike | None) -> dict[str, Any]:
     return settings.explicit(read(path), lambda values: Experiment.of(values).flags())
 
 
-def expand(arguments: list[str], folder: pathlib.Path | None = None) -> list[str]:
+def expand(
+    arguments: list[str], folder: pathlib.Path | None = None, inside: tuple[pathlib.Path, ...] = ()
+) -> list[str]:
     """Return the arguments with each --flagfile=FILE replaced by the file's lines, nested ones too.
 
     A nested file is looked for beside the file that names it, then in the working directory, then among those that come
     with the package, there by its name alone too: digits_ig_sum_norm, fast/mnist_madry. Comments start with # or // at
     the beginning of a line.
 
-    Raises: UsageError for a file that is missing or a line that is no flag.
+    Args:
+      folder, inside: of the file that the arguments come from, and the files that name it.
+
+    Raises: UsageError for a file that is missing or names itself, or a line that is no flag.
     """
     expanded = []
     arguments = list(arguments)
@@ -179,7 +201,7 @@ def expand(arguments: list[str], folder: pathlib.Path | None = None) -> list[str
             if not arguments:
                 raise UsageError("--flagfile needs a file")
             value = arguments.pop(0)
-        expanded += _read(value, folder)
+        expanded += _read(value, folder, inside)
     return expanded
 
 
@@ -196,9 +218,11 @@ def _find(name, folder):
     return next((path for path in candidates if os.path.isfile(path)), given)
 
 
-def _read(name, folder):
+def _read(name, folder, inside):
     path = _find(name, folder)
     try:
+        if path.resolve() in inside:
+            raise UsageError(f"flag file {name} names itself, by way of {' and '.join(each.name for each in inside)}")
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         alike = difflib.get_close_matches(pathlib.Path(name).stem, shipped())
@@ -213,4 +237,4 @@ def _read(name, folder):
         if " #" in line:
             raise UsageError(f"{path}:{number}: a comment must have a line of its own: {line}")
         kept.append(line)
-    return expand(kept, path.parent)
+    return expand(kept, path.parent, (*inside, path.resolve()))

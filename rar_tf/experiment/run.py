@@ -2,12 +2,11 @@
 
 import csv
 import dataclasses
-import json
 import pathlib
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -15,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from rar_tf import export, memory, models
+from rar_tf import export, files, memory, models
 from rar_tf.data import pipeline
 from rar_tf.data.datasets import load_data
 from rar_tf.data.pixels import to_pixels
@@ -34,6 +33,7 @@ from rar_tf.models.precision import set_compute_dtype
 from rar_tf.models.settings import NetworkSettings, is_file
 from rar_tf.objectives import METHODS
 from rar_tf.objectives.robust_model import RobustModel
+from rar_tf.results import read_json, write_json
 from rar_tf.version import __version__
 
 
@@ -47,6 +47,8 @@ class Run:
     model: RobustModel
     strategy: tf.distribute.Strategy
     checkpoints: Checkpoints
+    finished: bool = False  # whether all steps were made
+    written: bool = False  # whether this call has written what a finished run leaves
 
     @property
     def folder(self) -> pathlib.Path:
@@ -62,7 +64,13 @@ class Run:
         return self.model.network
 
 
-def train(given: Mapping[str, Any], *, command: str = "", verbose: int | str = 0) -> Run:
+def train(
+    given: Mapping[str, Any],
+    *,
+    command: str = "",
+    verbose: int | str = 0,
+    report: Callable[[dict[str, float]], None] | None = None,
+) -> Run:
     """Train a network as the settings say, or go on with what the model directory holds; return the finished run.
 
     The directory gets: flags.cfg (reproduces the run), history.csv, monitor.csv, tensorboard/, checkpoints/,
@@ -72,6 +80,7 @@ def train(given: Mapping[str, Any], *, command: str = "", verbose: int | str = 0
       given: the settings by flag name; what is not given is the method's, network's or data set's own.
       command: the command line, for train.json.
       verbose: as in `keras.Model.fit`: 0 silent, 1 a progress bar, 2 a line at the end.
+      report: called with each row of history.csv, and the examples per second.
 
     Raises: UsageError for settings or data that make no sense; TrainingDiverged for a loss that is NaN or infinite.
     """
@@ -79,18 +88,23 @@ def train(given: Mapping[str, Any], *, command: str = "", verbose: int | str = 0
     settings = Experiment.of(given)
     check(settings)
     folder, steps = settings.run.folder, settings.run.steps
-    if (folder / "flags.cfg").exists():
+    if (folder / "flags.cfg").exists() and not settings.run.overwrite:
         _check_same_run(Experiment.of(flagfile.read(folder / "flags.cfg")), settings, folder)
     run = build(settings)
-    start_step = run.checkpoints.restore()
     if run.writes:
-        _claim(folder, {**given, **settings.flags()})
-    if start_step < steps:
-        if not _fit(run, start_step, verbose):
-            return run
-    elif start_step > steps:
+        files.claim(folder, "train", option="--model_dir", overwrite=settings.run.overwrite)
+    if settings.run.overwrite:
+        distribution.wait_for_all(run.strategy)
+    start_step = run.checkpoints.restore()
+    if start_step > steps:
         raise UsageError(f"{folder} has been trained for {start_step} steps already, more than --steps={steps}")
     if run.writes:
+        _write_flags(folder, {**given, **settings.flags()})
+    if start_step < steps and not _fit(run, start_step, verbose, report):
+        return run
+    run.finished = True
+    if run.writes and not (start_step == steps and _is_finished(folder, steps)):
+        run.written = True
         finish(run, start_step, time.monotonic() - began[0], time.process_time() - began[1], command)
     distribution.wait_for_all(run.strategy)
     return run
@@ -100,6 +114,7 @@ def check(settings: Experiment) -> None:
     """Raise UsageError for settings that make no sense together, before anything is loaded or written."""
     if settings.run.model_dir is None:
         raise UsageError("give --model_dir, the directory that the run is written to")
+    files.require(settings.run.model_dir, "train", option="--model_dir")
     if settings.run.init_from is not None and not pathlib.Path(settings.run.init_from).is_file():
         raise UsageError(f"--init_from={settings.run.init_from}: no such file")
     if settings.run.keep_best and (not settings.run.eval_every or settings.run.weight_average is not None):
@@ -115,7 +130,9 @@ def _check_same_run(old: Experiment, new: Experiment, folder: pathlib.Path) -> N
         if old_values.get(name) != new_values.get(name)
     ]
     if differing:
-        raise UsageError(f"{folder} belongs to other flags ({'; '.join(differing)}); give another --model_dir")
+        raise UsageError(
+            f"{folder} belongs to other flags ({'; '.join(differing)}); give another --model_dir, or --overwrite"
+        )
 
 
 def build(settings: Experiment) -> Run:
@@ -123,6 +140,7 @@ def build(settings: Experiment) -> Run:
     run = settings.run
     strategy = distribution.configure(run)
     record, splits = load_data(settings.data)
+    settings.evaluation.replace(bounds=record.bounds).resolved().check_images(record.image_shape)
     keras.utils.set_random_seed(run.seed)
     with strategy.scope():
         network = build_network(settings.network, record)
@@ -147,9 +165,17 @@ def build_network(settings: NetworkSettings, record: Record) -> keras.Model:
     Raises: UsageError for options that the network does not have, or a file whose network is not for such images.
     """
     if not is_file(settings.model):
-        return models.build(
-            settings.model, record.image_shape, record.num_classes, bounds=record.bounds, **settings.options()
-        )
+        try:
+            return models.build(
+                settings.model, record.image_shape, record.num_classes, bounds=record.bounds, **settings.options()
+            )
+        except UsageError:
+            raise
+        except ValueError as error:
+            raise UsageError(
+                f"{settings.model} cannot be built for images of shape {record.image_shape} ({brief(error)}): give "
+                "another --model or --image_size"
+            ) from error
     network = export.load_keras(settings.model)
     shapes = (network.input_shape[1:], network.output_shape[1:])
     if shapes != (record.image_shape, (record.num_classes,)):
@@ -183,19 +209,19 @@ def _initialise(network, path):
         raise UsageError(f"--init_from={path}: its weights do not fit the network ({brief(error)})") from error
 
 
-def _claim(folder, flags):
-    """Make the directory this run's own."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with atomic_write(folder / "flags.cfg") as temporary:
-            temporary.write_text(
-                "# rar_tf train --flagfile=flags.cfg reproduces this run\n" + flagfile.to_flagfile(flags)
-            )
-    except OSError as error:
-        raise UsageError(f"cannot write to --model_dir={folder}: {error.strerror}") from error
+def _write_flags(folder, flags):
+    flags = {name: value for name, value in flags.items() if name != "overwrite"}
+    with atomic_write(folder / "flags.cfg") as temporary:
+        temporary.write_text("# rar_tf train --flagfile=flags.cfg reproduces this run\n" + flagfile.to_flagfile(flags))
 
 
-def _fit(run: Run, start_step: int, verbose) -> bool:
+def _is_finished(folder, steps):
+    """Whether a run has left all that it leaves, so that nothing of it is written anew."""
+    there = all((folder / name).exists() for name in ("model.keras", "saved_model", "train.json"))
+    return there and read_json(folder / "train.json").get("steps") == steps
+
+
+def _fit(run: Run, start_step: int, verbose, report) -> bool:
     """Train from a step to the end; return False where the run was asked to stop on the way."""
     s, steps, waiting = run.settings.run, run.settings.run.steps - start_step, pipeline.Waiting()
     augment = run.record.augment if run.settings.data.augment == "auto" else run.settings.data.augment
@@ -213,20 +239,25 @@ def _fit(run: Run, start_step: int, verbose) -> bool:
         )
         return waiting.measured(batches)
 
-    writer = tf.summary.create_file_writer(str(run.folder / "tensorboard")) if run.writes else None
+    writer = None
+    if run.writes:
+        for name in ("history.csv", "monitor.csv", "tensorboard", "checkpoints"):
+            files.own(run.folder / name)
+        writer = tf.summary.create_file_writer(str(run.folder / "tensorboard"))
     checkpointing = Checkpointing(run.checkpoints, s.checkpoint_every, start_step, run.writes)
-    callbacks = [StepLog(run.folder, s.log_every, s.batch_size, start_step, writer, waiting), checkpointing]
+    callbacks = [StepLog(run.folder, s.log_every, s.batch_size, start_step, writer, waiting, report), checkpointing]
     if run.writes:
         callbacks.append(_monitor(run, start_step, writer))
     try:
-        distribution.fit(run.model, run.strategy, make_batches, start_step, steps, callbacks, verbose)
+        with files.guarded(run.folder):
+            distribution.fit(run.model, run.strategy, make_batches, start_step, steps, callbacks, verbose)
+            if writer is not None:
+                writer.close()
     except tf.errors.OpError as error:
         mistake = pipeline.reading_error(error)
         if mistake is None:
             raise
         raise mistake from error
-    if writer is not None:
-        writer.close()
     return checkpointing.step == s.steps
 
 
@@ -280,8 +311,7 @@ def finish(run: Run, start_step: int, seconds: float, cpu_seconds: float, comman
         "cpu_seconds": round(cpu_seconds, 1),
         "final": {name: float(value) for name, value in rows[-1].items() if name != "step"} if rows else {},
     }
-    with atomic_write(run.folder / "train.json") as temporary:
-        temporary.write_text(json.dumps(summary, indent=2) + "\n")
+    write_json(run.folder / "train.json", summary)
 
 
 def _git_revision() -> str | None:

@@ -18,14 +18,17 @@ from rar_tf.settings import Record, Seeded, items, setting
 class RunSettings(Seeded):
     """How long, with which optimiser and on what a run trains, and what it writes when."""
 
-    model_dir: str | None = setting(None, "where a run leaves everything; evaluation and certification read it")
+    model_dir: str | None = setting(
+        None, "where a run leaves everything; evaluation and certification read it", path=True
+    )
+    overwrite: bool = setting(False, "begin anew: remove what the same command left in that directory, nothing else")
     method: str = setting(
         "natural",
         "training method, by its name in rar_tf.objectives; in certification the certificate",
         defines=True,
     )
     init_from: str | None = setting(
-        None, "a .keras or .weights.h5 file whose weights training starts from", defines=True
+        None, "a .keras or .weights.h5 file whose weights training starts from", defines=True, path=True
     )
     steps: int = setting(1000, "training steps", check=checks.at_least_one)
     batch_size: int = setting(50, "examples per step, over all replicas", check=checks.at_least_one, defines=True)
@@ -66,6 +69,9 @@ class RunSettings(Seeded):
     )
     eval_examples: int = setting(20, "held-out images of the evaluations during training", check=checks.at_least_one)
     strategy: str = setting("one_device", "distribution over devices", choices=STRATEGIES)
+    worker_timeout: float = setting(
+        45.0, "multi_worker: seconds that a worker waits for the others at the start", check=checks.positive
+    )
     logical_cpus: int = setting(
         0, "split the CPU into this many logical devices; 0: leave it whole", check=checks.not_negative
     )
@@ -118,6 +124,7 @@ class Experiment:
         flags = {}
         for record in self.records:
             flags.update(record.flags())
+        del flags["overwrite"]  # of one command, not of the run
         return flags
 
     @property

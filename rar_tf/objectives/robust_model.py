@@ -8,8 +8,9 @@ import re
 
 import keras
 import tensorflow as tf
+from absl import logging
 
-from rar_tf import determinism, losses, randomness, similarity
+from rar_tf import checks, determinism, inputs, losses, randomness, similarity
 from rar_tf.attacks import BALLS
 from rar_tf.attacks.ascent import ascend
 from rar_tf.attacks.balls import FREE
@@ -40,6 +41,15 @@ class RobustModel(keras.Model):
         super().__init__(name=_snake_case(type(self).__name__))
         determinism.sum_in_order()
         self.settings = self.Settings.make(settings).resolved()
+        if not isinstance(network, keras.Model):
+            raise UsageError(f"{type(self).__name__} trains a keras.Model, got {type(network).__name__}")
+        self.classes = inputs.check_network(network)
+        if inputs.gives_probabilities(network):
+            raise UsageError(
+                "the network ends with a softmax or sigmoid, and logits are trained here: leave its last activation "
+                "out (of keras.applications: classifier_activation=None)"
+            )
+        checks.budget(self.settings.bounds, self.settings.constraint, epsilon=self.settings.epsilon)
         self.network = network
         self.ball = FREE if self.settings.constraint == "wasserstein" else BALLS[self.settings.constraint]
         names = ("loss", *self.terms, *(["weight_decay"] if self.settings.weight_decay else []))
@@ -168,17 +178,60 @@ class RobustModel(keras.Model):
 
     # What Keras calls.
 
-    def compile(self, *args, jit_compile: bool = False, **kwargs):
+    def compile(self, optimizer="rmsprop", loss=None, *args, jit_compile: bool = False, **kwargs):
         """As `keras.Model.compile`, with XLA off unless asked for.
 
-        Raises: UsageError for XLA with a Keras max-pool, whose second-order gradients XLA gets wrong.
+        Raises: UsageError for a loss, since the method has its own; and for XLA with a Keras max-pool, whose
+          second-order gradients XLA gets wrong.
         """
+        if loss is not None:
+            raise UsageError(f"compile takes no loss here: {type(self).__name__} has its own; leave it out")
         if jit_compile and uses_max_pooling(self.network):
             raise UsageError(
                 "XLA's second-order gradients of max-pool are wrong: train "
                 "rar_tf.models.pooling.with_exact_pooling(network), or leave jit_compile off"
             )
-        super().compile(*args, jit_compile=jit_compile, **kwargs)
+        super().compile(optimizer, None, *args, jit_compile=jit_compile, **kwargs)
+
+    def fit(self, x=None, y=None, batch_size=None, *args, validation_data=None, **kwargs):
+        """As `keras.Model.fit`; images [N, H, W, C] in the settings' bounds, labels [N], or a data set of such batches.
+
+        Raises: UsageError for images, labels or a batch size that cannot be, see `rar_tf.inputs`.
+        """
+        if batch_size is not None:
+            checks.of_kind(int, batch_size=batch_size)
+            checks.at_least_one(batch_size=batch_size)
+        self._check_data(x, y)
+        if isinstance(validation_data, (tuple, list)):
+            self._check_data(*validation_data[:2])
+        elif validation_data is not None:
+            self._check_data(validation_data)
+        return super().fit(x, y, batch_size, *args, validation_data=validation_data, **kwargs)
+
+    def save(self, filepath, *args, **kwargs):
+        """Save the network, as `keras.Model.save` does: what is trained here is the network, and nothing else is kept.
+
+        So does `keras.callbacks.ModelCheckpoint`, which calls this.
+        """
+        self.network.save(filepath, *args, **kwargs)
+
+    def export(self, filepath, *args, **kwargs):
+        """Export the network, as `keras.Model.export` does."""
+        self.network.export(filepath, *args, **kwargs)
+
+    def _check_data(self, images, labels=None):
+        """Check arrays, or the first batch of a data set; of generators nothing is known before they run."""
+        if isinstance(images, tf.data.Dataset):
+            if tf.data.experimental.cardinality(images) == 0:
+                raise UsageError("the data set is empty")
+            first = next(iter(images.take(1)))
+            if not isinstance(first, (tuple, list)) or len(first) < 2:
+                raise UsageError("training data must be pairs (images, labels)")
+            images, labels = first[:2]
+        if hasattr(images, "shape") and hasattr(labels, "shape"):
+            for caution in inputs.check_images(images, labels, self.settings.bounds, self.classes):
+                logging.warning("%s", caution)
+            inputs.check_network(self.network, tuple(images.shape[1:]))
 
     def train_step(self, data):
         images, labels = self._unpack(data)

@@ -146,7 +146,7 @@ def test_npz_of_floats(tmp_path):
     splits = data.load(record)
     pixels = np.concatenate([data.to_pixels(record, split.images) for split in splits])
     np.testing.assert_allclose(np.sort(pixels.ravel()), np.sort(images.ravel()), atol=1e-6)
-    for bounds, match in (((0, 1), "out of range"), (None, "pixel range"), ((1, 0), "pixel range")):
+    for bounds, match in (((0, 1), "out of range"), (None, "--pixel_range"), ((1, 0), "--pixel_range")):
         with pytest.raises(UsageError, match=match):
             data.get(str(tmp_path / "mine.npz"), bounds=bounds)
     images[3, 0, 0, 0] = np.nan
@@ -166,7 +166,7 @@ def test_mistakes_in_own_folders(folder, tmp_path):
     (folder / "pear" / "z.png").write_bytes((folder / "pear" / "0.png").read_bytes()[:90])
     with pytest.raises(UsageError, match="z.png: truncated or no image"):
         data.load(data.get(str(folder), bounds=(0, 1)))
-    with pytest.raises(UsageError, match="an image size is height,width"):
+    with pytest.raises(UsageError, match="--image_size=HEIGHT,WIDTH"):
         data.get(str(folder), bounds=(0, 1), image_size=[6])
     (folder / "quince").mkdir()
     with pytest.raises(UsageError, match="quince: a class folder without an image"):

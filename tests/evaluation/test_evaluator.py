@@ -114,14 +114,12 @@ def test_a_network_agrees_with_its_own_maps(data):
     assert found.summary()["reference_spearman"]["mean"] == pytest.approx(1, abs=1e-6)
 
 
-def test_nothing_correct_gives_nulls_or_is_refused(evaluator, data):
+def test_nothing_correct_gives_nulls(evaluator, data):
     images, labels = data
     wrong = (np.argmax(toys.network()(images), 1) + 1) % 10
     summary = evaluation.run(evaluator, images, wrong, batch_size=5).summary()
     assert summary["natural_accuracy"] == 0 and summary["kendall"]["mean"] is None and summary["warnings"]
     json.dumps(summary)
-    with pytest.raises(UsageError, match="classified correctly"):
-        evaluation.run(evaluator, images, wrong, strict=True)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +142,7 @@ def test_settings_that_cannot_be(data, changes, words):
 
 
 def test_images_that_do_not_fit_the_network():
-    with pytest.raises(UsageError, match="does not take images"):
+    with pytest.raises(UsageError, match="takes images of shape \\(8, 8, 1\\)"):
         evaluation.evaluate(toys.network(), np.zeros((2, 9, 9, 1), np.float32), np.zeros(2, np.int64), **SETTINGS)
 
 
@@ -169,6 +167,7 @@ def whole(tmp_path_factory, data):
 
 def test_files(whole):
     assert {p.name for p in whole.iterdir()} == {
+        ".rar_tf",
         "settings.json",
         "examples.csv",
         "summary.json",

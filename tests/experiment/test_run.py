@@ -188,6 +188,7 @@ class TestRuns:
     def test_what_a_run_leaves_behind(self, finished):
         names = {path.name for path in finished.folder.iterdir()}
         assert names == {
+            ".rar_tf",
             "flags.cfg",
             "history.csv",
             "monitor.csv",
@@ -378,12 +379,12 @@ def test_a_step_never_returns_to_the_host(method):
     assert {"StatelessWhile", "While"} & kinds and not {"PyFunc", "PyFuncStateless", "EagerPyFunc"} & kinds
 
 
-@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_killed_and_resumed_equals_uninterrupted(finished, tmp_path, sign):
     arguments = [f"--{name}={flagfile.text(value)}" for name, value in QUICK.items()]
     train = command("train", *arguments, f"--model_dir={tmp_path}", "--steps=100000")
     status, errors = stop_when(lambda: list(tmp_path.glob("checkpoints/step_*.npz")), train, sign)
-    if sign == signal.SIGTERM:
+    if sign != signal.SIGKILL:
         assert status == 0 and "the same command goes on from there" in errors
     reached = Checkpoints(tmp_path / "checkpoints", []).steps()[-1]
     steps = max(reached + 1, 6)

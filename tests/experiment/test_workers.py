@@ -13,7 +13,7 @@ from rar_tf.experiment.checkpoints import Checkpoints
 from rar_tf.experiment.settings import RunSettings
 
 from conftest import ROOT
-from runner import python, started, succeeded, wait_for
+from runner import command, python, started, succeeded, wait_for
 
 pytestmark = pytest.mark.slow
 WORKER, STEPS = ROOT / "tests" / "worker.py", 20
@@ -92,6 +92,41 @@ def test_a_lost_worker_ends_the_other_with_a_line_and_both_resume_exactly(whole,
         pytest.skip(f"the workers had reached step {reached[-1]} before one could be killed")
     digests = finish(start("run", tmp_path, STEPS))
     assert digests == whole[1]
+
+
+ALONE = ("--strategy=multi_worker", "--model=tiny_cnn", "--batch_size=8", "--steps=2", "--epsilon=0.1")
+
+
+def start_alone(tmp_path, *arguments):
+    """The first of two workers, and its port; the other one never comes."""
+    ports = free_ports(2)
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+    config = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 0}})
+    line = command("train", *ALONE, f"--model_dir={tmp_path / 'run'}", *arguments)
+    return started(line, TF_CONFIG=config, CUDA_VISIBLE_DEVICES=""), ports[0]
+
+
+def test_absent_peers_are_named_within_a_minute(tmp_path):
+    assert RunSettings().worker_timeout < 60
+    worker, _ = start_alone(tmp_path, "--worker_timeout=2")
+    _, errors = worker.communicate(timeout=120)
+    assert worker.returncode == 2 and "Traceback" not in errors
+    assert "error: worker 1 (127.0.0.1:" in errors and "did not answer for 2 s" in errors
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("sign, status", [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
+def test_a_worker_that_waits_for_others_obeys_signals(tmp_path, sign, status):
+    worker, port = start_alone(tmp_path)
+
+    def listens():
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    wait_for(listens, worker)
+    worker.send_signal(sign)
+    _, errors = worker.communicate(timeout=20)
+    assert worker.returncode == status and "Traceback" not in errors
 
 
 def test_without_a_cluster(monkeypatch, tmp_path):

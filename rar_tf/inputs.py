@@ -1,0 +1,173 @@
+"""What training, evaluation and certification require of a network, its images and its labels: said once, for all.
+
+A network maps images [N, H, W, C] in a pixel range to logits [N, K], one for each of K ≥ 2 classes.
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rar_tf.errors import UsageError, brief
+
+ROUNDING = 1e-6  # of the pixel range: what scaling to it may leave beyond its ends in float32
+
+
+def unwrapped(network):
+    """Return the network that a `RobustModel` trains; any other network itself."""
+    inner = getattr(network, "network", None)
+    return inner if isinstance(network, keras.Model) and isinstance(inner, keras.Model) else network
+
+
+def check_network(network, image_shape: tuple[int, ...] | None = None) -> int | None:
+    """Return the number of classes of a Keras network, None where it cannot be known without running it.
+
+    Args:
+      image_shape: (H, W, C) of the images that it is to take.
+
+    Raises: UsageError for several inputs, another input shape, channels first, half precision, or outputs that are not
+      one logit for each of two classes or more.
+    """
+    if isinstance(network, keras.Model):
+        for layer in network._flatten_layers(include_self=False):
+            if getattr(layer, "data_format", None) == "channels_first":
+                raise UsageError(f"layer {layer.name!r} has channels first: images and maps are [N, H, W, C] here")
+            if layer.compute_dtype == "float16":
+                raise UsageError(
+                    f"layer {layer.name!r} computes in float16, in which gradients of attributions vanish: build the "
+                    "network with the policy float32"
+                )
+        inputs = getattr(network, "inputs", None) or ()
+        if len(inputs) > 1:
+            raise UsageError(f"a network takes one input, the images; this one has {len(inputs)}")
+    takes = getattr(network, "input_shape", None)
+    if isinstance(takes, tuple) and image_shape is not None:
+        own = tuple(takes[1:])
+        if len(own) != len(image_shape) or any(a not in (None, b) for a, b in zip(own, image_shape)):
+            raise UsageError(f"the network takes images of shape {own}, and these have the shape {tuple(image_shape)}")
+    output = (getattr(network, "outputs", None) or (None,))[0]
+    if output is None or not hasattr(output, "shape"):
+        return None
+    if output.dtype not in ("float32", "float64"):
+        raise UsageError(f"the logits are {output.dtype}: give the network's last layer dtype='float32'")
+    _check_logits(output.shape)
+    return output.shape[1]
+
+
+def _check_logits(shape):
+    if len(shape) != 2:
+        raise UsageError(f"the network must give one row of logits per image, it gives shape {tuple(shape)}")
+    if shape[1] == 1:
+        raise UsageError(
+            "the network gives one logit an image, and attributions are of a class's logit: make it two classes, for "
+            "example with the logits [0, z] of z"
+        )
+
+
+def gives_probabilities(network) -> bool:
+    """Return whether a Keras network's last layer is a softmax or sigmoid."""
+    layers = getattr(network, "layers", None) or [None]
+    last = layers[-1]
+    activation = getattr(last, "activation", None)
+    return isinstance(last, keras.layers.Softmax) or activation in (
+        keras.activations.softmax,
+        keras.activations.sigmoid,
+    )
+
+
+def check_images(images, labels, bounds: tuple[float, float], classes: int | None = None) -> list[str]:
+    """Return warnings about images [N, H, W, C] in the pixel range `bounds` and labels [N], class numbers.
+
+    Raises: UsageError where they cannot be that.
+    """
+    check_arrays(images, labels)
+    images, labels = np.asarray(images), np.asarray(labels)
+    if labels.ndim == 2 and labels.shape[1] > 1 and len(labels) == len(images):
+        raise UsageError(
+            f"labels must be class numbers [N], got {labels.shape}: of one-hot rows take labels.argmax(1); several "
+            "labels an image are not supported"
+        )
+    if images.ndim != 4 or labels.shape not in (images.shape[:1], (*images.shape[:1], 1)):
+        raise UsageError(f"images must be [N, H, W, C] and labels [N], got {images.shape} and {labels.shape}")
+    if len(images) == 0:
+        raise UsageError("there are no images")
+    if images.shape[1] in (1, 3) and images.shape[2] == images.shape[3] > 4:
+        raise UsageError(f"images have their channels first, {images.shape}: give [N, H, W, C]")
+    _check_labels(labels, classes)
+    return [*_check_pixels(images, bounds), *_one_class(labels)]
+
+
+def check_arrays(images, labels) -> None:
+    """Raise UsageError where images or labels are no arrays or tensors of numbers."""
+    for name, value in (("images", images), ("labels", labels)):
+        if isinstance(value, tf.data.Dataset) or not (hasattr(value, "shape") or isinstance(value, (list, tuple))):
+            raise UsageError(f"{name} must be an array, got {type(value).__name__}: of a data set take its arrays")
+        if np.asarray(value).dtype.kind not in "iufb":
+            raise UsageError(f"{name} must be numbers, got {np.asarray(value).dtype}")
+
+
+def _check_labels(labels, classes):
+    if not np.isfinite(labels).all() or (labels != np.floor(labels)).any():
+        raise UsageError(
+            f"labels must be whole numbers, class numbers from 0 on, got {labels.dtype} {labels.ravel()[:3]}"
+        )
+    for index in np.flatnonzero((labels.ravel() < 0) | (labels.ravel() >= (classes or np.inf)))[:1]:
+        has = f", the network has {classes} outputs" if classes else ""
+        raise UsageError(f"image {index} has the label {labels.ravel()[index]}{has}")
+
+
+def _check_pixels(images, bounds):
+    low, high = map(float, bounds)
+    lowest, highest, slack = float(images.min()), float(images.max()), ROUNDING * (high - low)
+    if not np.isfinite(images).all() or lowest < low - slack or highest > high + slack:
+        raise UsageError(
+            f"images must be finite and in the pixel range {low:g} … {high:g} (bounds, --pixel_range); "
+            f"they are in {lowest:g} … {highest:g}"
+        )
+    if high - low >= 100 and 0 <= lowest < highest <= 1:
+        raise UsageError(
+            f"images are in {lowest:g} … {highest:g}, and the pixel range is {low:g} … {high:g}: bounds "
+            "(--pixel_range) seem to be 0, 1"
+        )
+    flat = int((images.reshape(len(images), -1).min(1) == images.reshape(len(images), -1).max(1)).sum())
+    return [f"{flat} of {len(images)} images are of one colour: their maps mean nothing"] if flat else []
+
+
+def _one_class(labels):
+    first = labels.ravel()[0]
+    return [f"all {len(labels)} labels are {first}"] if len(labels) > 1 and (labels == first).all() else []
+
+
+def logits(logits_of, images: np.ndarray, batch_size: int = 100) -> np.ndarray:
+    """Return the logits [N, K] of images [N, H, W, C].
+
+    Args:
+      logits_of: the network as a function of arrays.
+
+    Raises: UsageError where it does not take the images, or gives something else.
+    """
+    try:
+        parts = [np.asarray(logits_of(images[i : i + batch_size])) for i in range(0, len(images), batch_size)]
+    except UsageError:
+        raise
+    except (ValueError, TypeError, tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+        lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()] or [brief(error)]
+        raise UsageError(f"the network does not take images of shape {images.shape[1:]} ({lines[-1][:200]})") from error
+    _check_logits(parts[0].shape)
+    return np.concatenate(parts)
+
+
+def predictions(network, logits_of, images, labels, bounds: tuple[float, float]) -> tuple[np.ndarray, list[str]]:
+    """Return the predicted labels [N] of images [N, H, W, C] with labels [N], and warnings about all of them.
+
+    Raises: UsageError where network, images and labels do not fit each other.
+    """
+    cautions = check_images(images, labels, bounds)
+    classes = check_network(network, images.shape[1:])
+    _check_labels(labels, classes)
+    found = logits(logits_of, images)
+    _check_labels(labels, found.shape[1])
+    if not np.isfinite(found).all():
+        raise UsageError("the network gives logits that are NaN or infinite: its training has diverged")
+    if np.all(found >= 0) and np.allclose(found.sum(axis=1), 1, atol=1e-3):
+        cautions.append("the network seems to return probabilities; attributions and attacks expect logits")
+    return np.argmax(found, axis=1), cautions
