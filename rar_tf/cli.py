@@ -165,6 +165,8 @@ def _import_tensorflow():
         os.dup2(file.fileno(), 2)
         try:
             import tensorflow as tf
+
+            tf.config.list_physical_devices()  # looks for GPUs now, not in the middle of something
         finally:
             os.dup2(kept, 2)
             os.close(kept)
