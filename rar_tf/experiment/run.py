@@ -103,6 +103,11 @@ def train(
     if start_step < steps and not _fit(run, start_step, verbose, report):
         return run
     run.finished = True
+    set_compute_dtype(run.network, "float32")
+    # Again where a finished run was only read back: checkpoints hold the weights that training goes on from.
+    run.model.optimizer.finalize_variable_values(run.network.trainable_variables)
+    if settings.run.keep_best and run.writes:
+        run.network.load_weights(folder / BEST)
     if run.writes and not (start_step == steps and _is_finished(folder, steps)):
         run.written = True
         finish(run, start_step, time.monotonic() - began[0], time.process_time() - began[1], command)
@@ -283,11 +288,6 @@ def _monitor(run: Run, start_step: int, writer) -> Monitor:
 
 def finish(run: Run, start_step: int, seconds: float, cpu_seconds: float, command: str = "") -> None:
     """Write model.keras, saved_model/ and train.json. seconds, cpu_seconds: of this process, from `start_step` on."""
-    set_compute_dtype(run.network, "float32")
-    # Again where a finished run was only read back: checkpoints hold the weights that training goes on from.
-    run.model.optimizer.finalize_variable_values(run.network.trainable_variables)
-    if run.settings.run.keep_best:
-        run.network.load_weights(run.folder / BEST)
     with atomic_write(run.folder / "model.keras") as temporary:
         run.network.save(temporary)
     export.export_saved_model(run.network, run.folder / "saved_model")
