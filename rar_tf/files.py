@@ -23,7 +23,16 @@ _JOB = (("settings.json", "shard-*-of-*"), ("settings.json", "*.csv", "summary.j
 _EARLIER: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
     "train": (
         ("flags.cfg",),
-        ("flags.cfg", "*.csv", "tensorboard", "checkpoints", "model.keras", "saved_model", "train.json"),
+        (
+            "flags.cfg",
+            "*.csv",
+            "tensorboard",
+            "checkpoints",
+            "model.keras",
+            "saved_model",
+            "train.json",
+            "best.weights.h5",
+        ),
     ),
     "evaluate": _JOB,
     "certify": _JOB,
