@@ -34,7 +34,7 @@ RANDOM = np.random.RandomState(0)
 DATA = splits.Split(RANDOM.uniform(0, 1, [64, 8, 8, 1]).astype(np.float32), RANDOM.randint(0, 4, 64))
 
 
-def make(method, reduction):
+def make(method, reduction, **more):
     keras.utils.set_random_seed(3)
     network = keras.Sequential(
         [
@@ -46,9 +46,8 @@ def make(method, reduction):
         ]
     )
     kind = objectives.METHODS[method]
-    model = kind(
-        network, reduction=reduction, **{name: value for name, value in SETTINGS.items() if name in kind.options()}
-    )
+    known = {name: value for name, value in SETTINGS.items() if name in kind.options()}
+    model = kind(network, reduction=reduction, **known, **more)
     model.compile(optimizers.build(RunSettings(optimizer="momentum", learning_rate=0.01)))
     model.optimizer.build(network.trainable_variables)
     return model
@@ -71,9 +70,9 @@ def one_step(strategy, method, reduction):
 RANDOM_OFFSET = np.random.RandomState(1).uniform(-0.1, 0.1, [16, 8, 8, 1])
 
 
-def fit(strategy, method, reduction):
+def fit(strategy, method, reduction, **more):
     with strategy.scope():
-        model = make(method, reduction)
+        model = make(method, reduction, **more)
     before = model.network.get_weights()
     batches = pipeline.batches(RECORD, DATA, 16, seed=5, steps=20)
     history = model.fit(batches, epochs=1, steps_per_epoch=20, verbose=0, shuffle=False).history
@@ -92,7 +91,11 @@ def main(replicas, what, *methods):
                 a, b = one_step(one, method, reduction), one_step(many, method, reduction)
                 found[f"{method} {reduction}"] = max(float(np.abs(x - y).max()) for x, y in zip(a, b))
             else:
-                (before, a, loss), (_, b, other) = fit(one, method, reduction), fit(many, method, reduction)
+                # The replicas compute their parts of the batch in parts.
+                (before, a, loss), (_, b, other) = (
+                    fit(one, method, reduction),
+                    fit(many, method, reduction, micro_batch=3),
+                )
                 gap = np.sqrt(sum(np.sum((x - y) ** 2) for x, y in zip(a, b)))
                 change = np.sqrt(sum(np.sum((x - y) ** 2) for x, y in zip(a, before)))
                 found[f"{method} {reduction}"] = float(gap / change)
