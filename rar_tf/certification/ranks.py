@@ -61,6 +61,28 @@ def changed_members(low: np.ndarray, high: np.ndarray, chosen: np.ndarray) -> in
     return int(np.sum(rivals[:count] >= members[:count]))
 
 
+def changed_members_of_length(values: np.ndarray, chosen: np.ndarray, change: float) -> int:
+    """Return how many of the top k can be missing at once where the whole map moves by at most `change` in length.
+
+    Where m are missing some t lies above them and below the m others that are in: that takes Σ (v_i − t)₊² over at
+    least the m lowest members and Σ (t − v_j)₊² over at least the m highest others, at the t where the sum is least.
+    Shape: values [D], chosen bool [D], the top k.
+    """
+    rivals, members = np.sort(values[~chosen])[::-1], np.sort(values[chosen])
+    for count in range(1, min(len(rivals), len(members)) + 1):
+        low, high = rivals[count - 1], members[count - 1]
+        for _ in range(60):  # the sum is convex in t
+            middle = (low + high) / 2
+            slope = np.maximum(middle - rivals[:count], 0).sum() - np.maximum(members[:count] - middle, 0).sum()
+            low, high = (low, middle) if slope > 0 else (middle, high)
+        cost = (
+            np.square(np.maximum(members[:count] - low, 0)).sum() + np.square(np.maximum(low - rivals[:count], 0)).sum()
+        )
+        if cost > change**2 * (1 + 1e-9):
+            return count - 1
+    return min(len(rivals), len(members))
+
+
 def top_k_intersection(mean: np.ndarray, still: Limits, moving: Limits, k: int) -> float:
     """Return a lower limit of the top-k intersection of h(x) and h(x̃).
 
@@ -75,13 +97,19 @@ def top_k_intersection(mean: np.ndarray, still: Limits, moving: Limits, k: int) 
     return max(kept, int(certain_pixels(*moving, k)[0].sum()), 0) / k
 
 
-def kendall(low: np.ndarray, high: np.ndarray) -> float:
+def kendall(low: np.ndarray, high: np.ndarray, *, mean: np.ndarray | None = None, change: float = np.inf) -> float:
     """Return a lower limit of Kendall's tau-a of any two maps within the limits: 2·(certain pairs)/(all pairs) − 1.
 
-    A pair whose order is certain is concordant, and any other one counts as discordant. Shape: both [D].
+    A pair whose order is certain is concordant, and any other one counts as discordant. Where one map is `mean` and the
+    other one moves by at most `change` in length, a pair that is more than √2·change apart is certain too.
+
+    Shape: all [D].
     """
     pairs = len(low) * (len(low) - 1) / 2.0
     certain = np.searchsorted(np.sort(high), low, side="left").sum()
+    if mean is not None and np.isfinite(change):
+        apart = np.searchsorted(np.sort(mean), mean - np.sqrt(2.0) * change * (1 + 1e-9), side="left").sum()
+        certain = max(certain, apart)
     return float(2.0 * certain / pairs - 1.0) if pairs else 1.0
 
 

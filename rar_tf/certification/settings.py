@@ -270,6 +270,28 @@ class UniformSmoothing(Smoothed):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Curvature(Attacked):
+    """Deterministic certificates of a smooth network's own attribution."""
+
+    epsilon: float | None = setting(
+        None,
+        "the largest l2 perturbation that is certified; by default 2 % of the pixel range",
+        flag=None,
+        otherwise="epsilon",
+        check=checks.positive,
+        derive=lambda s: _rounded(SMALL * s.pixel_range),
+    )
+    certify_epsilons: tuple[float, ...] = same(UniformSmoothing, "certify_epsilons", ())
+    certificate_attack_restarts: int = same(Smoothed, "certificate_attack_restarts", 20)
+
+    @property
+    def epsilons(self) -> tuple[float, ...]:
+        """The ε that are certified, rising."""
+        whole = self.resolved().epsilon
+        return tuple(sorted(self.certify_epsilons)) or (whole / 4, whole / 2, whole)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class CenterSmoothing(Sampled):
     """Center smoothing, for comparison."""
 
@@ -318,4 +340,14 @@ class RankSmoothing(Smoothed):
         return tuple(sorted(self.certify_epsilons)) or (whole / 4, whole / 2, whole)
 
 
-RECORDS = (Certificate, Attacked, Sampled, Smoothed, UpperBound, UniformSmoothing, RankSmoothing, CenterSmoothing)
+RECORDS = (
+    Certificate,
+    Attacked,
+    Sampled,
+    Smoothed,
+    UpperBound,
+    UniformSmoothing,
+    RankSmoothing,
+    Curvature,
+    CenterSmoothing,
+)

@@ -2,9 +2,9 @@
 
 python scripts/certify.py --method=uniform_smoothing --model_dir=runs/mnist_natural --dataset=mnist --radius=0.5,1,2,3.5
 
---method is upper_bound, uniform_smoothing or center_smoothing; a flag that is not given is the certificate's own. The
-network comes from --model_dir, --keras_model or --saved_model. examples.csv, summary.json and plots go to --output_dir;
-the same command goes on with a stopped run.
+--method is upper_bound, uniform_smoothing, rank_smoothing, curvature or center_smoothing; a flag that is not given is
+the certificate's own. The network comes from --model_dir, --keras_model or --saved_model. examples.csv, summary.json
+and plots go to --output_dir; the same command goes on with a stopped run.
 Several processes: --processes=4. Several machines: --shard=0/4 … --shard=3/4 into one --output_dir; the one that ends
 last puts the parts together (or --merge).
 What each number guarantees: docs/certification.md.

@@ -16,7 +16,9 @@ from rar_tf.attacks.ascent import ascend
 from rar_tf.attacks.balls import FREE
 from rar_tf.attributions.targets import Target
 from rar_tf.errors import UsageError
+from rar_tf.models.chain import stages_of
 from rar_tf.models.pooling import uses_max_pooling
+from rar_tf.objectives.curvature import log_gradient_lipschitz
 from rar_tf.objectives.settings import Method
 
 START, EVALUATION, TERMS = 0, 1, 2  # purposes of random numbers
@@ -52,7 +54,9 @@ class RobustModel(keras.Model):
         checks.budget(self.settings.bounds, self.settings.constraint, epsilon=self.settings.epsilon)
         self.network = network
         self.ball = FREE if self.settings.constraint == "wasserstein" else BALLS[self.settings.constraint]
-        names = ("loss", *self.terms, *(["weight_decay"] if self.settings.weight_decay else []))
+        weighted = [name for name in ("weight_decay", "curvature_penalty") if getattr(self.settings, name)]
+        self._stages = stages_of(network) if self.settings.curvature_penalty else []
+        names = ("loss", *self.terms, *weighted)
         self._trackers = {name: keras.metrics.Mean(name) for name in names}
         self._accuracies = {
             name: keras.metrics.SparseCategoricalAccuracy(name) for name in ("natural_accuracy", "adversarial_accuracy")
@@ -139,6 +143,9 @@ class RobustModel(keras.Model):
                 kernels = [v for v in self.network.trainable_variables if len(v.shape) > 1]
                 squares = tf.add_n([tf.nn.l2_loss(tf.convert_to_tensor(kernel)) for kernel in kernels])
                 terms["weight_decay"] = part * (self.settings.weight_decay / replicas) * squares
+            if self.settings.curvature_penalty:
+                weight = part * (self.settings.curvature_penalty / replicas)
+                terms["curvature_penalty"] = weight * log_gradient_lipschitz(self._stages)
             loss = tf.add_n(list(terms.values()))
         return terms, tape.gradient(loss, self.network.trainable_variables)
 

@@ -55,6 +55,13 @@ class Method(Seeded, Bounded, Budgeted):
         check=checks.at_least_one,
         defines=True,
     )
+    curvature_penalty: float = setting(
+        0.0,
+        "weight of log K, K a bound of how fast the logits' gradients can turn, a term of the loss of networks with "
+        "smooth activations",
+        check=checks.not_negative,
+        defines=True,
+    )
     weight_decay: float = setting(
         0.0, "weight of the sum of ½‖w‖² over all kernels, a term of the loss", check=checks.not_negative, defines=True
     )

@@ -70,8 +70,8 @@ def test_certifies_a_keras_file_and_says_what_it_guarantees(tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ([], "give --method=upper_bound|uniform_smoothing|rank_smoothing|center_smoothing, got none"),
-        (["--method=natural"], "give --method=upper_bound|uniform_smoothing|rank_smoothing|center_smoothing"),
+        ([], "give --method=upper_bound|uniform_smoothing|rank_smoothing|curvature|center_smoothing, got none"),
+        (["--method=natural"], "give --method=upper_bound|uniform_smoothing|rank_smoothing|curvature|center_smoothing"),
         (["--method=upper_bound"], "give --output_dir"),
     ],
 )

@@ -1,0 +1,184 @@
+"""How far the gradient of a smooth network can move in an ℓ2 ball: a certificate of the network's own map, no sampling.
+
+For a chain z_1 = A_1 x + b_1, a_l = σ(z_l), z_{l+1} = A_{l+1} a_l + b_{l+1}, f = wᵀa_n + b the gradient is the product
+A_1ᵀD_1 A_2ᵀD_2 … w with D_l = diag(σ'(z_l)). With ψ_l = ∂f/∂a_l at x and J_l = ∂z_l/∂x it changes by
+
+    g(x̃) − g(x) = Σ_l J_l(x̃)ᵀ diag(ψ_l ⊙ s_l) (z̃_l − z_l),
+
+where s_l are slopes of chords of σ', within the range of σ''. Each z̃_l − z_l is J̄_l δ with a mean J̄_l of Jacobians in
+the ball, and J_l(x̃) and J̄_l lie within E_l of J_l(x), which is known: ‖g(x̃) − g(x)‖ is at most
+
+    ε(‖Σ_l J_lᵀ diag(ψ_l ⊙ s_l) J_l‖ + Σ_l c_l E_l (2‖J_l‖ + E_l)),    c_l = max|ψ_l ⊙ s_l|.
+
+E_1 is 0, so that for two layers this is the bound of Singla and Feizi (2020), with the slopes of the ball in place of
+those of the line. docs/certification.md has the proof. For the rounding of float32 every bound is made 1e-5 larger.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rar_tf.models.chain import stages_of
+
+ROUNDING = 1 + 1e-5
+
+
+class Change(NamedTuple):
+    """Bounds of g(x̃) − g(x) over the ball: of its length, and of each of its features [d]."""
+
+    length: float
+    features: np.ndarray
+
+
+class Curvature:
+    """Bounds of how far a network's gradient moves; what does not depend on the image is computed once.
+
+    Args:
+      network: see `stages_of`. batch: rows of a Jacobian that are pushed through a layer at once.
+    """
+
+    def __init__(self, network: keras.Model, *, batch: int = 256):
+        self.stages, self.batch = stages_of(network), batch
+        self.norms = [stage.norm for stage in self.stages]
+
+    def at(self, image: np.ndarray, label: int) -> "Point":
+        """Return what is known of one image [H, W, C] and label."""
+        return Point(self, image, label)
+
+
+class Point:
+    """A network at one image: pre-activations, ψ_l, J_l, and bounds of its gradient's change for any ε."""
+
+    def __init__(self, of: Curvature, image: np.ndarray, label: int):
+        self.of = of
+        values, self.before, self.inputs = tf.constant(image, tf.float32)[None], [], []
+        hidden = of.stages[:-1]
+        basis = tf.reshape(tf.eye(image.size, dtype=tf.float32), [image.size, *image.shape])
+        self.jacobians: list[np.ndarray] = []  # J_lᵀ [d, units]
+        for stage in hidden:
+            self.inputs.append(values.shape[1:])
+            pre = stage.affine(values)
+            basis = tf.concat([stage.linear(basis[n : n + of.batch]) for n in range(0, image.size, of.batch)], 0)
+            self.before.append(pre.numpy().astype(np.float64))
+            self.jacobians.append(tf.reshape(basis, [image.size, -1]).numpy())
+            slope = stage.curve.first(self.before[-1])
+            basis *= tf.constant(slope, tf.float32)
+            values = stage.activation(pre)
+        self.slopes = self._backward(values, label)
+        if hidden:
+            first = self.slopes[0] * hidden[0].curve.first(self.before[0])
+            self.gradient = self.jacobians[0].astype(np.float64) @ first.ravel()
+        else:
+            self.gradient = of.stages[-1].linear(basis).numpy().astype(np.float64)[:, label]
+        self.spectral = [_norm(jacobian) for jacobian in self.jacobians]
+
+    def _backward(self, values, label):
+        """ψ_l = ∂f/∂a_l of every hidden layer."""
+        found, hidden = [], self.of.stages[:-1]
+        one = tf.one_hot([label], self.of.stages[-1].linear(values).shape[-1])
+        upstream, at = one, values
+        for number in range(len(hidden), 0, -1):
+            with tf.GradientTape() as tape:
+                tape.watch(at)
+                out = self.of.stages[number].linear(at)
+            psi = tape.gradient(out, at, upstream).numpy().astype(np.float64)
+            found.append(psi)
+            stage = hidden[number - 1]
+            upstream = tf.constant(psi * stage.curve.first(self.before[number - 1]), tf.float32)
+            at = tf.zeros([1, *self.inputs[number - 1]])
+        return found[::-1]
+
+    def change(self, epsilon: float) -> Change:
+        """Return bounds of g(x̃) − g(x) for ‖x̃ − x‖₂ ≤ ε."""
+        hidden, norms = self.of.stages[:-1], self.of.norms
+        size = self.gradient.size
+        if not hidden:
+            return Change(0.0, np.zeros(size))
+        rise, fall = np.zeros((size, size)), np.zeros((size, size))  # the quadratic forms of the largest, least slopes
+        extra, extra_features = 0.0, np.zeros(size)
+        moved, moved_each, off = epsilon, None, 0.0  # of what enters the layer: its length, its entries; and E_l
+        longest = 1.0  # of all Jacobians in the ball: the layers' norms and slopes
+        for number, stage in enumerate(hidden):
+            before, jacobian = self.before[number], self.jacobians[number].astype(np.float64)
+            rows = np.linalg.norm(jacobian, axis=0).reshape(before.shape)
+            each, reach = (rows + off) * epsilon, min(norms[number] * moved, (self.spectral[number] + off) * epsilon)
+            if number > 0:
+                interval = stage.linear(tf.constant(moved_each, tf.float32), absolute=True).numpy()
+                each = np.minimum(each, interval.astype(np.float64))
+            each = np.minimum(each, reach) * ROUNDING
+            reach = min(reach, float(np.linalg.norm(each)))
+            low, high = before - each, before + each
+            least, most = stage.curve.second_range(low, high)
+            psi = self.slopes[number]
+            ends = np.stack([psi * least, psi * most])
+            top, bottom = ends.max(0).ravel(), ends.min(0).ravel()
+            rise += (jacobian * top) @ jacobian.T
+            fall += (jacobian * bottom) @ jacobian.T
+            steepest = float(np.abs(ends).max())
+            columns = np.linalg.norm(jacobian, axis=1)
+            longest *= norms[number]
+            extra += steepest * min(off * (2 * self.spectral[number] + off), longest**2 + self.spectral[number] ** 2)
+            extra_features += steepest * off * (self.spectral[number] + off + columns)
+            slopes = np.stack(stage.curve.first_range(low, high))
+            steep = np.abs(slopes).max(0)
+            turned = (np.maximum(np.abs(least), np.abs(most)) * each).ravel()  # how far σ' can have moved
+            turned = np.minimum(turned, np.abs(slopes - stage.curve.first(before)).max(0).ravel())
+            moved, moved_each = float(steep.max()) * reach, steep * each
+            longest *= float(steep.max())
+            following = norms[number + 1]
+            off = following * (float(steep.max()) * off + _norm(jacobian * turned))
+        # The slopes lie between: the form is between `fall` and `rise`, and around their middle within their half.
+        middle, half = (rise + fall) / 2, (rise - fall) / 2
+        spread = max(float(np.linalg.eigvalsh(half)[-1]), 0.0)
+        ends_of = np.linalg.eigvalsh(middle)
+        main = min(
+            max(float(np.linalg.eigvalsh(rise)[-1]), -float(np.linalg.eigvalsh(fall)[0]), 0.0),
+            float(np.abs(ends_of[[0, -1]]).max()) + spread,
+        )
+        rows = np.linalg.norm(middle, axis=1) + np.sqrt(np.maximum(np.diag(half), 0.0) * spread)
+        length = epsilon * (main + extra) * ROUNDING
+        features = np.minimum(epsilon * (rows + extra_features) * ROUNDING, length)
+        return Change(length, features)
+
+
+def _norm(matrix):
+    """The largest singular value, by the smaller of the two Gram matrices."""
+    matrix = matrix.astype(np.float64)
+    gram = matrix @ matrix.T if len(matrix) <= matrix.shape[1] else matrix.T @ matrix
+    return math.sqrt(max(float(np.linalg.eigvalsh(gram)[-1]), 0.0))
+
+
+def attribution_change(
+    points: Sequence[tuple[float, float, Point]], image: np.ndarray, epsilon: float, *, proportional: bool
+) -> tuple[np.ndarray, Change]:
+    """Return an attribution and bounds of its change in the ball, from those of gradients along a path.
+
+    The slope ḡ = Σ w_k ∇f(t_k x) moves by at most Σ w_k B(t_k x, t_k ε). What is x ⊙ ḡ moves with the image too:
+    x̃ ⊙ ḡ̃ − x ⊙ ḡ = x ⊙ Δḡ + δ ⊙ ḡ̃, so by at most |x_i| b_i + ε(|ḡ_i| + b_i), and in length by at most
+    min(‖x‖_∞ B, ‖x ⊙ b‖) + ε(‖ḡ‖_∞ + max b).
+
+    Shape: image [H, W, C] -> [d].
+
+    Args:
+      points: (w_k, t_k, the network at t_k x). proportional: whether the attribution is the image times the slope.
+    """
+    parts = [(weight, point.gradient, point.change(at * epsilon)) for weight, at, point in points]
+    slope = np.sum([weight * gradient for weight, gradient, _ in parts], axis=0)
+    length = float(sum(weight * change.length for weight, _, change in parts))
+    features = np.sum([weight * change.features for weight, _, change in parts], axis=0)
+    if not proportional:
+        return slope, Change(length, features)
+    flat = np.asarray(image, np.float64).ravel()
+    scaled = min(float(np.abs(flat).max()) * length, float(np.linalg.norm(flat * features)))
+    moved = scaled + epsilon * (float(np.abs(slope).max()) + float(features.max()))
+    each = np.abs(flat) * features + epsilon * (np.abs(slope) + features)
+    return flat * slope, Change(moved, np.minimum(each, moved))
+
+
+def certified_cosine(norm: float, change: float) -> float:
+    """Return sqrt(1 − (B/‖g‖)²), the least cosine of vectors that differ by at most B; NaN where B ≥ ‖g‖."""
+    return math.sqrt((1 - change / norm) * (1 + change / norm)) if 0 <= change < norm else math.nan
