@@ -32,6 +32,7 @@ SHARED = {
     "bounds": (0.0, 1.0),
     "reduction": "mean",
     "micro_batch": None,
+    "curvature_penalty": 0.0,
     "weight_decay": 0.0,
 }
 PATH = {"attribution_weight": 1.0, "ig_steps": 50, "attack_ig_steps": 10, "ig_chunk": None}
