@@ -279,6 +279,7 @@ def _bounds(datasets, **flags):
         for row in certified(
             f"{dataset}_upper_bound",
             [f"{dataset}_{method}" + (_BOUNDED[dataset] if method in ("madry", "ig_norm") else "")],
+            certify_changes="0.1",  # Eq. (50): the largest ε for a change of ω = 0.1
             **flags,
         )
     )

@@ -1,8 +1,10 @@
 """A table as it was measured, beside what its paper prints; and the index of all tables."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
+from rar_tf.data.records import RECORDS
 from rar_tf.evaluation import comparison
 from rar_tf.evaluation.page import markdown_table
 from rar_tf.experiment import flagfile
@@ -139,13 +141,25 @@ def _over(values):
 
 def bounds(lines: Sequence[tuple[Row, Network, dict]]) -> str:
     """Return what certifications measured: (row, network, summary), one line a budget or radius."""
-    entries = [(row, network, entry) for row, network, summary in lines for entry in summary["results"]]
+    entries = [
+        (row, network, {**entry, **_corollary_1(network, entry)})
+        for row, network, summary in lines
+        for entry in summary["results"]
+    ]
     names = list(dict.fromkeys(name for _, _, entry in entries for name in entry if not name.endswith("seconds")))
     cells = [
         [str(network), row.flags.get("attribution", ""), *(_entry(entry.get(name)) for name in names)]
         for row, network, entry in entries
     ]
     return markdown_table(["network", "attribution", *names], cells)
+
+
+def _corollary_1(network, entry):
+    """Wang and Kong (2023), Corollary 1: √d·ξ·ε bounds the change in an ℓ∞ ball, looser than Theorem 2 (`bound`)."""
+    if not entry.get("linf") or "mean" not in entry.get("xi", {}):
+        return {}
+    features = math.prod(RECORDS[network.given()["dataset"]].image_shape)
+    return {"Corollary 1": math.sqrt(features) * entry["epsilon"] * entry["xi"]["mean"]}
 
 
 def _entry(value):

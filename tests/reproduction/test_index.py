@@ -90,6 +90,22 @@ def test_what_a_paper_prints_has_a_column_beside_what_was_measured():
     assert found["adversarial pgd40"] == ("50.00% [40.0%, 60.0%]", "-")
 
 
+def test_corollary_1_and_equation_50_are_columns_of_bounds():
+    row = next(row for row in index.find("wang2023:8").rows if row.network == "mnist_trades")
+    assert row.flags["certify_changes"] == "0.1"
+    entry = {
+        "linf": 1,
+        "epsilon": 0.01,
+        "xi": {"mean": 2.0, "count": 3},
+        "largest_epsilon_change_0.1": {"mean": 0.05, "count": 3},
+    }
+    lines = tables.bounds([(row, Network.of(row.network), {"results": [entry]})]).splitlines()
+    names, cells = ([cell.strip() for cell in lines[place].strip("|").split("|")] for place in (0, 2))
+    found = dict(zip(names, cells))
+    assert float(found["Corollary 1"]) == pytest.approx(28 * 0.01 * 2.0)  # √784 = 28
+    assert found["largest_epsilon_change_0.1"] == "0.05 (3)"
+
+
 def test_the_fast_recipe_takes_what_it_has():
     table = index.find("wang2022:2")
     names = {network.name for _, network in pages.lines(table, "fast")}
