@@ -130,7 +130,7 @@ def summarize(rows: list[dict], settings: dict, warnings: Sequence[str] = ()) ->
     summary["fallback_rate"] = float(column("fallback").mean()) if attacked else None
     if attacked:
         _add_diagnosis(summary, attacked, column)
-    messages = list(warnings) + _warnings(summary)
+    messages = [*warnings, *([] if settings.get("attack") == "none" else _warnings(summary))]
     return {**settings, **summary, "warnings": messages, "run_warnings": list(warnings)}
 
 

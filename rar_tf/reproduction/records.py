@@ -95,7 +95,7 @@ def _evaluation(summary):
         "images_digest": summary["images_digest"],
         "weights_digest": summary["weights_digest"],
         "seconds": summary.get("seconds"),
-        "warnings": summary["warnings"],
+        "warnings": summary["warnings"] if summary["num_attacked"] else [],
     }
 
 

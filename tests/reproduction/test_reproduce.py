@@ -121,6 +121,8 @@ def test_records_say_how_it_was_trained_and_every_score_with_its_interval(reprod
     total = found["digits_madry"]["cost"]["minutes"] + record["cost"]["minutes"]
     assert record["cost"]["minutes_of_all_stages"] == pytest.approx(total, abs=0.02)
     assert record["cost"]["cpu_minutes"] > 0 and record["versions"]["tensorflow"]
+    measured = json.loads((place / "runs/fast/digits_madry/accuracy,images=40/summary.json").read_text())
+    assert measured["num_attacked"] == 0 and measured["warnings"] == []  # accuracies alone were asked for
     share = record["evaluations"]["accuracy"]["accuracies"]["adversarial_accuracy"]
     assert record["evaluations"]["accuracy"]["accuracy_examples"] == 40
     assert share["ci95"][0] <= share["share"] <= share["ci95"][1]
