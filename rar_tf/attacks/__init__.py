@@ -23,6 +23,7 @@ OBJECTIVES = Registry(
         "topk_soft": "rar_tf.attacks.objectives:top_k_soft",
         "mass_center": "rar_tf.attacks.objectives:mass_center",
         "target": "rar_tf.attacks.objectives:target_region",
+        "target_map": "rar_tf.attacks.objectives:target_map",
         "random": "rar_tf.attacks.objectives:random_direction",
         "kendall": "rar_tf.attacks.objectives:kendall",
         "kendall_support": "rar_tf.attacks.objectives:kendall_support",

@@ -58,7 +58,7 @@ MEMBERS = (
 )
 # A random search from the best candidate for Kendall, against networks whose gradients lead nowhere.
 PATCHES, QUERIES = Member("patches", 1.0, 1.0, 1.0, "best:kendall"), 2  # queries in parts of a member's steps
-STEPS, SHARE = 60, 1.2  # of a member at the most: in number, and in parts of plain IFIA's
+STEPS = 60  # of a member, and no more than plain IFIA has
 
 # Every score whose minimum over all candidates an ensemble reports.
 TRACKED = ("kendall", "topk_intersection", "spearman", "cosine", "kendall_support")
@@ -89,7 +89,7 @@ def member_attack(plain: Ifia, choice: tf.Tensor, sharpness: tf.Tensor, size: tf
 
 def member_steps(plain: Ifia) -> int:
     """Return how many steps a member takes."""
-    return min(STEPS, round(SHARE * plain.steps))
+    return min(STEPS, plain.steps)
 
 
 def begin(

@@ -39,6 +39,8 @@ class Evaluator:
     def digests(self, images: np.ndarray, labels: np.ndarray) -> dict:
         """Return digests of what else decides the numbers, beside the settings: weights and images."""
         record = {"weights_digest": fingerprint(self.subject.network), "images_digest": images_digest(images, labels)}
+        if self.settings.target is not None:
+            record["target_digest"] = images_digest(read_map(self.settings.target))
         if self.reference_network is not None:
             record["reference_weights_digest"] = fingerprint(self.reference_network)
         return record

@@ -230,7 +230,14 @@ def attack(
 
     def one(budget):
         chosen = EvaluationSettings.make(
-            {"bounds": bounds, "epsilon": budget, **settings, "prediction_attacks": (), "faithfulness": False}
+            {
+                "bounds": bounds,
+                "epsilon": budget,
+                **settings,
+                "prediction_attacks": (),
+                "faithfulness": False,
+                "average_case": False,
+            }
         )
         if chosen.attack == "none":
             raise UsageError("attack='none' attacks no attributions; name one: 'ifia' or 'auto'")

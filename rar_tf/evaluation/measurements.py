@@ -14,7 +14,9 @@ from rar_tf.attacks.pgd import random_starts
 from rar_tf.attacks.predictions import Terms, standing_after
 from rar_tf.attributions.explainer import Explainer
 from rar_tf.attributions.gradients import gradient
+from rar_tf.errors import UsageError
 from rar_tf.evaluation.activity import ActivityCounter
+from rar_tf.evaluation.average_case import AverageCase
 from rar_tf.evaluation.faithfulness import Faithfulness
 from rar_tf.evaluation.measurement import Measurement
 from rar_tf.evaluation.settings import EvaluationSettings
@@ -121,6 +123,7 @@ class AttributionAttack(Measurement):
             columns += [f"kendall:{name}" for name in ("plain", *(m.name for m in (*self.members, ensemble.PATCHES)))]
         self.reaches = not callable(settings.attribution)  # functions have no gradients that could be held fixed
         columns += [f"attainable:{name}" for name in SCORES] if self.reaches else []
+        columns += ["target_cosine", "target_cosine_clean"] if self.plain.target is not None else []
         self.columns = (*columns, "curve")
         subject.surrogate  # noqa: B018  now, so that a continued evaluation warns as one in one go does
 
@@ -149,7 +152,16 @@ class AttributionAttack(Measurement):
             scores = self._scores(batch, clean, reached, frozen=True)[0]
             columns.update({f"attainable:{name}": value for name, value in scores.items()})
         batch.perturbed, batch.perturbed_maps = kept.images, kept.maps
+        if self.plain.target is not None:
+            columns["target_cosine"] = self._likeness(batch.perturbed_maps)
+            columns["target_cosine_clean"] = self._likeness(batch.maps)
         return columns
+
+    def _likeness(self, maps):
+        """The cosine of maps [B, D] with the target, [B]."""
+        target = self.plain.target.reshape(-1)
+        wanted = np.repeat(target, maps.shape[1] // target.size).astype(maps.dtype)
+        return metrics.cosine(maps, np.broadcast_to(wanted, maps.shape))
 
     def _searches(self, batch, clean, frozen=False):
         """Give for each attack in turn its name, what it finds alone, its curve, and what all have found so far."""
@@ -321,7 +333,21 @@ def plain_attack(settings: EvaluationSettings, network) -> Ifia:
         ball=BALLS[s.ball],
         reference=s.reference,
         seed=s.seed,
+        target=None if s.target is None else read_map(s.target),
     )
+
+
+def read_map(path: str) -> np.ndarray:
+    """Return a map [H, W] of one's own. Raises: UsageError where the .npy file holds none."""
+    try:
+        target = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--ifia_target={path} is no .npy file of numbers ({error})") from error
+    if not (isinstance(target, np.ndarray) and target.ndim == 2 and np.issubdtype(target.dtype, np.number)):
+        raise UsageError(f"--ifia_target={path} must hold H×W numbers, one a pixel")
+    if not (np.isfinite(target).all() and target.any()):
+        raise UsageError(f"--ifia_target={path} must be finite and not all zero")
+    return target
 
 
 def measurements_of(subject: Subject, settings: EvaluationSettings, reference=None) -> list[Measurement]:
@@ -332,6 +358,8 @@ def measurements_of(subject: Subject, settings: EvaluationSettings, reference=No
     found: list[Measurement] = [Predictions(subject, settings), attack, Diagnosis(subject, settings)]
     if settings.faithfulness:
         found.append(Faithfulness(subject, settings, lambda batch: attack.maps(batch)[0]))
+    if settings.average_case:
+        found.append(AverageCase(subject, settings, attack.plain.screen or attack.plain.explainer))
     counter = ActivityCounter.of(subject.network)
     if counter is not None:
         found.append(Activity(subject, settings, counter))

@@ -88,6 +88,12 @@ class EvaluationSettings(Seeded, Bounded, Chunked):
     )
     objective: str = setting("topk", "what it maximises", flag="ifia_objective", choices=OBJECTIVES)
     measure: str = setting("kendall", "what chooses the iterate that is kept", flag="ifia_measure", choices=MEASURES)
+    target: str | None = setting(
+        None,
+        "a .npy file of H×W numbers: the region (ones and zeros) that the objective target goes for, the map that "
+        "target_map does",
+        flag="ifia_target",
+    )
     restarts: int = setting(
         1,
         "its random starts",
@@ -109,6 +115,9 @@ class EvaluationSettings(Seeded, Bounded, Chunked):
     )
     faithfulness: bool = setting(
         True, "measure whether the maps say anything: insertion, deletion, shuffled weights, sparseness, stability"
+    )
+    average_case: bool = setting(
+        True, "measure the scores under uniform noise of the attack's budget and under common corruptions too"
     )
     prediction_attacks: tuple[str, ...] = setting(
         ("pgd",), "attacks on predictions; pgd gives the adversarial accuracy", choices=PREDICTION_ATTACKS

@@ -21,6 +21,7 @@ SCORES = (
     "lens_recall",
     "lens_precision",
 )
+AVERAGE_SCORES = ("topk_intersection", "kendall", "kendall_support", "spearman", "cosine")
 FAITHFULNESS = (
     "insertion",
     "deletion",
@@ -149,6 +150,12 @@ def _add_diagnosis(summary, attacked, column):
         }
     if "constant_map" in names:
         summary["constant_maps"] = float(column("constant_map").mean())
+    changes = [name.partition(":")[0] for name in names if name.endswith(":label_kept")]
+    if changes:
+        summary["average_case"] = {
+            change: {name: float(column(f"{change}:{name}").mean()) for name in (*AVERAGE_SCORES, "label_kept")}
+            for change in changes
+        }
     summary["gradient_vanished"] = float(column("gradient_vanished").mean())
     if "completeness_error" in names:
         summary["completeness_error"] = float(np.median(column("completeness_error")))
@@ -156,7 +163,7 @@ def _add_diagnosis(summary, attacked, column):
         summary["activation_consistency"] = metrics.activation_consistency(
             column("active").sum(), column("active_perturbed").sum(), column("active_both").sum()
         )
-    for name in ("reference_spearman", *FAITHFULNESS):
+    for name in ("reference_spearman", "target_cosine", "target_cosine_clean", *FAITHFULNESS):
         if name in names:
             summary[name] = statistics(column(name))
 

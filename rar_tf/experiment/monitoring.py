@@ -59,6 +59,7 @@ class Monitor(StepCallback):
         shorter = settings.replace(
             steps=min(settings.steps, _STEPS),
             faithfulness=False,
+            average_case=False,
             pgd_steps=min(settings.pgd_steps, _STEPS),
             attack_ig_steps=min(settings.attack_ig_steps or settings.ig_steps, _PATH_POINTS),
         )

@@ -162,7 +162,8 @@ def test_compiled_for_any_batch_size(setting):
         ({"steps": 0}, "steps"),
         ({"k": 65}, "1 … 64"),
         ({"metric_k": 0}, "1 … 64"),
-        ({"objective": "target", "region": np.ones((3, 3))}, "region"),
+        ({"objective": "target", "target": np.ones((3, 3))}, "target"),
+        ({"objective": "target_map"}, "--ifia_target"),
     ],
 )
 def test_settings_that_cannot_be(setting, changes, words):
