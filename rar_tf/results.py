@@ -423,7 +423,7 @@ def variables_of(network) -> list:
     return list(getattr(network, "weights", None) or getattr(network, "variables", None) or [])
 
 
-def images_digest(images: np.ndarray, labels: np.ndarray) -> str:
-    """Return a digest of images and labels."""
-    content = np.ascontiguousarray(images).tobytes() + np.ascontiguousarray(labels).tobytes()
+def images_digest(*arrays: np.ndarray) -> str:
+    """Return a digest of arrays: images and labels."""
+    content = b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)
     return hashlib.sha256(content).hexdigest()[:16]

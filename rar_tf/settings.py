@@ -126,7 +126,7 @@ class Item:
         if self.is_tuple:
             value = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
         name = self.name if self.flag in (None, self.name) else f"{self.name} (--{self.flag})"
-        if self.is_tuple and not value and self.default != ():
+        if self.is_tuple and not value and self.default != () and not self.choices:  # of names there may be none
             raise UsageError(f"{name} needs at least one value")
         for each in value if self.is_tuple else (value,):
             checks.of_kind(self.kind, **{name: each})

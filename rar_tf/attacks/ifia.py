@@ -97,8 +97,8 @@ class Ifia:
       score_every: score every so many iterates, the last one always.
       reference: the 2019 reference's details: the clean mass centre is the surrogate's, mass centres are cut to whole
         pixels, and so are iterates where pixels count to more than 1.
-      target: [H, W], the region or the map that the objectives `target` and `target_map` go for; None is the lower right
-        quarter.
+      target: [H, W], the region or the map that the objectives `target` and `target_map` go for; None is the lower
+        right quarter.
       pairs, sharpness: feature pairs and κ of the pairwise objectives.
       seed: of pairs and random directions.
       among, choice: names of objectives and the number of the one that is climbed, in place of `objective`, where one

@@ -8,7 +8,7 @@ a fallback.
 import numpy as np
 
 from rar_tf.evaluation.measurement import Batch
-from rar_tf.evaluation.measurements import measurements_of, plain_attack
+from rar_tf.evaluation.measurements import measurements_of, plain_attack, read_map
 from rar_tf.evaluation.settings import EvaluationSettings
 from rar_tf.evaluation.subject import Subject
 from rar_tf.evaluation.summary import Examples, plain_number

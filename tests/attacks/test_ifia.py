@@ -63,7 +63,8 @@ def test_the_curve_falls_to_the_score(setting):
 def test_every_objective_grows_along_the_ascent(setting, objective):
     """Small steps from the image raise each objective of the surrogate's maps."""
     network, surrogate, images, labels = setting
-    chosen = dataclasses.replace(BASE, objective=objective, step_size=1e-3, steps=8, k=10)
+    wanted = np.tri(8)
+    chosen = dataclasses.replace(BASE, objective=objective, step_size=1e-3, steps=8, k=10, target=wanted)
     clean = chosen.clean(network, surrogate, images, labels)
     climb = chosen.objective_of(surrogate, clean)
     from rar_tf.attacks.ascent import ascend
