@@ -113,20 +113,21 @@ def test_choices_checks_and_unknown_names():
     class Example(Record):
         size: float = setting(1.0, "a size", flag="the_size", check=checks.positive)
         kinds: tuple[str, ...] = setting(("a",), "kinds", choices=("a", "b"))
+        radii: tuple[float, ...] = setting((1.0,), "radii")
         half: float | None = setting(None, "half of it", derive=lambda s: s.size / 2, otherwise="other")
 
     assert Example.of({"the_size": 3.0, "kinds": ["b", "a"]}).resolved() == Example(
         size=3.0, kinds=("b", "a"), half=1.5
     )
     assert Example.of({"other": 7.0}).half == 7.0 and Example.of({"other": 7.0, "half": 2.0}).half == 2.0
-    assert Example(kinds="b").kinds == ("b",)
+    assert Example(kinds="b").kinds == ("b",) and Example(kinds=()).kinds == ()
     for values, message in (
         ({"size": -1.0}, r"size \(--the_size\) must be positive"),
         ({"size": float("nan")}, "must be finite"),
         ({"size": "1"}, "must be a number"),
-        ({"kinds": ()}, "at least one value"),
+        ({"radii": ()}, "at least one value"),
         ({"kinds": ("a", "c")}, "unknown kinds 'c'; known: a, b"),
-        ({"sizes": 1.0}, "unknown setting sizes; known: half, kinds, size"),
+        ({"sizes": 1.0}, "unknown setting sizes; known: half, kinds, radii, size"),
     ):
         with pytest.raises(UsageError, match=message):
             Example.make(values)

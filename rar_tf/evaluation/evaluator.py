@@ -8,7 +8,7 @@ a fallback.
 import numpy as np
 
 from rar_tf.evaluation.measurement import Batch
-from rar_tf.evaluation.measurements import measurements_of, plain_attack, read_map
+from rar_tf.evaluation.measurements import measurements_of, plain_attack
 from rar_tf.evaluation.settings import EvaluationSettings
 from rar_tf.evaluation.subject import Subject
 from rar_tf.evaluation.summary import Examples, plain_number
@@ -39,8 +39,9 @@ class Evaluator:
     def digests(self, images: np.ndarray, labels: np.ndarray) -> dict:
         """Return digests of what else decides the numbers, beside the settings: weights and images."""
         record = {"weights_digest": fingerprint(self.subject.network), "images_digest": images_digest(images, labels)}
-        if self.settings.target is not None:
-            record["target_digest"] = images_digest(read_map(self.settings.target))
+        target = self.settings.wanted()
+        if target is not None:
+            record["target_digest"] = images_digest(target)
         if self.reference_network is not None:
             record["reference_weights_digest"] = fingerprint(self.reference_network)
         return record

@@ -14,7 +14,6 @@ from rar_tf.attacks.pgd import random_starts
 from rar_tf.attacks.predictions import Terms, standing_after
 from rar_tf.attributions.explainer import Explainer
 from rar_tf.attributions.gradients import gradient
-from rar_tf.errors import UsageError
 from rar_tf.evaluation.activity import ActivityCounter
 from rar_tf.evaluation.average_case import AverageCase
 from rar_tf.evaluation.faithfulness import Faithfulness
@@ -333,21 +332,8 @@ def plain_attack(settings: EvaluationSettings, network) -> Ifia:
         ball=BALLS[s.ball],
         reference=s.reference,
         seed=s.seed,
-        target=None if s.target is None else read_map(s.target),
+        target=s.wanted(),
     )
-
-
-def read_map(path: str) -> np.ndarray:
-    """Return a map [H, W] of one's own. Raises: UsageError where the .npy file holds none."""
-    try:
-        target = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--ifia_target={path} is no .npy file of numbers ({error})") from error
-    if not (isinstance(target, np.ndarray) and target.ndim == 2 and np.issubdtype(target.dtype, np.number)):
-        raise UsageError(f"--ifia_target={path} must hold H×W numbers, one a pixel")
-    if not (np.isfinite(target).all() and target.any()):
-        raise UsageError(f"--ifia_target={path} must be finite and not all zero")
-    return target
 
 
 def measurements_of(subject: Subject, settings: EvaluationSettings, reference=None) -> list[Measurement]:

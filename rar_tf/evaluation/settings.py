@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 from absl import logging
 
 from rar_tf import checks
@@ -12,6 +13,7 @@ from rar_tf.attacks import ATTRIBUTION_ATTACKS, BALLS, MEASURES, OBJECTIVES, PRE
 from rar_tf.attacks.settings import Bounded, Budgeted
 from rar_tf.attributions import PROTOCOLS
 from rar_tf.attributions.settings import Attributed, Chunked
+from rar_tf.errors import UsageError
 from rar_tf.evaluation.protocols import EVALUATION_PROTOCOLS
 from rar_tf.settings import Seeded, same, setting
 
@@ -164,9 +166,32 @@ class EvaluationSettings(Seeded, Bounded, Chunked):
         """Return the shape of a map of an image [H, W, C]: by pixel, or by pixel and channel."""
         return tuple(image_shape if self.protocol == "wk" else image_shape[:2])
 
+    def wanted(self) -> np.ndarray | None:
+        """Return the map or region [H, W] of the file `target`. Raises: UsageError where the file holds none."""
+        if self.target is None:
+            return None
+        try:
+            wanted = np.load(self.target, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"--ifia_target={self.target} is no .npy file of numbers ({error})") from error
+        if not (isinstance(wanted, np.ndarray) and wanted.ndim == 2 and np.issubdtype(wanted.dtype, np.number)):
+            raise UsageError(f"--ifia_target={self.target} must hold H×W numbers, one a pixel")
+        if not (np.isfinite(wanted).all() and wanted.any()):
+            raise UsageError(f"--ifia_target={self.target} must be finite and not all zero")
+        return wanted
+
     def check_images(self, image_shape: tuple[int, ...]) -> None:
-        """Raise UsageError for a k larger than maps of images (H, W, C), or a budget as large as the pixel range."""
+        """Raise UsageError for settings that do not fit images of shape (H, W, C).
+
+        A k larger than their maps, a budget as large as the pixel range, a target of another shape or none for
+        `target_map`.
+        """
         if self.attack != "none":
+            wanted = self.wanted()
+            if wanted is not None and wanted.shape != tuple(image_shape[:2]):
+                raise UsageError(f"--ifia_target must be of the images' shape {image_shape[:2]}, not {wanted.shape}")
+            if wanted is None and self.objective == "target_map":
+                raise UsageError("--ifia_objective=target_map needs a map to go for: --ifia_target=FILE.npy")
             features = math.prod(self.map_shape(image_shape))
             checks.at_most(features, f"the {features} features of a map", k=self.k, metric_k=self.metric_k)
             checks.budget(self.bounds, self.ball, epsilon=self.epsilon)

@@ -58,6 +58,8 @@ def test_targets_that_cannot_be(tmp_path, target, words):
 
 
 def test_a_file_that_is_none(tmp_path):
+    with pytest.raises(UsageError, match="needs a map"):
+        rar_tf.evaluate(toys.network(), IMAGES, LABELS, **SETTINGS, objective="target_map")
     (tmp_path / "no.npy").write_text("no")
     with pytest.raises(UsageError, match="--ifia_target"):
         rar_tf.evaluate(toys.network(), IMAGES, LABELS, **SETTINGS, target=str(tmp_path / "no.npy"))
