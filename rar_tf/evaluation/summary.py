@@ -18,6 +18,7 @@ SCORES = (
     "spearman",
     "cosine",
     "pearson",
+    "kendall_a",
     "lens_recall",
     "lens_precision",
 )
@@ -79,6 +80,7 @@ def kept_scores(attack, clean: np.ndarray, kept, shape: tuple[int, int], metric_
         "lens_precision": metrics.lens_precision(clean, kept.maps, pixels_k, shape),
     }
     scores = {name: np.where(kept.score < 1, values, 1.0) for name, values in scores.items()}
+    scores["kendall_a"] = metrics.kendall(clean, kept.maps, "a")  # of equal maps too it is below 1 where values tie
     for column, name in enumerate(attack.tracked):
         if attack.track and name in scores:
             scores[name] = np.minimum(scores[name], kept.lowest[:, column])
@@ -125,7 +127,8 @@ def summarize(rows: list[dict], settings: dict, warnings: Sequence[str] = ()) ->
         return np.array([row[name] for row in attacked], np.float64)
 
     for name in SCORES:
-        summary[name] = statistics(column(name)) if attacked else dict.fromkeys(("mean", "median", "std", "ci95"))
+        known = attacked and name in attacked[0]  # not in a table from before there was such a score
+        summary[name] = statistics(column(name)) if known else dict.fromkeys(("mean", "median", "std", "ci95"))
         key = f"attainable:{name}"
         summary[name]["attainable"] = float(column(key).mean()) if attacked and key in attacked[0] else None
     summary["fallback_rate"] = float(column("fallback").mean()) if attacked else None

@@ -36,6 +36,11 @@ def test_noise_of_the_budget_does_less_than_an_attack_of_the_budget(found):
     assert all(0 <= scores["label_kept"] <= 1 for scores in summary["average_case"].values())
 
 
+def test_tau_a_counts_ties_and_is_no_larger_than_tau_b(found):
+    summary = found.summary()
+    assert summary["kendall_a"]["median"] <= summary["kendall"]["median"] and summary["kendall_a"]["mean"] > 0
+
+
 def test_numbers_are_those_of_an_image_whatever_its_batch(found):
     rows = rar_tf.evaluate(toys.network(), IMAGES, LABELS, batch_size=3, **SETTINGS).rows
     names = [f"{change}:{name}" for change in CHANGES for name in AVERAGE_SCORES]
