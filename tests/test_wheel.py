@@ -29,6 +29,8 @@ def test_it_holds_every_file(unpacked):
     sources = {path.relative_to(ROOT) for path in (ROOT / "rar_tf").rglob("*.py*") if path.suffix != ".pyc"}
     assert {path.relative_to(unpacked) for path in (unpacked / "rar_tf").rglob("*.py*")} == sources
     assert (unpacked / "rar_tf" / "py.typed").is_file() and (unpacked / "rar_tf" / "published.json").is_file()
+    networks = {path.name for path in (ROOT / "rar_tf" / "zoo").glob("*.*") if path.suffix in (".json", ".npz")}
+    assert networks <= {path.name for path in (unpacked / "rar_tf" / "zoo").iterdir()}
     (metadata,) = unpacked.glob("*.dist-info/METADATA")
     text = metadata.read_text()
     for field in ("Author:", "Keywords:", "License", "Requires-Python: >=3.10", "Provides-Extra: pandas"):
