@@ -217,10 +217,25 @@ def _verdict(found):
 
 _ABOUT_TABLES = """# Tables and figures of the papers
 
-`--recipe=paper` in place of `fast` takes the papers' own settings: 25,000 to 100,000 steps a network, hours to a day of
-a GPU each. `--examples`, `--auto_examples` and `--accuracy_examples` say on how many images, `--rows=mnist` which rows,
-`--seeds=3` how many trainings, `--shard=0/4` a part of the rows for one of four machines. A figure's command leaves its
-pictures in `runs/tables/`.
+`python scripts/reproduce.py --table=PAPER:NAME` trains the networks that are missing, evaluates them under the paper's
+protocol and under `--attack=auto`, and shows every figure beside the printed one; the same command goes on where it was
+stopped. `--examples`, `--auto_examples` and `--accuracy_examples` say on how many images, `--rows=mnist` which rows,
+`--seeds=3` how many trainings, `--shard=0/4` a part of the rows for one of four machines. Networks lie in
+`runs/<recipe>/<name>` and are shared by all tables; pages and pictures in `runs/tables/`.
+
+`--recipe=paper` takes the papers' own settings: 25,000 to 100,000 steps a network, hours to a day of a GPU each.
+`--recipe=fast` takes `flags/fast/`, which has the same objectives, and budgets of Chen et al. (2019), on a schedule for
+two CPU cores:
+
+- the adversary's budget and steps grow over the first quarter (`--epsilon_warmup`): at ε = 0.3 on MNIST the loss otherwise
+  stays at ln 10 for hundreds to thousands of steps; Glorot initialisation helps as well;
+- Adam, whose rate grows over the first tenth and falls to nothing over the last 40 % (`--learning_rate_warmup`,
+  `--learning_rate_decay`, `--decay_shape`), batches of 64, mean losses;
+- five adversary steps of ε/3 (three of ε/2 on GTSRB), ten path points, two in the adversary;
+- objectives with attributions are a second stage: they start from the network of an adversarial, TRADES or MART training
+  (`--init_from`), R2ET from a natural one. `reproduce` trains the first stage where it is missing.
+
+A network's name is its flag file's with flags laid over it: `mnist_ig_norm,attribution_weight=0.1,model=tiny_cnn`.
 
 """
 
