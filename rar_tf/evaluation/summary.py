@@ -144,12 +144,10 @@ def _add_diagnosis(summary, attacked, column):
     if members:
         summary["plain"] = {name: statistics(column(f"plain:{name}")) for name in SCORES}
         summary["plain"]["fallback_rate"] = float(column("plain:fallback").mean())
+        first = np.argmin([column(name) for name in members], axis=0)  # later ones begin where others ended
         summary["members"] = {
-            name.split(":", 1)[1]: {
-                "kendall": float(column(name).mean()),
-                "lowest_on": float(np.mean(column(name) <= np.min([column(m) for m in members], axis=0))),
-            }
-            for name in members
+            name.split(":", 1)[1]: {"kendall": float(column(name).mean()), "lowest_on": float(np.mean(first == number))}
+            for number, name in enumerate(members)
         }
     if "constant_map" in names:
         summary["constant_maps"] = float(column("constant_map").mean())
