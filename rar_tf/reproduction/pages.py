@@ -227,13 +227,13 @@ stopped. `--examples`, `--auto_examples` and `--accuracy_examples` say on how ma
 `--recipe=fast` takes `flags/fast/`, which has the same objectives, and budgets of Chen et al. (2019), on a schedule for
 two CPU cores:
 
-- the adversary's budget and steps grow over the first quarter (`--epsilon_warmup`): at ε = 0.3 on MNIST the loss otherwise
-  stays at ln 10 for hundreds to thousands of steps; Glorot initialisation helps as well;
+- the adversary's budget and steps grow over the first quarter (`--epsilon_warmup`): at ε = 0.3 on MNIST the loss
+  otherwise stays at ln 10 for hundreds to thousands of steps; Glorot initialisation helps as well;
 - Adam, whose rate grows over the first tenth and falls to nothing over the last 40 % (`--learning_rate_warmup`,
   `--learning_rate_decay`, `--decay_shape`), batches of 64, mean losses;
 - five adversary steps of ε/3 (three of ε/2 on GTSRB), ten path points, two in the adversary;
-- objectives with attributions are a second stage: they start from the network of an adversarial, TRADES or MART training
-  (`--init_from`), R2ET from a natural one. `reproduce` trains the first stage where it is missing.
+- objectives with attributions are a second stage: they start from the network of an adversarial, TRADES or MART
+  training (`--init_from`), R2ET from a natural one. `reproduce` trains the first stage where it is missing.
 
 A network's name is its flag file's with flags laid over it: `mnist_ig_norm,attribution_weight=0.1,model=tiny_cnn`.
 
