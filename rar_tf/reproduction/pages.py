@@ -217,15 +217,15 @@ def _verdict(found):
 
 _ABOUT_TABLES = """# Tables and figures of the papers
 
-`python scripts/reproduce.py --table=PAPER:NAME` trains the networks that are missing, evaluates them under the paper's
-protocol and under `--attack=auto`, and shows every figure beside the printed one; the same command goes on where it was
-stopped. `--examples`, `--auto_examples` and `--accuracy_examples` say on how many images, `--rows=mnist` which rows,
-`--seeds=3` how many trainings, `--shard=0/4` a part of the rows for one of four machines. Networks lie in
-`runs/<recipe>/<name>` and are shared by all tables; pages and pictures in `runs/tables/`.
+`python scripts/reproduce.py --table=PAPER:NAME` trains the networks that are missing, evaluates them under the
+paper's protocol and under `--attack=auto`, and shows every figure beside the printed one; the same command goes on
+where it was stopped. `--examples`, `--auto_examples` and `--accuracy_examples` say on how many images,
+`--rows=mnist` which rows, `--seeds=3` how many trainings, `--shard=0/4` a part of the rows for one of four
+machines. Networks lie in `runs/<recipe>/<name>` and are shared by all tables; pages and pictures in `runs/tables/`.
 
 `--recipe=paper` takes the papers' own settings: 25,000 to 100,000 steps a network, hours to a day of a GPU each.
-`--recipe=fast` takes `flags/fast/`, which has the same objectives, and budgets of Chen et al. (2019), on a schedule for
-two CPU cores:
+`--recipe=fast` takes `flags/fast/`, which has the same objectives, and budgets of Chen et al. (2019), on a schedule
+for two CPU cores:
 
 - the adversary's budget and steps grow over the first quarter (`--epsilon_warmup`): at ε = 0.3 on MNIST the loss
   otherwise stays at ln 10 for hundreds to thousands of steps; Glorot initialisation helps as well;
