@@ -22,7 +22,7 @@ import numpy as np
 from absl import logging
 from tqdm import tqdm
 
-from rar_tf import checks, files
+from rar_tf import checks, files, provenance
 from rar_tf.errors import UsageError, brief
 from rar_tf.files import atomic_write
 
@@ -200,7 +200,7 @@ def merge(job: type[Job], folder, count: int | None = None) -> dict:
 
 
 def _finished(job, folder, rows, record, notes):
-    summary = as_json(job.finish(folder, rows, record, notes))
+    summary = as_json({**job.finish(folder, rows, record, notes), "made": provenance.made()})
     write_json(folder / "summary.json", summary)
     return summary
 

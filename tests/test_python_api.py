@@ -95,6 +95,7 @@ def test_a_saved_evaluation_is_what_the_command_writes(evaluation, tmp_path):
     assert names == {"settings.json", "examples.csv", "maps.npz", "maps.png", "summary.json"}
     (read,) = evaluated.read([folder])
     assert read.rows == evaluation.rows
+    assert "pytest" in read.summary.pop("made")["command"]
     assert read.summary == results.as_json(evaluation.summary())
     evaluation.save(folder)  # its own folder
     with pytest.raises(rar_tf.UsageError, match="other settings"):

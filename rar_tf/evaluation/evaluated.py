@@ -44,10 +44,11 @@ class Evaluated:
 
 @dataclasses.dataclass(frozen=True)
 class Certified:
-    """A certification: a page about attacks names it and no more."""
+    """A certification's summary, and its pictures by name: PNG files."""
 
     name: str
     summary: dict
+    pictures: Mapping[str, pathlib.Path] = dataclasses.field(default_factory=dict)
 
 
 def read(folders: list) -> list[Evaluated | Certified]:
@@ -89,7 +90,7 @@ def _names(paths: list[tuple[tuple[str, ...], int]]) -> list[str]:
 def _read(place, name, source):
     summary = read_json(place / "summary.json")
     if "guarantee" in summary:
-        return Certified(name, summary)
+        return Certified(name, summary, {path.stem: path for path in sorted(place.glob("*.png"))})
     if "natural_accuracy" not in summary:
         raise UsageError(f"{place / 'summary.json'} is not an evaluation's")
     examples = Examples.read(place / "maps.npz") if (place / "maps.npz").is_file() else None

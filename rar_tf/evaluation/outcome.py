@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from rar_tf import figures, files, results
+from rar_tf import figures, files, provenance, results
 from rar_tf.errors import UsageError
 from rar_tf.evaluation.curves import curves_figure
 from rar_tf.evaluation.summary import SCORES, Examples, summarize
@@ -59,7 +59,7 @@ class Evaluation:
         if self.examples is not None:
             self.examples.write(table.folder / "maps.npz")
         self.save_pictures(table.folder)
-        results.write_json(table.folder / "summary.json", self.summary())
+        results.write_json(table.folder / "summary.json", {**self.summary(), "made": provenance.made()})
         return table.folder
 
     def save_pictures(self, folder: pathlib.Path) -> None:

@@ -13,7 +13,7 @@ from rar_tf.files import atomic_write
 
 
 class Block(NamedTuple):
-    """A piece of a page: a heading, a paragraph, a table (header, rows) or a figure (name, picture, caption)."""
+    """A piece of a page: a heading, a paragraph, a table (header, rows) or a figure (name, PNG or figure, caption)."""
 
     kind: str
     content: Any
@@ -33,6 +33,10 @@ def table(header: Sequence[str], rows: Sequence[Sequence]) -> Block:
 
 def figure(name: str, picture: Figure, caption: str) -> Block:
     return Block("figure", (name, picture, caption))
+
+
+def picture(name: str, png: bytes, caption: str) -> Block:
+    return Block("figure", (name, png, caption))
 
 
 def write(title: str, blocks: list[Block], folder) -> tuple[pathlib.Path, pathlib.Path]:
@@ -59,6 +63,8 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence]) -> str:
 
 
 def _png(picture):
+    if isinstance(picture, bytes):
+        return picture
     data = io.BytesIO()
     picture.savefig(data, format="png", dpi=110)
     return data.getvalue()
@@ -78,10 +84,19 @@ def _markdown(blocks):
 
 
 _STYLE = (
-    "body{font:15px/1.5 sans-serif;max-width:80em;margin:2em auto;padding:0 1em}table{border-collapse:collapse;"
-    "font-size:13px}td,th{border:1px solid #ccc;padding:.25em .5em;text-align:left}img{max-width:100%}"
-    "figure{margin:1em 0}figcaption{color:#555;font-size:13px}"
+    "body{font:15px/1.5 sans-serif;max-width:78em;margin:1.5em auto;padding:0 1em;overflow-wrap:anywhere}"
+    "h1{font-size:1.6em}h2{font-size:1.2em;margin-top:2em;border-bottom:1px solid #ddd}"
+    ".table{overflow-x:auto;margin:1em 0}table{border-collapse:collapse;font-size:12px;overflow-wrap:normal}"
+    "td,th{border:1px solid #ccc;padding:.25em .45em;text-align:left;vertical-align:top;min-width:4.5em}"
+    "th{background:#f4f4f4}td:first-child{font-weight:600;position:sticky;left:0;background:#fff}"
+    "td.long{min-width:14em;font-family:monospace;font-size:11px;overflow-wrap:anywhere}"
+    "img{max-width:100%;height:auto}figure{display:inline-block;margin:1em 1.5em 0 0;max-width:100%;vertical-align:top}"
+    "figcaption{color:#555;font-size:12px;max-width:36em}"
 )
+
+
+def _cell(tag, text):
+    return f"<{tag}{' class=long' if len(text) > 60 else ''}>{html.escape(text)}</{tag}>"
 
 
 def _html(title, blocks, pictures):
@@ -91,10 +106,11 @@ def _html(title, blocks, pictures):
         if kind == "table":
             header, rows = content
             cells = [
-                "".join(f"<{tag}>{html.escape(str(cell))}</{tag}>" for cell in row)
+                "".join(_cell(tag, str(cell)) for cell in row)
                 for tag, row in [("th", header), *(("td", row) for row in rows)]
             ]
-            parts.append("<table>" + "".join(f"<tr>{row}</tr>\n" for row in cells) + "</table>")
+            rows_ = "".join(f"<tr>{row}</tr>\n" for row in cells)
+            parts.append(f'<div class="table"><table>{rows_}</table></div>')
         elif kind == "figure":
             name, _, caption = content
             source = base64.b64encode(pictures[name]).decode()
@@ -105,6 +121,7 @@ def _html(title, blocks, pictures):
         else:
             parts.append(f"<{tags[kind]}>{html.escape(content)}</{tags[kind]}>")
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width,initial-scale=1"><title>{html.escape(title)}</title>'
         f"<style>{_STYLE}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
     )

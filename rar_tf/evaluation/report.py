@@ -11,7 +11,8 @@ from rar_tf import figures
 from rar_tf.evaluation import comparison, consistency, correlation, page
 from rar_tf.evaluation.evaluated import Certified, Evaluated, accuracies, attack_of, cell, images_of, read
 from rar_tf.evaluation.outcome import examples_figure
-from rar_tf.evaluation.summary import SCORES
+from rar_tf.evaluation.summary import FAITHFULNESS, SCORES
+from rar_tf.evaluation.words import predictions_of, setting_of
 
 __all__ = ["build", "read", "write"]
 
@@ -29,6 +30,7 @@ def build(found: list[Evaluated | Certified]) -> list[page.Block]:
     attacked = [e for e in evaluations if e.attacked]
     return [
         *_measured(evaluations),
+        *_made(evaluations),
         *comparison.beside_papers(evaluations),
         *comparison.pairs(evaluations),
         *_members(attacked),
@@ -42,9 +44,72 @@ def build(found: list[Evaluated | Certified]) -> list[page.Block]:
     ]
 
 
+def _made(evaluations):
+    """What each evaluation is: data, network, attack, and by which command it was made when."""
+    if not evaluations:
+        return []
+    rows = []
+    for e in evaluations:
+        s, made = e.summary, e.summary.get("made", {})
+        network = e.training.get("model") or s.get("keras_model") or s.get("saved_model")
+        versions = made.get("versions", {})
+        rows.append(
+            [
+                e.name,
+                ", ".join(str(part) for part in (s.get("dataset"), s.get("split")) if part) or "-",
+                ", ".join(str(part) for part in (network, s.get("method")) if part) or "-",
+                s.get("attribution", "-"),
+                attack_of(s),
+                predictions_of(s),
+                made.get("command", "-"),
+                (made.get("git_revision") or "-")[:10],
+                made.get("date", "-"),
+                f"rar_tf {versions['rar_tf']}, TensorFlow {versions['tensorflow']}" if versions else "-",
+            ]
+        )
+    header = ["", "data", "network", "attribution", "attack on maps", "attack on predictions"]
+    return [
+        page.heading("What was evaluated"),
+        page.table([*header, "command", "commit", "date", "versions"], rows),
+    ]
+
+
+def _alike(evaluations):
+    """Evaluations whose numbers can stand in one table: of the same data under attacks with the same budgets."""
+    groups: dict[tuple, list[Evaluated]] = {}
+    for e in evaluations:
+        s = e.summary
+        key = (s.get("dataset"), s.get("attribution"), setting_of(s, "ifia_epsilon"), setting_of(s, "ifia_steps"))
+        groups.setdefault((*key, s.get("protocol"), predictions_of(s)), []).append(e)
+    return list(groups.values())
+
+
 def _measured(evaluations):
     if not evaluations:
         return []
+    blocks = [page.heading("Measured")]
+    groups = _alike(evaluations)
+    for group in groups:
+        if len(groups) > 1:
+            first = group[0].summary
+            said = [str(first[name]) for name in ("dataset", "attribution") if first.get(name)]
+            blocks.append(page.text(f"{', '.join(said)}; {attack_of(first)}; predictions: {predictions_of(first)}."))
+        blocks.append(_table(group))
+    blocks.append(
+        page.text(
+            "Scores: mean over the attacked images with the 95 % bootstrap interval of the mean, and the median. "
+            "Accuracies: share of all images; of two numbers the first is of maps, the second of predictions. "
+            "A fallback is an image for which the attack found nothing; it scores 1. Attainable: the mean that the "
+            "same attack leaves of maps whose gradients never change, no bound."
+        )
+    )
+    if len(groups) > 1:
+        blocks.append(page.text("Other data, attributions or budgets have a table of their own: do not compare them."))
+    blocks += [page.text(f"Warning ({e.name}): {w}") for e in evaluations for w in e.summary["warnings"]]
+    return blocks + _faithfulness(evaluations)
+
+
+def _table(evaluations):
     names = ["natural_accuracy", *dict.fromkeys(name for e in evaluations for name in accuracies(e.summary))]
     names += [n for n in (*SCORES, "reference_spearman") if any(cell(e.summary.get(n)) != "-" for e in evaluations)]
     header = ["", "attack", "images", *(n.replace("_", " ") for n in names), "fallbacks"]
@@ -58,17 +123,27 @@ def _measured(evaluations):
         ]
         for e in evaluations
     ]
-    blocks = [
-        page.heading("Measured"),
-        page.table(header, rows),
+    return page.table(header, rows)
+
+
+def _faithfulness(evaluations):
+    measured = [e for e in evaluations if any(name in e.summary for name in FAITHFULNESS)]
+    if not measured:
+        return []
+    names = [name for name in FAITHFULNESS if any(name in e.summary for e in measured)]
+    rows = [[e.name, *(_rounded(e.summary.get(name)) for name in names)] for e in measured]
+    return [
+        page.heading("Whether the maps say anything"),
+        page.table(["", *(name.replace("_", " ") for name in names)], rows),
         page.text(
-            "Scores: mean over the attacked images with the 95 % bootstrap interval of the mean, and the median. "
-            "Accuracies: share of all images; of two numbers the first is of maps, the second of predictions. "
-            "A fallback is an image for which the attack found nothing; it scores 1. Attainable: the mean that the "
-            "same attack leaves of maps whose gradients never change, no bound."
+            "Means; of relative stabilities medians. A map that never changes is robust and worthless: insertion "
+            "should be above deletion, and shuffled weights should give another map (Spearman near 0)."
         ),
     ]
-    return blocks + [page.text(f"Warning ({e.name}): {w}") for e in evaluations for w in e.summary["warnings"]]
+
+
+def _rounded(value):
+    return "-" if value is None else f"{value['median' if value['mean'] > 10 else 'mean']:.3g}"
 
 
 def _percent(value):
@@ -98,13 +173,21 @@ def _boxes(evaluations):
     if not evaluations:
         return []
     blocks = [page.heading("Spread over images")]
+    for number, group in enumerate(_alike(evaluations)):
+        blocks += _boxes_of(group, "" if number == 0 else f"_{number}")
+    return blocks
+
+
+def _boxes_of(evaluations, suffix):
+    blocks = []
     for name in BOXES:
         label = {"topk_intersection": "top-k intersection", "kendall_support": "Kendall over the support"}.get(
             name, name.capitalize()
         )
-        caption = f"{label} over the attacked images; the line is the median, the triangle the mean"
+        caption = f"{label} over the attacked images of {evaluations[0].summary.get('dataset', 'unknown data')}, "
+        caption += f"{attack_of(evaluations[0].summary)}; the line is the median, the triangle the mean"
         picture = figures.box_plot({e.name: e.column(name) for e in evaluations}, label)
-        blocks.append(page.figure(f"box_{name}", picture, f"{caption} (as Sarkar et al. 2021, Fig. 2)."))
+        blocks.append(page.figure(f"box_{name}{suffix}", picture, f"{caption} (as Sarkar et al. 2021, Fig. 2)."))
     return blocks
 
 
@@ -193,14 +276,28 @@ def _activity(evaluations):
 def _certifications(certified):
     if not certified:
         return []
-    return [
-        page.heading("Certifications"),
-        *(
-            page.text(
-                f"{each.name}: {each.summary.get('method')}, {each.summary.get('num_certifiable')} of "
-                f"{each.summary.get('num_examples')} images. {each.summary['guarantee']} "
-                "Its bounds and plots are in its own folder."
-            )
-            for each in certified
-        ),
-    ]
+    blocks = [page.heading("Certifications")]
+    for number, each in enumerate(certified):
+        s, settings, made = each.summary, each.summary.get("settings", {}), each.summary.get("made", {})
+        said = [f"{s.get('num_certifiable')} of {s.get('num_examples')} images"]
+        said += [f"{name} {settings[name]}" for name in ("dataset", "attribution", "seed") if name in settings]
+        said += [made[name] for name in ("command", "date") if name in made]
+        blocks.append(page.text(f"{each.name}: {s.get('method')}, {'; '.join(said)}. {s['guarantee']}"))
+        results = s.get("results", [])
+        names = list(dict.fromkeys(name for entry in results for name in entry if name != "seconds"))
+        rows = [[_certified_value(entry.get(name)) for name in names] for entry in results]
+        # Beside each other they would be too wide: a line a value, a column a radius or budget.
+        lines = [[name.replace("_", " "), *column] for name, column in zip(names, zip(*rows))]
+        if lines:
+            blocks.append(page.table(lines[0], lines[1:]))
+        for name, path in each.pictures.items():
+            blocks.append(page.picture(f"certified_{number}_{name}", path.read_bytes(), f"{each.name}: {name}"))
+    return blocks
+
+
+def _certified_value(value):
+    if isinstance(value, dict):
+        if "share" in value:
+            return f"{value['count']} of {value['of']} ({value['share']:.0%})"
+        return f"{value['mean']:.4g} ({value['count']} images)" if value.get("mean") is not None else "-"
+    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

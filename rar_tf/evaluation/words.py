@@ -25,6 +25,13 @@ def attack_of(summary: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
+def predictions_of(summary: Mapping[str, Any]) -> str:
+    """Return in a phrase which attack the adversarial accuracies come from: "pgd, ε = 0.3, 40 steps"."""
+    budget, steps = (setting_of(summary, f"eval_pgd_{name}") for name in ("epsilon", "steps"))
+    parts = [*(summary.get("prediction_attacks") or ["none"])]
+    return ", ".join(parts + ([f"ε = {budget:.3g}"] if budget else []) + ([f"{steps} steps"] if steps else []))
+
+
 def images_of(summary: Mapping[str, Any]) -> str:
     """Return how many images were evaluated: one number, or those of maps and those of predictions."""
     maps, predictions = summary.get("num_examples"), summary.get("accuracy_examples")

@@ -3,18 +3,15 @@
 import csv
 import dataclasses
 import pathlib
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from rar_tf import export, files, memory, models
+from rar_tf import export, files, memory, models, provenance
 from rar_tf.data import pipeline
 from rar_tf.data.datasets import load_data
 from rar_tf.data.pixels import to_pixels
@@ -34,7 +31,6 @@ from rar_tf.models.settings import NetworkSettings, is_file
 from rar_tf.objectives import METHODS
 from rar_tf.objectives.robust_model import RobustModel
 from rar_tf.results import read_json, write_json
-from rar_tf.version import __version__
 
 
 @dataclasses.dataclass
@@ -294,14 +290,7 @@ def finish(run: Run, start_step: int, seconds: float, cpu_seconds: float, comman
     with open(run.folder / "history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     summary = {
-        "versions": {
-            "rar_tf": __version__,
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-            "numpy": np.__version__,
-            "python": sys.version.split()[0],
-        },
-        "git_revision": _git_revision(),
+        **provenance.made(),
         "command": command,
         "seed": run.settings.run.seed,
         "steps": run.settings.run.steps,
@@ -312,17 +301,3 @@ def finish(run: Run, start_step: int, seconds: float, cpu_seconds: float, comman
         "final": {name: float(value) for name, value in rows[-1].items() if name != "step"} if rows else {},
     }
     write_json(run.folder / "train.json", summary)
-
-
-def _git_revision() -> str | None:
-    """The revision of the checkout that this package runs from, None outside of one."""
-    try:
-        found = subprocess.run(
-            ["git", "-C", str(pathlib.Path(__file__).parent), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return found.stdout.strip() or None

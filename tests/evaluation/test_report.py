@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from rar_tf import statistics
+from rar_tf import figures, statistics
 from rar_tf.errors import UsageError
 from rar_tf.evaluation import comparison, correlation, job, page, report
 from rar_tf.evaluation.evaluated import Evaluated, attack_of
@@ -86,6 +86,20 @@ def test_a_certification_is_named(folders, tmp_path):
     (folder / "summary.json").write_text(json.dumps(found))
     markdown, _ = report.write(report.read([folders[0], tmp_path / "run"]), tmp_path / "page")
     assert "run: uniform_smoothing, 4 of 5 images. With probability …" in markdown.read_text()
+    found["results"] = [
+        {"radius": 0.5, "certified": {"count": 3, "of": 4, "share": 0.75}, "bound": {"mean": 0.25, "count": 4}},
+        {"radius": 1.0, "certified": {"count": 0, "of": 4, "share": 0.0}, "bound": {"count": 0, "mean": None}},
+    ]
+    found |= {"settings": {"dataset": "digits"}, "made": {"command": "rar_tf certify", "date": "2026-01-01"}}
+    (folder / "summary.json").write_text(json.dumps(found))
+    figures.bar_figure({"a": 1.0}, "bound").savefig(folder / "bounds.png")
+    markdown, _ = report.write(report.read([tmp_path / "run"]), tmp_path / "whole")
+    text = markdown.read_text()
+    assert "dataset digits; rar_tf certify; 2026-01-01. With probability …" in text
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
+    assert lines[0] == ["radius", "0.5", "1"]
+    assert lines[2:] == [["certified", "3 of 4 (75%)", "0 of 4 (0%)"], ["bound", "0.25 (4 images)", "-"]]
+    assert (tmp_path / "whole" / "report_figures" / "certified_0_bounds.png").is_file()
     assert report.write(report.read([tmp_path / "run"]), tmp_path / "alone")[0].is_file()
 
 
@@ -321,6 +335,35 @@ def test_every_table_says_its_attack():
     for blocks in (report._measured([e]), report._members([e]), report._activity([e])):
         header, lines = next(content for kind, content in blocks if kind == "table")
         assert lines[0][header.index("attack")] == attack_of(e.summary)
+
+
+def test_runs_of_different_budgets_are_not_one_table():
+    def run(name, budget, **more):
+        summary = {"ifia_epsilon": budget, "natural_accuracy": 1.0, "kendall": score(0.3), **more}
+        return evaluated(name, **summary)
+
+    blocks = report._measured([run("a", 0.1), run("b", 0.2), run("c", 0.1), run("d", 0.1, eval_pgd_epsilon=0.3)])
+    tables = [content for kind, content in blocks if kind == "table"]
+    assert [[line[0] for line in lines] for _, lines in tables] == [["a", "c"], ["b"], ["d"]]
+    assert any(kind == "text" and "ε = 0.2" in content for kind, content in blocks)
+    boxes = [content for kind, content in report._boxes([run("a", 0.1), run("b", 0.2)]) if kind == "figure"]
+    assert len({name for name, _, _ in boxes}) == 2 * len(report.BOXES)
+
+
+def test_the_report_says_what_was_evaluated_and_how(folders):
+    (block,) = [block for block in report._made(report.read(folders[:1])) if block.kind == "table"]
+    row = dict(zip(block.content[0], block.content[1][0]))
+    assert row["data"] == "mnist" and row["network"] == "natural" and row["attribution"] == "integrated_gradients"
+    assert row["attack on maps"].endswith("ε = 0.2, 3 steps")
+    assert row["attack on predictions"] == "pgd, 2 steps"  # its record leaves the budget open
+    assert "pytest" in row["command"] and "TensorFlow" in row["versions"]
+
+
+def test_tables_do_not_widen_the_page(folders, tmp_path):
+    _, html_page = report.write(report.read(folders[:1]), tmp_path)
+    text = html_page.read_text()
+    assert text.count("<table>") == text.count('<div class="table"><table>') > 0
+    assert "width=device-width" in text and ".table{overflow-x:auto" in text
 
 
 def test_what_is_attainable_stands_beside_a_score():

@@ -1,0 +1,53 @@
+"""By which command, when and with which versions a file was made."""
+
+import datetime
+import functools
+import pathlib
+import platform
+import shlex
+import subprocess
+import sys
+
+from rar_tf.version import __version__
+
+
+def made() -> dict:
+    """Return what a record says of its making: date (UTC), command, git revision and versions."""
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "command": command(),
+        "git_revision": git_revision(),
+        "versions": versions(),
+    }
+
+
+def command() -> str:
+    """Return the command line of this process, without the interpreter and the folders of the script."""
+    first, *rest = sys.orig_argv[1:] or [""]
+    return shlex.join(rest if first == "-m" else [pathlib.Path(first).name, *rest])
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that decide numbers."""
+    import keras
+    import numpy
+    import tensorflow
+
+    libraries = {"tensorflow": tensorflow, "keras": keras, "numpy": numpy}
+    found = {name: library.__version__ for name, library in libraries.items()}
+    return {"rar_tf": __version__, **found, "python": platform.python_version()}
+
+
+@functools.cache
+def git_revision() -> str | None:
+    """Return the revision of the checkout that this package runs from, None outside of one."""
+    package = pathlib.Path(__file__).resolve().parent
+    if not (package.parent / ".git").exists():  # an installation inside of somebody else's repository
+        return None
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(package), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None
