@@ -11,7 +11,7 @@ from rar_tf import inputs, results
 from rar_tf.errors import UsageError
 from rar_tf.evaluation.evaluator import Evaluator
 from rar_tf.evaluation.outcome import TEXT, Attacked, Curve, Evaluation
-from rar_tf.evaluation.settings import EvaluationSettings
+from rar_tf.evaluation.settings import AttackSettings, EvaluationSettings
 from rar_tf.evaluation.summary import Examples
 
 NUM_FIGURES = 8
@@ -215,7 +215,7 @@ def attack(
     """Attack the attributions of images and give back what the attack found: images, maps and scores.
 
     The attack is that of `evaluate` with the same settings: attack="auto" is the ensemble; objective, steps,
-    attribution and protocol are others of `EvaluationSettings`. Images that the network does not classify as their
+    attribution and protocol are others of `AttackSettings`. Images that the network does not classify as their
     label are not attacked and come back as they are.
 
     Shape: images [N, H, W, C] in `bounds`, labels int [N]; the result's fields are in the images' order.
@@ -229,16 +229,7 @@ def attack(
     images, labels = np.asarray(images, np.float32), np.asarray(labels)
 
     def one(budget):
-        chosen = EvaluationSettings.make(
-            {
-                "bounds": bounds,
-                "epsilon": budget,
-                **settings,
-                "prediction_attacks": (),
-                "faithfulness": False,
-                "average_case": False,
-            }
-        )
+        chosen = AttackSettings.make({"bounds": bounds, "epsilon": budget, **settings})
         if chosen.attack == "none":
             raise UsageError("attack='none' attacks no attributions; name one: 'ifia' or 'auto'")
         evaluator = Evaluator(network, chosen, surrogate=surrogate)

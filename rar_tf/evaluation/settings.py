@@ -203,3 +203,12 @@ class EvaluationSettings(Seeded, Bounded, Chunked):
         if callable(self.attribution):
             values["attribution"] = getattr(self.attribution, "__name__", "custom")
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AttackSettings(EvaluationSettings):
+    """An attack on attributions alone: predictions are left in peace, and maps are not asked what they are worth."""
+
+    prediction_attacks: tuple[str, ...] = same(EvaluationSettings, "prediction_attacks", ())
+    faithfulness: bool = same(EvaluationSettings, "faithfulness", False)
+    average_case: bool = same(EvaluationSettings, "average_case", False)

@@ -141,8 +141,7 @@ def test_the_class_that_is_explained(linear):
 def test_the_baseline_of_an_evaluation():
     images, labels = toys.digits(4)
     grey, black = (
-        rar_tf.evaluate(toys.network(), images, labels, baseline=baseline, prediction_attacks=(), **SETTINGS)
-        for baseline in (0.5, 0.0)
+        rar_tf.evaluate(toys.network(), images, labels, baseline=baseline, **SETTINGS) for baseline in (0.5, 0.0)
     )
     first = np.flatnonzero([row["correct"] for row in grey.rows])[0]
     expected = np.abs(rar_tf.explain(toys.network(), images, labels, baseline=0.5, ig_steps=4)[first]).sum(axis=-1)

@@ -18,7 +18,7 @@ SETTINGS = {
     "k": 10,
     "metric_k": 8,
     "ig_steps": 4,
-    "prediction_attacks": (),
+    "pgd_steps": 2,
 }
 
 
