@@ -1,0 +1,64 @@
+"""What the pages say of records: ranks, what is above adversarial training, means over seeds; by hand."""
+
+from rar_tf.reproduction import pages, records, tables
+
+
+def record(network, method, support, topk=0.5, cosine=0.5, adversarial=0.5, minutes=1.0):
+    def score(mean):
+        return {"mean": mean, "median": mean, "ci95": [mean - 0.05, mean + 0.05], "attainable": 0.9}
+
+    scores = {"kendall_support": score(support), "topk_intersection": score(topk), "cosine": score(cosine)}
+    accuracies = {
+        name: {"share": adversarial, "ci95": [0.4, 0.6]} for name in ("natural_accuracy", "adversarial_accuracy")
+    }
+    return {
+        "network": network,
+        "recipe": "fast",
+        "dataset": "mnist",
+        "method": method,
+        "flags": {"model": "tiny_cnn"},
+        "cost": {"minutes": minutes, "minutes_of_all_stages": minutes, "cpu_minutes": None, "resumed": False},
+        "history": {"step": [1.0, 2.0], "loss": [2.0, 1.0]},
+        "evaluations": {
+            "accuracy": {"accuracies": accuracies, "accuracy_examples": 100},
+            "auto": {"scores": {**scores, "kendall": score(0.2)}, "examples": 20},
+        },
+    }
+
+
+RECORDS = [
+    record("mnist_madry", "madry", 0.5),
+    record("mnist_mart", "mart", 0.55),
+    record("mnist_trades", "trades", 0.7),
+]
+
+
+def test_rows_are_sorted_by_what_holds_over_the_support_under_auto():
+    lines = pages._ranking(RECORDS).splitlines()[2:5]
+    assert [line.split("|")[1].strip() for line in lines] == ["mnist_trades", "mnist_mart", "mnist_madry"]
+    assert "- / 20 / 100" in lines[0] and "0.700 [0.650, 0.750]" in lines[0]
+
+
+def test_it_says_who_is_above_adversarial_training_and_who_is_not():
+    verdict = pages._verdict(RECORDS).splitlines()
+    assert verdict[0].endswith("(intervals apart): mnist_trades.")  # mart's interval meets madry's
+    assert verdict[1].endswith("none.")
+
+
+def test_means_over_seeds_with_their_deviation():
+    table = tables.over_seeds({"mnist_madry": [record("a", "madry", 0.5), record("b", "madry", 0.7)]})
+    assert "0.600 ± 0.141" in table and "| 2 " in table
+
+
+def test_the_page_of_records_is_the_same_each_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(pages, "_reproduction", lambda found: "")  # it reads every flag file
+    for each in RECORDS:
+        records.results.write_json(tmp_path / "results" / f"{each['network']}.json", each)
+    (tmp_path / "results" / "notes.md").write_text("## Remarks\n")
+    texts = []
+    for _ in range(2):
+        path, _ = pages.write(tmp_path / "results")
+        texts.append(path.read_text())
+    assert texts[0] == texts[1]
+    assert "--network=mnist_trades --recipe=fast --examples=0 --auto_examples=20 --accuracy_examples=100" in texts[0]
+    assert texts[0].rstrip().endswith("## Remarks")
