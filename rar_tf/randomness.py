@@ -41,4 +41,4 @@ def for_replica(draw, batch: tf.Tensor) -> tf.Tensor:
     zeros = tf.ensure_shape(zeros, [None] + batch.shape[1:].as_list())
     replica = 0 if replicas == 1 else tf.cast(context.replica_id_in_sync_group, tf.int32)
     begin = replica * size + first
-    return tf.ensure_shape(draw(zeros)[begin : begin + rows], batch.shape)
+    return tf.ensure_shape(tf.gather(draw(zeros), begin + tf.range(rows)), batch.shape)

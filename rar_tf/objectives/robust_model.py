@@ -152,6 +152,9 @@ class RobustModel(keras.Model):
     def _in_parts(self, images, labels, start, share):
         """Perturb and minimise `micro_batch` samples after the other, then make one optimizer step for all of them."""
         size, count = self.settings.micro_batch, tf.shape(images)[0]
+        equal = images.shape[0] is not None and images.shape[0] % size == 0
+        if self.jit_compile and not equal:
+            raise UsageError(f"micro_batch={size} must divide the batch of a device under jit_compile")
 
         def part(begin, images, labels, start):
             with randomness.part_of_batch(begin, count):
@@ -165,8 +168,8 @@ class RobustModel(keras.Model):
         one = tf.function(part, experimental_attributes={"_noinline": True}, reduce_retracing=True)
 
         def body(begin, totals):
-            rows = slice(begin, begin + size)
-            new = one(begin, images[rows], labels[rows], start[rows])
+            rows = begin + tf.range(size) if equal else tf.range(begin, tf.minimum(begin + size, count))
+            new = one(begin, *(tf.gather(each, rows) for each in (images, labels, start)))
             return begin + size, tf.nest.map_structure(tf.add, totals, new)
 
         variables = self.network.trainable_variables

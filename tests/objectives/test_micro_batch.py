@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from rar_tf.errors import UsageError
 from rar_tf.objectives import METHODS
 
 import tiny_networks
@@ -12,15 +13,15 @@ import tiny_networks
 SHAPE = (5, 4, 2)
 
 
-def trained(method, images, labels, **settings):
+def trained(method, images, labels, jit_compile=False, **settings):
     """The weights after two steps, and what the last one reports."""
     network = tiny_networks.convolutional(shape=SHAPE)
     kind = METHODS[method]
     known = {"epsilon": 0.1, "bounds": (0.0, 1.0), "ig_steps": 4, "attack_ig_steps": 2, **settings}
     model = kind(network, steps=2, **{name: value for name, value in known.items() if name in kind.options()})
-    model.compile(keras.optimizers.SGD(0.5))
+    model.compile(keras.optimizers.SGD(0.5), jit_compile=jit_compile)
     model.optimizer.build(network.trainable_variables)
-    step = tf.function(lambda: model.train_step((images, labels)))
+    step = tf.function(lambda: model.train_step((images, labels)), jit_compile=jit_compile, autograph=False)
     step()
     return network.get_weights(), {name: float(value) for name, value in step().items()}
 
@@ -44,6 +45,15 @@ def test_a_batch_in_parts_gives_the_steps_of_the_whole_one(float64, method, sett
     assert said.keys() == said_of_parts.keys()
     for name, value in said.items():
         np.testing.assert_allclose(said_of_parts[name], value, rtol=1e-6)  # Keras's trackers are float32
+
+
+def test_parts_under_xla(float64):
+    images, _, labels = tiny_networks.batch(8)
+    whole, parts = (trained("ig_sum_norm", images, labels, True, micro_batch=size)[0] for size in (None, 4))
+    for one, other in zip(whole, parts):
+        np.testing.assert_allclose(other, one, atol=1e-12)
+    with pytest.raises(UsageError, match="micro_batch=3 must divide the batch"):
+        trained("madry", images, labels, True, micro_batch=3)
 
 
 def test_batch_statistics_are_each_parts_own(float64):
