@@ -32,8 +32,8 @@ _STEPS, _PATH_POINTS = 20, 10
 class Monitor(StepCallback):
     """Attack a few held-out images; write monitor.csv, TensorBoard scalars and a panel of images and maps.
 
-    The attack is the run's own, shortened: at most 20 iterations, directions from at most 10 path points. Its scores
-    flatter the network; `scripts/evaluate.py` gives those that may be quoted.
+    The attack is the run's own, plain IFIA in place of the ensemble, shortened: at most 20 iterations, directions from
+    at most 10 path points. Its scores flatter the network; `scripts/evaluate.py` gives those that may be quoted.
 
     Args:
       network: the network that is trained.
@@ -57,6 +57,7 @@ class Monitor(StepCallback):
     ):
         super().__init__(start_step)
         shorter = settings.replace(
+            attack="ifia" if settings.attack == "auto" else settings.attack,
             steps=min(settings.steps, _STEPS),
             faithfulness=False,
             average_case=False,

@@ -8,12 +8,13 @@ import keras
 from rar_tf import checks
 from rar_tf.errors import UsageError
 from rar_tf.models import POOLINGS
-from rar_tf.models.pooling import smooth_max_pooling
+from rar_tf.models.pooling import ExactMaxPooling2D, smooth_max_pooling
 from rar_tf.models.stem import InputStem
 from rar_tf.models.surrogate import smooth_clone
 
 _AVERAGE = {
     keras.layers.MaxPooling2D: keras.layers.AveragePooling2D,
+    ExactMaxPooling2D: keras.layers.AveragePooling2D,
     keras.layers.GlobalMaxPooling2D: keras.layers.GlobalAveragePooling2D,
 }
 

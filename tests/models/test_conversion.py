@@ -8,6 +8,7 @@ import tensorflow as tf
 import rar_tf
 from rar_tf import export, models
 from rar_tf.errors import UsageError
+from rar_tf.models.pooling import with_exact_pooling
 from rar_tf.models.surrogate import is_smooth, softplus_surrogate
 
 IMAGES = tf.random.stateless_uniform([2, 8, 8, 1], [1, 2])
@@ -51,8 +52,9 @@ def test_global_pools_and_paddings():
     images = keras.Input((7, 7, 1))
     hidden = keras.layers.MaxPooling2D(3, 2, padding="same")(keras.layers.Conv2D(4, 3)(images))
     old = keras.Model(images, keras.layers.Dense(2)(keras.layers.GlobalMaxPooling2D()(hidden)))
-    kinds = [type(layer).__name__ for layer in rar_tf.smoothed(old).layers]
-    assert kinds == ["InputLayer", "Conv2D", "AveragePooling2D", "GlobalAveragePooling2D", "Dense"]
+    for each in (old, with_exact_pooling(old)):
+        kinds = [type(layer).__name__ for layer in rar_tf.smoothed(each).layers]
+        assert kinds == ["InputLayer", "Conv2D", "AveragePooling2D", "GlobalAveragePooling2D", "Dense"]
 
 
 def test_what_cannot_be_is_refused():
