@@ -44,6 +44,16 @@ def test_every_method_and_every_setting_of_one_is_documented():
             assert f"`{term}`" in TEXT
 
 
+def test_the_flags_of_the_page_about_alignment_are_there():
+    text = (ROOT / "docs" / "alignment.md").read_text()
+    commands = {"over", "model_dirs", "flagfile"}
+    assert set(re.findall(r"--(\w+)", text)) - set(flagfile.all_items()) <= commands
+    for name in re.findall(r"`rar_tf\.(\w+)", text):
+        assert hasattr(rar_tf, name)
+    for name in re.findall(r"--flagfile=(\S+)", text):
+        assert flagfile.read(ROOT / name)
+
+
 def test_your_own_method_is_one_short_file_and_a_line(own_method, float64):
     images, perturbed, labels = tiny_networks.batch()
     check_parameter_gradient(
