@@ -128,7 +128,8 @@ def _names(arguments):
 
 
 def _fail(error):
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    words = (word if len(word) <= 300 else f"{word[:150]}…" for word in str(error).split())
+    print(f"error: {' '.join(words)}", file=sys.stderr)
     sys.exit(getattr(error, "exit_status", 2))
 
 
