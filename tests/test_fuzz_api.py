@@ -244,7 +244,8 @@ def test_calls(caplog, name, call, given, outcome):
             assert words in str(raised.value) and "\n" not in str(raised.value), raised.value
             return
         call(**given)
-    said = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    records = [record for record in caplog.records if record.name == "absl" and record.levelno >= logging.WARNING]
+    said = [record.getMessage() for record in records]
     assert (any(words in each for each in said)) if kind else not said, said
 
 

@@ -61,6 +61,7 @@ def certify(
 
     Raises: UsageError for settings that make no sense or are unknown, or images out of range.
     """
+    inputs.check_arrays(images, labels)
     Settings = certificate_of(method).Settings
     names = {item.flag or item.otherwise: item.name for item in items(Settings)}
     given = {names.get(name, name): value for name, value in settings.items()}
