@@ -48,12 +48,11 @@ def main():
         return print(json.dumps(measure(Experiment.of(flagfile.given()), flags.FLAGS.repeats)))
     folder = flagfile.given().get("output_dir")
     if folder is not None:
-        files.require(folder, "benchmark")
+        files.claim(folder, "benchmark")
     rows = [measured(*case) for case in cases()]
     table = markdown(rows)
     print(table)
     if folder is not None:
-        files.claim(folder, "benchmark")
         for name, write in (
             ("benchmark.json", lambda path: path.write_text(json.dumps(rows, indent=2, allow_nan=False) + "\n")),
             ("table.md", lambda path: path.write_text(table + "\n", encoding="utf-8")),
