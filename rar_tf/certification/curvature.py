@@ -21,6 +21,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
+from scipy import linalg
 
 from rar_tf.models.chain import stages_of
 
@@ -74,7 +75,15 @@ class Point:
             self.gradient = self.jacobians[0].astype(np.float64) @ first.ravel()
         else:
             self.gradient = of.stages[-1].linear(basis).numpy().astype(np.float64)[:, label]
-        self.spectral = [_norm(jacobian) for jacobian in self.jacobians]
+        # In a basis of what the layers see of the image, where they see less than all of it, matrices are smaller.
+        matrices = [jacobian.astype(np.float64) for jacobian in self.jacobians]
+        self.pixels = [np.linalg.norm(matrix, axis=1) for matrix in matrices]  # ‖J_l e_i‖
+        self.frame, units = None, np.cumsum([matrix.shape[1] for matrix in matrices])
+        if len(units) and units[-1] < image.size:
+            self.frame, seen = np.linalg.qr(np.concatenate(matrices, 1))
+            matrices = np.split(seen, units[:-1], axis=1)
+        self.seen = matrices
+        self.spectral = [_norm(matrix) for matrix in matrices]
 
     def _backward(self, values, label):
         """ψ_l = ∂f/∂a_l of every hidden layer."""
@@ -95,15 +104,15 @@ class Point:
     def change(self, epsilon: float) -> Change:
         """Return bounds of g(x̃) − g(x) for ‖x̃ − x‖₂ ≤ ε."""
         hidden, norms = self.of.stages[:-1], self.of.norms
-        size = self.gradient.size
         if not hidden:
-            return Change(0.0, np.zeros(size))
-        rise, fall = np.zeros((size, size)), np.zeros((size, size))  # the quadratic forms of the largest, least slopes
-        extra, extra_features = 0.0, np.zeros(size)
+            return Change(0.0, np.zeros(self.gradient.size))
+        rank = len(self.seen[0])
+        rise, fall = np.zeros((rank, rank)), np.zeros((rank, rank))  # the quadratic forms of the largest, least slopes
+        extra, extra_features = 0.0, np.zeros(self.gradient.size)
         moved, moved_each, off = epsilon, None, 0.0  # of what enters the layer: its length, its entries; and E_l
         longest = 1.0  # of all Jacobians in the ball: the layers' norms and slopes
         for number, stage in enumerate(hidden):
-            before, jacobian = self.before[number], self.jacobians[number].astype(np.float64)
+            before, jacobian = self.before[number], self.seen[number]
             rows = np.linalg.norm(jacobian, axis=0).reshape(before.shape)
             each, reach = (rows + off) * epsilon, min(norms[number] * moved, (self.spectral[number] + off) * epsilon)
             if number > 0:
@@ -119,10 +128,9 @@ class Point:
             rise += (jacobian * top) @ jacobian.T
             fall += (jacobian * bottom) @ jacobian.T
             steepest = float(np.abs(ends).max())
-            columns = np.linalg.norm(jacobian, axis=1)
             longest *= norms[number]
             extra += steepest * min(off * (2 * self.spectral[number] + off), longest**2 + self.spectral[number] ** 2)
-            extra_features += steepest * off * (self.spectral[number] + off + columns)
+            extra_features += steepest * off * (self.spectral[number] + off + self.pixels[number])
             slopes = np.stack(stage.curve.first_range(low, high))
             steep = np.abs(slopes).max(0)
             turned = (np.maximum(np.abs(least), np.abs(most)) * each).ravel()  # how far σ' can have moved
@@ -133,13 +141,13 @@ class Point:
             off = following * (float(steep.max()) * off + _norm(jacobian * turned))
         # The slopes lie between: the form is between `fall` and `rise`, and around their middle within their half.
         middle, half = (rise + fall) / 2, (rise - fall) / 2
-        spread = max(float(np.linalg.eigvalsh(half)[-1]), 0.0)
-        ends_of = np.linalg.eigvalsh(middle)
-        main = min(
-            max(float(np.linalg.eigvalsh(rise)[-1]), -float(np.linalg.eigvalsh(fall)[0]), 0.0),
-            float(np.abs(ends_of[[0, -1]]).max()) + spread,
-        )
-        rows = np.linalg.norm(middle, axis=1) + np.sqrt(np.maximum(np.diag(half), 0.0) * spread)
+        spread = max(_largest_eigenvalue(half), 0.0)
+        main = max(_largest_eigenvalue(rise), _largest_eigenvalue(-fall), 0.0)
+        if self.frame is None:
+            rows, own = np.linalg.norm(middle, axis=1), np.diag(half)
+        else:
+            rows, own = np.linalg.norm(self.frame @ middle, axis=1), np.sum((self.frame @ half) * self.frame, axis=1)
+        rows = rows + np.sqrt(np.maximum(own, 0.0) * spread)
         length = epsilon * (main + extra) * ROUNDING
         features = np.minimum(epsilon * (rows + extra_features) * ROUNDING, length)
         return Change(length, features)
@@ -149,7 +157,12 @@ def _norm(matrix):
     """The largest singular value, by the smaller of the two Gram matrices."""
     matrix = matrix.astype(np.float64)
     gram = matrix @ matrix.T if len(matrix) <= matrix.shape[1] else matrix.T @ matrix
-    return math.sqrt(max(float(np.linalg.eigvalsh(gram)[-1]), 0.0))
+    return math.sqrt(max(_largest_eigenvalue(gram), 0.0))
+
+
+def _largest_eigenvalue(matrix):
+    last = len(matrix) - 1
+    return float(linalg.eigh(matrix, eigvals_only=True, subset_by_index=[last, last])[0])
 
 
 def attribution_change(
