@@ -95,7 +95,7 @@ def test_objectives_and_their_gradients(case, key):
     def trained(x, x_adv):
         """The loss, and of each weight the norm and some entries of its gradient."""
         loss, slopes = weight_gradients(tf.constant(x), tf.constant(x_adv))
-        flat = [slope.numpy().ravel() for slope in slopes]
+        flat = [slope.numpy().ravel().astype(np.float64) for slope in slopes]  # sums of 3 million squares
         return loss, *map(np.linalg.norm, flat), *(slope[golden.sample_entries(slope.size)] for slope in flat)
 
     count = range(len(network.trainable_variables))
@@ -150,7 +150,7 @@ def test_six_training_steps(case, key):
         return found, norms(after), norms([a - b for a, b in zip(after, start)])
 
     def norms(arrays):
-        return [np.linalg.norm(array) for array in arrays]
+        return [np.linalg.norm(array.astype(np.float64)) for array in arrays]
 
     known = (values[f"train_{name}_{key}"] for name in ("losses", "final_norms", "delta_norms"))
     assert_agrees(run, network, [values["train_x"], values["train_noise"]], tuple(known))
