@@ -146,7 +146,7 @@ def curves_figure(curves: dict[str, tuple[np.ndarray, ...]], x_label: str, y_lab
             axis.plot(x, dashed, linestyle="--", linewidth=1, color=line.get_color())
     axis.set(xlabel=x_label, ylabel=y_label)
     axis.grid(alpha=0.3)
-    if len(curves) > 4:  # they would hide the curves
+    if len(curves) > 4 or any(len(name) > 20 for name in curves):  # they would hide the curves
         figure.set_figwidth(8)
         figure.legend(fontsize=8, loc="outside right upper")
     else:
