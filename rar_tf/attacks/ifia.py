@@ -97,7 +97,7 @@ class Ifia:
       score_every: score every so many iterates, the last one always.
       reference: the 2019 reference's details: the clean mass centre is the surrogate's, mass centres are cut to whole
         pixels, and so are iterates where pixels count to more than 1.
-      target: [H, W], the region or the map that the objectives `target` and `target_map` go for; None is the lower
+      region: [H, W], the region or the map that the objectives `target` and `target_map` go for; None is the lower
         right quarter.
       pairs, sharpness: feature pairs and κ of the pairwise objectives.
       seed: of pairs and random directions.
@@ -122,7 +122,7 @@ class Ifia:
     feasible: bool = False
     score_every: int = 1
     reference: bool = False
-    target: object = None
+    region: object = None
     pairs: int = 4096
     sharpness: float | tf.Tensor = 1.0
     seed: int = 0

@@ -1,7 +1,7 @@
 """What attribution attacks climb: objectives of maps, one for each score that is reported, and the papers' own.
 
 An objective is a function (attack, clean) -> function (perturbed images, their maps [B, D]) -> [B], to be made large;
-`attack` is a `rar_tf.attacks.ifia.Ifia`, of which it reads k, sharpness, pairs, seed, target and reference.
+`attack` is a `rar_tf.attacks.ifia.Ifia`, of which it reads k, sharpness, pairs, seed, region and reference.
 """
 
 import functools
@@ -65,7 +65,7 @@ def mass_center(attack, clean):
 
 
 def target_region(attack, clean):
-    """The map's sum weighted by `attack.target`, a region of ones say; by default the lower right quarter."""
+    """The map's sum weighted by `attack.region`, a region of ones say; by default the lower right quarter."""
     height, width, channels = clean.images.shape[1:]
     quarter = np.zeros((height, width), np.float32)
     quarter[height // 2 :, width // 2 :] = 1
@@ -74,11 +74,11 @@ def target_region(attack, clean):
 
 
 def target_map(attack, clean):
-    """The cosine with a map that is wanted, `attack.target` (after Dombrowski et al. 2019).
+    """The cosine with a map that is wanted, `attack.region` (after Dombrowski et al. 2019).
 
     Raises: UsageError where there is none.
     """
-    if attack.target is None:
+    if attack.region is None:
         raise UsageError("the objective target_map needs a map to go for: --ifia_target=FILE.npy")
     wanted = _wanted(attack, clean)[None]
     return lambda perturbed, values: similarity.cosine_similarity(values, tf.broadcast_to(wanted, tf.shape(values)))
@@ -87,7 +87,7 @@ def target_map(attack, clean):
 def _wanted(attack, clean, default=None):
     """The target [H, W] as weights [D] of the maps' features, the same for every channel."""
     height, width = clean.images.shape[1:3]
-    target = np.asarray(default if attack.target is None else attack.target, np.float32)
+    target = np.asarray(default if attack.region is None else attack.region, np.float32)
     if target.shape != (height, width):
         raise UsageError(f"the target of the attack must be of shape {(height, width)}, got {target.shape}")
     return tf.constant(np.repeat(target.reshape(-1), clean.maps.shape[1] // (height * width)))

@@ -122,7 +122,7 @@ class AttributionAttack(Measurement):
             columns += [f"kendall:{name}" for name in ("plain", *(m.name for m in (*self.members, ensemble.PATCHES)))]
         self.reaches = not callable(settings.attribution)  # functions have no gradients that could be held fixed
         columns += [f"attainable:{name}" for name in SCORES] if self.reaches else []
-        columns += ["target_cosine", "target_cosine_clean"] if self.plain.target is not None else []
+        columns += ["target_cosine", "target_cosine_clean"] if self.plain.region is not None else []
         self.columns = (*columns, "curve")
         subject.surrogate  # noqa: B018  now, so that a continued evaluation warns as one in one go does
 
@@ -151,14 +151,14 @@ class AttributionAttack(Measurement):
             scores = self._scores(batch, clean, reached, frozen=True)[0]
             columns.update({f"attainable:{name}": value for name, value in scores.items()})
         batch.perturbed, batch.perturbed_maps = kept.images, kept.maps
-        if self.plain.target is not None:
+        if self.plain.region is not None:
             columns["target_cosine"] = self._likeness(batch.perturbed_maps)
             columns["target_cosine_clean"] = self._likeness(batch.maps)
         return columns
 
     def _likeness(self, maps):
         """The cosine of maps [B, D] with the target, [B]."""
-        target = self.plain.target.reshape(-1)
+        target = self.plain.region.reshape(-1)
         wanted = np.repeat(target, maps.shape[1] // target.size).astype(maps.dtype)
         return metrics.cosine(maps, np.broadcast_to(wanted, maps.shape))
 
@@ -332,7 +332,7 @@ def plain_attack(settings: EvaluationSettings, network) -> Ifia:
         ball=BALLS[s.ball],
         reference=s.reference,
         seed=s.seed,
-        target=s.wanted(),
+        region=s.wanted(),
     )
 
 

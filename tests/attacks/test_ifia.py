@@ -64,7 +64,7 @@ def test_every_objective_grows_along_the_ascent(setting, objective):
     """Small steps from the image raise each objective of the surrogate's maps."""
     network, surrogate, images, labels = setting
     wanted = np.tri(8)
-    chosen = dataclasses.replace(BASE, objective=objective, step_size=1e-3, steps=8, k=10, target=wanted)
+    chosen = dataclasses.replace(BASE, objective=objective, step_size=1e-3, steps=8, k=10, region=wanted)
     clean = chosen.clean(network, surrogate, images, labels)
     climb = chosen.objective_of(surrogate, clean)
     from rar_tf.attacks.ascent import ascend
@@ -163,7 +163,7 @@ def test_compiled_for_any_batch_size(setting):
         ({"steps": 0}, "steps"),
         ({"k": 65}, "1 … 64"),
         ({"metric_k": 0}, "1 … 64"),
-        ({"objective": "target", "target": np.ones((3, 3))}, "target"),
+        ({"objective": "target", "region": np.ones((3, 3))}, "target"),
         ({"objective": "target_map"}, "--ifia_target"),
     ],
 )
