@@ -28,7 +28,7 @@ _MODELS = {"digits": "tiny_cnn", "mnist": "small_cnn", "gtsrb": "resnet_2", "flo
 _PLAIN = ("digits", "mnist")  # convolutions and dense layers
 ULPS = 64
 ROUNDING = ULPS * 2.0**-23
-DRAWS = 3
+DRAWS = 12  # flips of a switch are rare and large: few draws miss them
 
 
 def load(name: str) -> dict[str, np.ndarray]:
@@ -112,7 +112,7 @@ def assert_agrees(function, network, arrays, expected, *, distance=relative, lea
 
 
 def under_rounding(function, network, arrays):
-    """Give a function's values with inputs and weights moved by up to 64 units in the last place, three times."""
+    """Give a function's values with inputs and weights moved by up to 64 units in the last place, `DRAWS` times."""
     before = network.get_weights()
     try:
         for seed in range(DRAWS):
