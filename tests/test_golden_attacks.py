@@ -36,7 +36,7 @@ def attack(values, kind, objective, measure):
         measure=measure,
         explainer=Explainer(KINDS[kind], "rar", settings["ifia_ig_steps"]),
         reference=True,
-        target=values["target_map"],
+        region=values["target_map"],
     )
 
 
