@@ -13,6 +13,8 @@ PAPERS = {
     "wang2023": "Wang and Kong 2023",
     "wang2024": "Wang and Kong 2024",
 }
+MEASURES = ("accuracies", "maps", "auto")
+PICTURED = ("maps",)
 REFERENCE = "reference_model"  # its value is a network's name, and becomes that network's folder
 
 
@@ -35,6 +37,7 @@ class Table:
 
     statistic: what the paper prints of scores. picture: panel, the same images under every network; report, the page of
     `rar_tf report` with its figures; certificates, the plots that certifications leave; None for a table.
+    measures: what of accuracies, maps under the protocol, and maps under the ensemble (auto) it is about.
     fast: flags laid over every network of the fast recipe. note: what keeps it from being the paper's. absent: why
     nothing is run, empty otherwise.
     """
@@ -46,6 +49,7 @@ class Table:
     protocol: str | None = None
     statistic: str = "mean"
     picture: str | None = None
+    measures: tuple[str, ...] = MEASURES
     fast: Mapping[str, str] = dataclasses.field(default_factory=dict)
     note: str = ""
     absent: str = ""
@@ -138,6 +142,7 @@ CHEN = (
             rows((dataset,), ("natural", "madry", "ig_norm", "ig_sum_norm")),
             "chen2019",
             picture="panel",
+            measures=PICTURED,
         )
         for number, dataset in zip((3, 4, 5, 6), FOUR)
     ),
@@ -198,8 +203,9 @@ SARKAR = (
         "sarkar2021",
         "median",
         "panel",
+        PICTURED,
     ),
-    Table("sarkar2021", "fig2", "spread over images", rows(FOUR, _MAIN), "sarkar2021", "median", "report"),
+    Table("sarkar2021", "fig2", "spread over images", rows(FOUR, _MAIN), "sarkar2021", "median", "report", PICTURED),
     Table(
         "sarkar2021",
         "fig3",
@@ -208,6 +214,7 @@ SARKAR = (
         "sarkar2021",
         "median",
         "panel",
+        PICTURED,
     ),
 )
 
@@ -229,6 +236,7 @@ WANG_2022 = (
         "accuracy under attack",
         p2_rows(P2_DATA, _WITH_IGR),
         "wang2022",
+        measures=("accuracies",),
         fast=NARROW,
         note=BUDGET,
     ),
@@ -243,10 +251,20 @@ WANG_2022 = (
         ),
         "wang2022",
         picture="report",
+        measures=PICTURED,
         fast=NARROW,
     ),
     *(
-        Table("wang2022", name, title, p2_rows(P2_DATA, _WITH_IGR), "wang2022", picture="report", fast=NARROW)
+        Table(
+            "wang2022",
+            name,
+            title,
+            p2_rows(P2_DATA, _WITH_IGR),
+            "wang2022",
+            picture="report",
+            measures=PICTURED,
+            fast=NARROW,
+        )
         for name, title in {
             "fig2": "Kendall's correlation beside cosine, drawn and measured",
             "fig4": "activation consistency",
@@ -261,6 +279,7 @@ WANG_2022 = (
             p2_rows((dataset,), _WITH_IGR),
             "wang2022",
             picture="panel",
+            measures=PICTURED,
             fast=NARROW,
         )
         for name, dataset in {"fig3": "mnist", "fig6": "fashion_mnist", "fig7": "cifar10"}.items()

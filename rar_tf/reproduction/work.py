@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rar_tf.errors import UsageError
 from rar_tf.experiment import flagfile
-from rar_tf.reproduction.index import REFERENCE, Row, Table
+from rar_tf.reproduction.index import MEASURES, REFERENCE, Row, Table
 from rar_tf.reproduction.networks import Network, flags_folder
 
 Call = Callable[..., None]  # (command, *arguments): runs it to its end
@@ -64,26 +64,29 @@ def training(network: Network, root: pathlib.Path) -> list[Step]:
 
 
 def evaluations(
-    network: Network, root: pathlib.Path, extent: Extent, protocol: str | None, flags=()
+    network: Network, root: pathlib.Path, extent: Extent, protocol: str | None, flags=(), measures=MEASURES
 ) -> dict[str, Step]:
     """Return a network's evaluations: accuracies, the protocol's attack on maps, and the ensemble.
 
     Args:
       protocol: None takes the flag file's own.
+      measures: which of the three.
       flags: (flag, value) pairs laid over the network's.
     """
-    found, own = {}, dict(flags)
+    found: dict[str, dict] = {}
+    own = dict(flags)
     protocol = protocol or network.given().get("evaluation_protocol", "ours")
     counted = extent.accuracy_examples or ALL_IMAGES
     shared = {name: value for name, value in own.items() if not name.startswith("ifia_") and name != "attribution"}
     shared.pop(REFERENCE, None)
-    found[ACCURACY] = {"attack": "none", "evaluation_protocol": "ours", "accuracy_examples": counted, **shared}
-    if protocol == "wang2022":
-        found[ACCURACY]["prediction_attacks"] = "pgd,fgsm,pgd20,pgd40,cw"
-    if extent.examples != 0:
+    if "accuracies" in measures:
+        found[ACCURACY] = {"attack": "none", "evaluation_protocol": "ours", "accuracy_examples": counted, **shared}
+        if protocol == "wang2022":
+            found[ACCURACY]["prediction_attacks"] = "pgd,fgsm,pgd20,pgd40,cw"
+    if "maps" in measures and extent.examples != 0:
         found[protocol] = {"evaluation_protocol": protocol, **_examples(extent.examples), **own}
     auto = extent.examples if extent.auto_examples is None else extent.auto_examples
-    if auto != 0:
+    if "auto" in measures and auto != 0:
         found[AUTO] = {"attack": "auto", "evaluation_protocol": "ours", **_examples(auto), **own}
     return {name: _evaluation(network, root, name, given, own) for name, given in found.items()}
 
@@ -122,7 +125,7 @@ def steps(row: Row, table: Table, network: Network, root: pathlib.Path, extent: 
     """Return what measures a row, by name, once its network is trained."""
     if row.certificate is not None:
         return {row.certificate: certification(network, root, row, extent)}
-    return evaluations(network, root, extent, table.protocol, tuple(row.flags.items()))
+    return evaluations(network, root, extent, table.protocol, tuple(row.flags.items()), table.measures)
 
 
 def run(row: Row, table: Table, network: Network, root: pathlib.Path, extent: Extent, call: Call) -> dict[str, Step]:

@@ -106,6 +106,23 @@ def test_corollary_1_and_equation_50_are_columns_of_bounds():
     assert found["largest_epsilon_change_0.1"] == "0.05 (3)"
 
 
+@pytest.mark.parametrize(
+    "key,wanted",
+    [
+        ("chen2019:1", ["accuracy", "chen2019", "auto"]),
+        ("wang2022:3", ["accuracy"]),
+        ("chen2019:fig3", ["chen2019"]),
+        ("wang2022:fig4", ["wang2022"]),
+        ("sarkar2021:fig2", ["sarkar2021"]),
+    ],
+)
+def test_only_what_a_table_is_about_is_measured(key, wanted, tmp_path):
+    table = index.find(key)
+    row = table.rows[0]
+    found = work.steps(row, table, Network.of(row.network), tmp_path, work.Extent(examples=5, auto_examples=2))
+    assert list(found) == wanted
+
+
 def test_the_fast_recipe_takes_what_it_has():
     table = index.find("wang2022:2")
     names = {network.name for _, network in pages.lines(table, "fast")}
