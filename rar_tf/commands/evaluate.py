@@ -135,7 +135,7 @@ def show(summary, folder):
     of_maps = [f"{name} {summary[name]['mean']:.3f}" for name in OF_MAPS if name in summary]
     if of_maps:
         print(f"what the maps say: {', '.join(of_maps)}")
-    for change, scores in summary.get("average_case", {}).items():
+    for change, scores in summary.get("average_case_scores", {}).items():
         print(f"  under {change:16s} {', '.join(f'{name} {value:.3f}' for name, value in scores.items())}")
     for name, member in summary.get("members", {}).items():
         print(f"  member {name:40s} Kendall {member['kendall']:.4f}, lowest on {member['lowest_on']:.0%} of the images")

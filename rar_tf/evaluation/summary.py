@@ -153,7 +153,7 @@ def _add_diagnosis(summary, attacked, column):
         summary["constant_maps"] = float(column("constant_map").mean())
     changes = [name.partition(":")[0] for name in names if name.endswith(":label_kept")]
     if changes:
-        summary["average_case"] = {
+        summary["average_case_scores"] = {
             change: {name: float(column(f"{change}:{name}").mean()) for name in (*AVERAGE_SCORES, "label_kept")}
             for change in changes
         }

@@ -30,10 +30,10 @@ def found():
 
 def test_noise_of_the_budget_does_less_than_an_attack_of_the_budget(found):
     summary = found.summary()
-    assert set(summary["average_case"]) == set(CHANGES)
-    noise = summary["average_case"]["uniform_noise"]
+    assert set(summary["average_case_scores"]) == set(CHANGES)
+    noise = summary["average_case_scores"]["uniform_noise"]
     assert summary["kendall"]["mean"] < noise["kendall"] < 1
-    assert all(0 <= scores["label_kept"] <= 1 for scores in summary["average_case"].values())
+    assert all(0 <= scores["label_kept"] <= 1 for scores in summary["average_case_scores"].values())
 
 
 def test_tau_a_counts_ties_and_is_no_larger_than_tau_b(found):
@@ -55,7 +55,7 @@ def test_a_network_with_one_gradient_has_one_map():
     network = toys.Linear(weights)
     labels = np.argmax(IMAGES.reshape(len(IMAGES), -1) @ weights, axis=1)
     summary = rar_tf.evaluate(network, IMAGES, labels, attribution="saliency", **SETTINGS).summary()
-    for scores in summary["average_case"].values():
+    for scores in summary["average_case_scores"].values():
         assert all(scores[name] == pytest.approx(1) for name in AVERAGE_SCORES)
 
 
@@ -76,3 +76,12 @@ def test_corruptions_by_hand():
     np.testing.assert_array_equal(of("gaussian_noise", images=images[::-1], index=index[::-1])[::-1], noise)
     assert (of("gaussian_noise", seed=1) != noise).any()
     assert all(of(name).dtype == np.float32 for name in CORRUPTIONS)
+
+
+def test_accuracies_alone_have_none_and_are_shown(capsys):
+    from rar_tf.commands import evaluate
+
+    summary = rar_tf.evaluate(toys.network(), IMAGES, LABELS, bounds=(0, 1), epsilon=0.1, attack="none").summary()
+    assert "average_case_scores" not in summary
+    evaluate.show(summary, "here")
+    assert f"natural accuracy {summary['natural_accuracy']:.4f}" in capsys.readouterr().out
