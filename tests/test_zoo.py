@@ -13,6 +13,7 @@ from rar_tf.data.pixels import to_pixels
 from rar_tf.errors import UsageError
 
 from conftest import DATA
+from runner import python, succeeded
 
 RECORD = {
     "dataset": "digits",
@@ -91,3 +92,12 @@ def test_a_shipped_network_has_the_accuracy_of_its_card(name):
     logits = network.predict(to_pixels(record, splits.test.images[:count]), verbose=0)
     natural = np.mean(np.argmax(logits, axis=1) == splits.test.labels[:count])
     assert natural == pytest.approx(measured["accuracies"]["natural_accuracy"]["share"], abs=1e-9)
+
+
+def test_a_file_of_ones_own_loads_where_its_layers_were_never_imported(tmp_path, seeded):
+    network = models.build("tiny_cnn", (28, 28, 1), 10, activation="softplus", stem="dark", stem_epsilon=0.1)
+    network.save(tmp_path / "model.keras")
+    code = f"import rar_tf; print(rar_tf.load({str(tmp_path / 'model.keras')!r}).count_params())"
+    assert int(succeeded(python("-c", code)).split()[-1]) == network.count_params()
+    with pytest.raises(UsageError, match="no such .keras file"):
+        rar_tf.load(str(tmp_path / "no.keras"))

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from rar_tf import checks, models, results
+from rar_tf import checks, export, models, results
 from rar_tf.data.records import RECORDS
 from rar_tf.errors import UsageError
 from rar_tf.files import atomic_write
@@ -37,15 +37,17 @@ def list_models(folder: pathlib.Path = FOLDER) -> list[str]:
 
 
 def load(name: str, folder: pathlib.Path = FOLDER) -> keras.Model:
-    """Return a trained network; `network.card` is its card.
+    """Return a trained network of the package by its name, or that of a .keras file with this package's layers known.
 
-    The card holds `dataset`, `bounds` and `licence` of its data, the `flags` that trained it, and under `evaluations`
+    `network.card`, of the package's, holds `dataset`, `bounds` and `licence` of its data, the `flags` that trained it, and under `evaluations`
     what was measured of it, see docs/results.md.
 
     Shape: images [N, H, W, C] in the data's pixel range -> logits [N, K].
 
-    Raises: UsageError for an unknown name, or weights whose digest is not the card's.
+    Raises: UsageError for an unknown name, weights whose digest is not the card's, or a file that cannot be read.
     """
+    if name.endswith(".keras"):
+        return export.load_keras(name)
     checks.one_of(list_models(folder), model=name)
     card = results.read_json(folder / f"{name}.json")
     content = (folder / f"{name}.npz").read_bytes()
