@@ -39,8 +39,8 @@ def list_models(folder: pathlib.Path = FOLDER) -> list[str]:
 def load(name: str, folder: pathlib.Path = FOLDER) -> keras.Model:
     """Return a trained network of the package by its name, or that of a .keras file with this package's layers known.
 
-    `network.card`, of the package's, holds `dataset`, `bounds` and `licence` of its data, the `flags` that trained it, and
-    under `evaluations` what was measured of it, see docs/results.md.
+    `network.card`, of the package's, holds `dataset`, `bounds` and `licence` of its data, the `flags` that trained it,
+    and under `evaluations` what was measured of it, see docs/results.md.
 
     Shape: images [N, H, W, C] in the data's pixel range -> logits [N, K].
 
