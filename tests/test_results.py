@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from rar_tf import results
+from rar_tf import provenance, results
 from rar_tf.errors import UsageError
 
 COUNT = 7
@@ -73,7 +73,7 @@ def test_files(whole):
     summary = results.read_json(whole / "summary.json")
     made = summary.pop("made")
     assert summary == {"sum": pytest.approx(91 / 3), "by": "hand", "shard": "0/1"}
-    assert "pytest" in made["command"] and made["versions"]["rar_tf"] and made["date"].endswith("+00:00")
+    assert made["command"] == provenance.command() and made["versions"]["rar_tf"] and made["date"].endswith("+00:00")
 
 
 def test_a_stopped_run_goes_on(whole, tmp_path):
@@ -192,3 +192,12 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="is a file, not a folder"):
         results.run(Squares(), tmp_path / "file")
+
+
+def test_the_command_is_what_was_typed_without_interpreter_and_folders(monkeypatch):
+    for typed, shown in (
+        (["/usr/bin/python", "/home/me/scripts/train.py", "--steps=3"], "train.py --steps=3"),
+        (["python", "-m", "rar_tf", "evaluate", "--output_dir=a b"], "rar_tf evaluate '--output_dir=a b'"),
+    ):
+        monkeypatch.setattr("sys.orig_argv", typed)
+        assert provenance.command() == shown

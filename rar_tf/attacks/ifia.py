@@ -161,7 +161,7 @@ class Ifia:
 
     def search(self, network, surrogate, clean: Clean, start: tf.Tensor, pool: Pool) -> tuple[Pool, tf.Tensor]:
         """Return the pool with what an ascent from `start` [B, H, W, C] finds, and the measure's curve [T, B]."""
-        observe = self._observe(network, clean)
+        observe = self._observe(network, clean, sure=self.feasible)
         if self.feasible:
             start = tf.clip_by_value(start, *self.bounds)
             start = where_each(keeps_label(network, start, clean.labels), start, clean.images)
@@ -273,9 +273,9 @@ class Ifia:
 
         return move
 
-    def _observe(self, network, clean):
+    def _observe(self, network, clean, *, sure=False):
         """(iterate, pool) -> pool with the iterate where it is among the best."""
-        score = self._scores(network, clean, self.screen or self.explainer)
+        score = self._scores(network, clean, self.screen or self.explainer, sure=sure)
 
         def observe(iterate, pool):
             _, scores, _ = score(iterate)
@@ -283,10 +283,10 @@ class Ifia:
 
         return observe
 
-    def _scores(self, network, clean, explainer):
+    def _scores(self, network, clean, explainer, *, sure=False):
         """Perturbed images -> (maps [B, D], tracked scores [B, M], whether the label is kept [B]).
 
-        Images that lost their label are not scored: they have 1.
+        Images that lost their label are not scored: they have 1. sure: that the label is kept is known already.
         """
         scorers = _scorers(self, tuple(clean.images.shape[1:3]))
         # The reference measures how far the mass centre moved from where the surrogate has it.
@@ -301,7 +301,7 @@ class Ifia:
 
         def score(perturbed):
             values = explainer(network, perturbed, clean.labels)
-            feasible = keeps_label(network, perturbed, clean.labels)
+            feasible = tf.ones_like(clean.labels, tf.bool) if sure else keeps_label(network, perturbed, clean.labels)
             scores = tf.numpy_function(host_scores, [before, values, feasible], tf.float32)
             return values, tf.ensure_shape(scores, [None, len(self.tracked)]), feasible
 
