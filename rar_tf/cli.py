@@ -97,13 +97,19 @@ def in_parts(name: str, count: int) -> None:
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     arguments = [sys.executable, "-m", "rar_tf", name, *sys.argv[1:], "--processes=1"]
+    threads = max(1, (os.cpu_count() or 1) // count)  # of each, so that they do not stand in each other's way
+    environment = {"TF_NUM_INTRAOP_THREADS": str(threads), **os.environ}
     with contextlib.ExitStack() as stack:
         messages = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(count)]
         running = []
         try:
             for number, message in enumerate(messages):
                 part = [*arguments, f"--shard={number}/{count}"]
-                running.append(subprocess.Popen(part, stdout=subprocess.DEVNULL, stderr=message if number else None))
+                running.append(
+                    subprocess.Popen(
+                        part, stdout=subprocess.DEVNULL, stderr=message if number else None, env=environment
+                    )
+                )
             failed = [number for number, process in enumerate(running) if process.wait()]
         finally:
             for process in running:
