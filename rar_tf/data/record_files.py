@@ -173,6 +173,6 @@ def _index(records, files, progress) -> dict:
     try:
         with atomic_write(kept) as temporary:
             np.savez(temporary, **arrays)  # type: ignore[arg-type]
-    except OSError as error:
+    except UsageError as error:  # what the disk refuses, in a folder of others say
         logging.warning("the index of %s cannot be kept beside it, and is made anew each time (%s)", files[0], error)
     return arrays

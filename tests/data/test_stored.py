@@ -1,5 +1,6 @@
 """Images read when they are asked for: the same batches as from memory, from folders and record files."""
 
+import errno
 import os
 import threading
 
@@ -111,6 +112,17 @@ def test_files_are_listed_once(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(record_files.TFRecords, "scan", lambda records: iter(()))
     with pytest.raises(UsageError, match="no records"):
         record_files.read_examples(files, None)
+
+
+def test_files_in_a_folder_that_may_not_be_written_are_read_all_the_same(folder, tmp_path, monkeypatch):
+    files = record_files.record_files(write_tfrecords(folder, tmp_path / "records"))["train"]
+
+    def refused(*_, **arrays):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(np, "savez", refused)
+    assert len(record_files.read_examples(files, None).labels) == 40
+    assert not list((tmp_path / "records").glob(".rar_tf_index_*"))
 
 
 def test_splits_of_record_files_by_their_names(folder, tmp_path):
