@@ -87,10 +87,10 @@ def target_map(attack, clean):
 def _wanted(attack, clean, default=None):
     """The target [H, W] as weights [D] of the maps' features, the same for every channel."""
     height, width = clean.images.shape[1:3]
-    target = np.asarray(default if attack.region is None else attack.region, np.float32)
+    target = np.asarray(default if attack.region is None else attack.region)
     if target.shape != (height, width):
         raise UsageError(f"the target of the attack must be of shape {(height, width)}, got {target.shape}")
-    return tf.constant(np.repeat(target.reshape(-1), clean.maps.shape[1] // (height * width)))
+    return tf.constant(maps.by_feature(target, clean.maps.shape[1]))
 
 
 def random_direction(attack, clean):

@@ -7,7 +7,7 @@ from rar_tf.attributions.gradients import Kind
 from rar_tf.attributions.targets import Target, repeat_labels
 from rar_tf.errors import UsageError
 from rar_tf.models.split import SplitNetwork
-from rar_tf.models.surrogate import Surrogate
+from rar_tf.models.surrogate import Part, layers_and_weights
 
 
 def grad_cam(target: Target, images: tf.Tensor) -> tf.Tensor:
@@ -41,24 +41,16 @@ class FeatureMaps:
     def __init__(self, network):
         while isinstance(network, SplitNetwork):
             network = network.network
-        model, source = (network.clone, network.network) if isinstance(network, Surrogate) else (network, network)
+        model, _ = layers_and_weights(network)
         if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
             raise UsageError("grad_cam needs a functional or sequential Keras network: its layers are looked into")
         found = [layer for layer in model.layers if _gives_feature_maps(layer)]
         if not found:
             raise UsageError("grad_cam needs a network with feature maps: no layer gives [N, h, w, c] with h·w > 1")
-        self._model = keras.Model(model.inputs, [found[-1].output, model.outputs[0]])
-        shared = {id(own): variable for own, variable in zip(model.variables, source.variables)}
-        self._trainable = [shared[id(variable)] for variable in self._model.trainable_variables]
-        self._fixed = [shared[id(variable)] for variable in self._model.non_trainable_variables]
+        self._model = Part(keras.Model(model.inputs, [found[-1].output, model.outputs[0]]), network)
 
     def __call__(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        (features, logits), _ = self._model.stateless_call(
-            [variable.value for variable in self._trainable],
-            [variable.value for variable in self._fixed],
-            images,
-            training=False,
-        )
+        features, logits = self._model(images)
         return features, logits
 
 

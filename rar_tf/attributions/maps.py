@@ -31,6 +31,11 @@ def _with_features(values, shape):
     return tf.ensure_shape(values, [None, None if None in shape else int(np.prod(shape))])
 
 
+def by_feature(grid: np.ndarray, features: int) -> np.ndarray:
+    """Return numbers by pixel as numbers by a map's features, the same for every channel. Shape: [H, W] -> [D]."""
+    return np.repeat(np.asarray(grid, np.float32).reshape(-1), features // np.size(grid))
+
+
 def top_k_mask(maps: tf.Tensor, k: int) -> tf.Tensor:
     """Return 1 at the k largest features of each map and 0 elsewhere; of equals the first counts.
 

@@ -66,7 +66,6 @@ def integrated_gradients(
       target: a `Target` of a split network (`models.split`) has its first layer computed at both ends of the path only.
       chunk: path points held in memory at once; None takes all in one batch. The values are the same. Gradients of
         a chunked sum reach images, baseline and `target.parameters` (recomputed chunk by chunk), nothing else.
-
       shift: moves the path points, by a part of an interval in [−1/2, 1/2], for attacks that must not fit themselves to
         a few points.
 

@@ -27,24 +27,18 @@ OF_MAPS = ("insertion", "deletion", "randomisation_spearman", "sparseness")
 
 
 def check(given):
-    given = settings_of(given)
-    for record in (EvaluationSettings, DataSettings):
-        record.of(given)
-    JobSettings.of(given).check(given, default_folder(given), "evaluate")
+    given = {**flagfile.of_run(given.get("model_dir")), **given}
+    chosen = EvaluationSettings.of(given)
+    DataSettings.of(given)
+    JobSettings.of(given).check(given, default_folder(chosen), "evaluate")
 
 
 def reads(given):
     return JobSettings, DataSettings, EvaluationSettings
 
 
-def settings_of(given):
-    """The command line's flags over those of the model directory's run."""
-    return {**flagfile.of_run(given.get("model_dir")), **given}
-
-
-def default_folder(given):
-    attack = EvaluationSettings.of(given).attack
-    return "evaluation" if attack == "ifia" else f"evaluation_{attack}"
+def default_folder(chosen):
+    return "evaluation" if chosen.attack == "ifia" else f"evaluation_{chosen.attack}"
 
 
 def main():
@@ -55,9 +49,11 @@ def main():
     from rar_tf.evaluation.evaluator import Evaluator
     from rar_tf.progress import bar
 
-    given = settings_of(flagfile.given())
+    given = flagfile.given()
+    run = flagfile.of_run(given.get("model_dir"))
+    given = {**run, **given}
     job, chosen, data = JobSettings.of(given), EvaluationSettings.of(given), DataSettings.of(given)
-    folder = job.folder(default_folder(given))
+    folder = job.folder(default_folder(chosen))
     if job.processes > 1:
         cli.in_parts("evaluate", job.processes)
     if job.merge or job.processes > 1:
@@ -71,7 +67,6 @@ def main():
     images = to_pixels(record, split.images[:count])
     part = results.shard_slice(job.shard, len(images))
     evaluator = Evaluator(network, chosen.replace(bounds=record.bounds), reference_network=reference(job))
-    run = flagfile.of_run(job.model_dir)
     with bar(part.stop - part.start, f"attack {chosen.attack}") as counted:
         summary = jobs.evaluate_into(
             folder,

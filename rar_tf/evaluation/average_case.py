@@ -3,14 +3,13 @@
 import numpy as np
 import tensorflow as tf
 
-from rar_tf import metrics
 from rar_tf.attacks import BALLS
 from rar_tf.attacks.ifia import keeps_label
 from rar_tf.attacks.pgd import random_starts
 from rar_tf.attributions.explainer import Explainer
 from rar_tf.data.corruptions import CORRUPTIONS, corrupted
 from rar_tf.evaluation.measurement import Measurement
-from rar_tf.evaluation.summary import AVERAGE_SCORES
+from rar_tf.evaluation.summary import AVERAGE_SCORES, map_scores
 
 NOISE, DRAWS, PURPOSE = "uniform_noise", 4, 700
 CHANGES = (NOISE, *CORRUPTIONS)
@@ -63,11 +62,4 @@ class AverageCase(Measurement):
         return self.explainer(explained, images, labels), keeps_label(explained, images, labels)
 
     def _scores(self, clean, maps, kept):
-        return {
-            "topk_intersection": metrics.topk_intersection(clean, maps, self.settings.metric_k),
-            "kendall": metrics.kendall(clean, maps),
-            "kendall_support": metrics.kendall_support(clean, maps),
-            "spearman": metrics.spearman(clean, maps),
-            "cosine": metrics.cosine(clean, maps),
-            "label_kept": kept.astype(float),
-        }
+        return {**map_scores(clean, maps, self.settings.metric_k), "label_kept": kept.astype(float)}

@@ -8,7 +8,7 @@ a fallback.
 import numpy as np
 
 from rar_tf.evaluation.measurement import Batch
-from rar_tf.evaluation.measurements import measurements_of, plain_attack
+from rar_tf.evaluation.measurements import explainer_of, measurements_of
 from rar_tf.evaluation.settings import EvaluationSettings
 from rar_tf.evaluation.subject import Subject
 from rar_tf.evaluation.summary import Examples, plain_number
@@ -28,7 +28,7 @@ class Evaluator:
         self.reference_network = reference_network
         self.subject = Subject(network, surrogate, split=self.settings.evaluation_protocol == "ours")
         if self.settings.attack != "none":
-            plain_attack(self.settings, network).explainer.check(network)
+            explainer_of(self.settings).check(network)
         self.measurements = measurements_of(self.subject, self.settings, reference_network)
 
     @property
@@ -79,7 +79,7 @@ class Evaluator:
 
     def maps(self, images: np.ndarray, labels: np.ndarray, batch_size: int = 16) -> np.ndarray:
         """Return the maps that are compared. Shape: images [N, H, W, C], labels [N] -> [N, H, W] or [N, H, W, C]."""
-        explainer = plain_attack(self.settings, self.subject.explained).explainer
+        explainer = explainer_of(self.settings)
         explain = self.subject.compiled("explain", lambda x, y: explainer(self.subject.explained, x, y))
         parts = [slice(i, i + batch_size) for i in range(0, len(images), batch_size)]
         found = [explain(images[part].astype(np.float32), labels[part].astype(np.int64)) for part in parts]

@@ -14,6 +14,7 @@ from rar_tf.attacks.pgd import random_starts
 from rar_tf.attacks.predictions import Terms, standing_after
 from rar_tf.attributions.explainer import Explainer
 from rar_tf.attributions.gradients import gradient
+from rar_tf.attributions.maps import by_feature
 from rar_tf.evaluation.activity import ActivityCounter
 from rar_tf.evaluation.average_case import AverageCase
 from rar_tf.evaluation.faithfulness import Faithfulness
@@ -81,7 +82,7 @@ class Diagnosis(Measurement):
 
     def __init__(self, subject, settings):
         super().__init__(subject, settings)
-        self.explainer = plain_attack(settings, subject.explained).explainer
+        self.explainer = explainer_of(settings)
         self.integrates = settings.attribution == "integrated_gradients"
         self.columns = ("constant_map", "gradient_vanished", *(["completeness_error"] if self.integrates else []))
 
@@ -158,8 +159,7 @@ class AttributionAttack(Measurement):
 
     def _likeness(self, maps):
         """The cosine of maps [B, D] with the target, [B]."""
-        target = self.plain.region.reshape(-1)
-        wanted = np.repeat(target, maps.shape[1] // target.size).astype(maps.dtype)
+        wanted = by_feature(self.plain.region, maps.shape[1])
         return metrics.cosine(maps, np.broadcast_to(wanted, maps.shape))
 
     def _searches(self, batch, clean, frozen=False):
@@ -298,7 +298,7 @@ class ReferenceMaps(Measurement):
 
     def __init__(self, subject, settings, reference):
         super().__init__(subject, settings)
-        self.reference, self.explainer = reference, plain_attack(settings, subject.explained).explainer
+        self.reference, self.explainer = reference, explainer_of(settings)
 
     def __call__(self, batch):
         maps = self.subject.compiled("reference maps", lambda x, y: self.explainer(self.reference, x, y))
@@ -311,10 +311,15 @@ def merged(first: Pool, second: Pool) -> Pool:
     return Pool(*(value.numpy() for value in best))
 
 
+def explainer_of(settings: EvaluationSettings) -> Explainer:
+    """Return how the maps come about that settings compare."""
+    s = settings.resolved()
+    return Explainer(s.attribution, s.protocol, s.ig_steps, s.ig_chunk, baseline=s.baseline)
+
+
 def plain_attack(settings: EvaluationSettings, network) -> Ifia:
     """Return the attack on attributions that resolved settings describe, the ensemble's first member."""
-    s = settings.resolved()
-    explainer = Explainer(s.attribution, s.protocol, s.ig_steps, s.ig_chunk, baseline=s.baseline)
+    s, explainer = settings.resolved(), explainer_of(settings)
     screen = explainer.coarse(network, s.screen_ig_steps)
     return Ifia(
         epsilon=s.epsilon,

@@ -65,16 +65,22 @@ class Examples:
             np.savez_compressed(temporary, **dataclasses.asdict(self))
 
 
+def map_scores(clean: np.ndarray, maps: np.ndarray, metric_k: int) -> dict[str, np.ndarray]:
+    """Return AVERAGE_SCORES of two maps each. Shape: [N, D], [N, D] -> [N] by name."""
+    return {
+        "topk_intersection": metrics.topk_intersection(clean, maps, metric_k),
+        "kendall": metrics.kendall(clean, maps),
+        "kendall_support": metrics.kendall_support(clean, maps),
+        "spearman": metrics.spearman(clean, maps),
+        "cosine": metrics.cosine(clean, maps),
+    }
+
+
 def kept_scores(attack, clean: np.ndarray, kept, shape: tuple[int, int], metric_k: int) -> dict[str, np.ndarray]:
     """Every metric of a kept iterate, 1 for fallbacks; the least over all iterates of those that were tracked."""
-    k = metric_k
-    pixels_k = min(k, shape[0] * shape[1])
+    pixels_k = min(metric_k, shape[0] * shape[1])
     scores = {
-        "topk_intersection": metrics.topk_intersection(clean, kept.maps, k),
-        "kendall": metrics.kendall(clean, kept.maps),
-        "kendall_support": metrics.kendall_support(clean, kept.maps),
-        "spearman": metrics.spearman(clean, kept.maps),
-        "cosine": metrics.cosine(clean, kept.maps),
+        **map_scores(clean, kept.maps, metric_k),
         "pearson": metrics.pearson(clean, kept.maps),
         "lens_recall": metrics.lens_recall(clean, kept.maps, pixels_k, shape),
         "lens_precision": metrics.lens_precision(clean, kept.maps, pixels_k, shape),

@@ -17,6 +17,7 @@ from scipy import optimize, special
 
 from rar_tf.errors import UsageError
 from rar_tf.models.activations import Gelu, Silu, Softplus
+from rar_tf.models.split import with_kernel
 
 
 class Curve(NamedTuple):
@@ -132,10 +133,7 @@ def apply(layer, values: tf.Tensor, kernel=None) -> tf.Tensor:
     """Return A·v of an affine layer without its bias, or with another kernel. Shape: [N, …] -> [N, …]."""
     if not isinstance(layer, (layers.Dense, layers.Conv2D)):
         return layer(values)
-    kernel = tf.cast(layer.kernel if kernel is None else kernel, values.dtype)
-    if isinstance(layer, layers.Dense):
-        return tf.tensordot(values, kernel, 1)
-    return tf.nn.conv2d(values, kernel, layer.strides, layer.padding.upper())
+    return with_kernel(layer, values, tf.cast(layer.kernel if kernel is None else kernel, values.dtype))
 
 
 class Linear:

@@ -8,7 +8,7 @@ path needs the layer once at both ends and its transpose once, whatever the numb
 import keras
 import tensorflow as tf
 
-from rar_tf.models.surrogate import StandIn, Surrogate
+from rar_tf.models.surrogate import Part, StandIn, layers_and_weights
 
 
 class SplitNetwork(StandIn):
@@ -17,12 +17,11 @@ class SplitNetwork(StandIn):
     It answers as the network does, images [N, H, W, C] -> logits [N, K], and runs on the network's own weights.
     """
 
-    def __init__(self, network, layer: keras.layers.Layer, rest: keras.Model, variables: dict):
+    def __init__(self, network, layer: keras.layers.Layer, rest: keras.Model):
         super().__init__(network)
-        self.layer, self._rest = layer, rest
-        self._kernel, self._bias = variables[id(layer.kernel)], layer.use_bias and variables[id(layer.bias)]
-        self._trainable = [variables[id(variable)] for variable in rest.trainable_variables]
-        self._fixed = [variables[id(variable)] for variable in rest.non_trainable_variables]
+        self.layer, self._rest = layer, Part(rest, network)
+        shared = self._rest.shared
+        self._kernel, self._bias = shared[id(layer.kernel)], layer.use_bias and shared[id(layer.bias)]
 
     def stateless_call(self, *args, **kwargs):
         """As the network's own."""
@@ -34,22 +33,12 @@ class SplitNetwork(StandIn):
 
     def affine(self, images: tf.Tensor) -> tf.Tensor:
         """Return the first layer's output before its activation. Shape: [N, H, W, C] -> [N, …]."""
-        kernel, layer = self._kernel.value, self.layer
-        if isinstance(layer, keras.layers.Dense):
-            outputs = tf.tensordot(images, kernel, 1)
-        else:
-            outputs = tf.nn.conv2d(images, kernel, layer.strides, layer.padding.upper())
-        return outputs + self._bias.value if layer.use_bias else outputs
+        outputs = with_kernel(self.layer, images, self._kernel.value)
+        return outputs + self._bias.value if self.layer.use_bias else outputs
 
     def rest(self, outputs: tf.Tensor) -> tf.Tensor:
         """Return the logits [N, K] of the first layer's outputs before its activation."""
-        logits, _ = self._rest.stateless_call(
-            [variable.value for variable in self._trainable],
-            [variable.value for variable in self._fixed],
-            self.layer.activation(outputs),
-            training=False,
-        )
-        return logits
+        return self._rest(self.layer.activation(outputs))
 
     def pull_back(self, gradients: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
         """Return the gradients by the images of which the layer's outputs have these. Shape: [N, …] -> [N, H, W, C]."""
@@ -60,12 +49,19 @@ class SplitNetwork(StandIn):
         return tf.ensure_shape(pulled, images.shape)
 
 
+def with_kernel(layer, values: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """Return a dense layer or a convolution with that kernel, without its bias. Shape: [N, …] -> [N, …]."""
+    if isinstance(layer, keras.layers.Dense):
+        return tf.tensordot(values, kernel, 1)
+    return tf.nn.conv2d(values, kernel, layer.strides, layer.padding.upper())
+
+
 def split_first_layer(network) -> SplitNetwork | None:
     """Return the network with its first layer apart; None where that layer is no plain convolution or dense layer.
 
     Networks: functional and sequential Keras models, and surrogates of them.
     """
-    model, source = (network.clone, network.network) if isinstance(network, Surrogate) else (network, network)
+    model, _ = layers_and_weights(network)
     if len(getattr(model, "inputs", None) or ()) != 1:
         return None
     readers = [layer for layer in model.layers if _reads(layer, model.inputs[0])]
@@ -74,8 +70,7 @@ def split_first_layer(network) -> SplitNetwork | None:
     rest = _after(readers[0], model)
     if rest is None:
         return None
-    variables = {id(own): shared for own, shared in zip(model.variables, source.variables)}
-    return SplitNetwork(network, readers[0], rest, variables)
+    return SplitNetwork(network, readers[0], rest)
 
 
 def _is_affine(layer):

@@ -7,6 +7,7 @@ a network that keeps it jump wherever another pixel wins, softplus or not.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -58,6 +59,35 @@ class Surrogate(StandIn):
             training=False,
         )
         return logits
+
+
+def layers_and_weights(network) -> tuple[Any, Any]:
+    """Return whose layers a network runs, and whose weights: of a surrogate its clone and the network itself."""
+    return (network.clone, network.network) if isinstance(network, Surrogate) else (network, network)
+
+
+class Part:
+    """Some layers of a network, as a Keras model of their own that runs on the network's weights: inputs -> outputs.
+
+    Args:
+      part: made of the layers of `layers_and_weights(network)[0]`. network: a Keras model, or a surrogate of one.
+    """
+
+    def __init__(self, part: keras.Model, network):
+        layers, weights = layers_and_weights(network)
+        shared = {id(own): variable for own, variable in zip(layers.variables, weights.variables)}
+        self.part, self.shared = part, shared
+        self._trainable = [shared[id(variable)] for variable in part.trainable_variables]
+        self._fixed = [shared[id(variable)] for variable in part.non_trainable_variables]
+
+    def __call__(self, inputs):
+        outputs, _ = self.part.stateless_call(
+            [variable.value for variable in self._trainable],
+            [variable.value for variable in self._fixed],
+            inputs,
+            training=False,
+        )
+        return outputs
 
 
 def softplus_surrogate(

@@ -87,18 +87,14 @@ class Align(AttributionMatching):
 
     def _inside(self, images, purpose):
         """A random point of the ball around each image, in the pixel range."""
-        seed, epsilon = self._seed(purpose), self.share(self.step) * self.settings.epsilon
-        noise = randomness.for_replica(lambda zeros: self.ball.start(zeros, epsilon, seed), images)
-        return tf.clip_by_value(images + noise, *self.settings.bounds)
+        point = self._random_start(images, self.step, TERMS + purpose, self.share(self.step))
+        return tf.clip_by_value(point, *self.settings.bounds)
 
     def _uniform(self, like, purpose):
-        seed = self._seed(purpose)
+        seed = randomness.step_seed(self.settings.seed, self.step, TERMS + purpose)
         return randomness.for_replica(
             lambda zeros: tf.random.stateless_uniform(tf.shape(zeros), seed, dtype=zeros.dtype, alg="philox"), like
         )
-
-    def _seed(self, purpose):
-        return randomness.step_seed(self.settings.seed, self.step, TERMS + purpose)
 
 
 def relative_change(clean: tf.Tensor, changed: tf.Tensor) -> tf.Tensor:

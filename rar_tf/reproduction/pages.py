@@ -170,9 +170,9 @@ def _ranking(found):
                 record["recipe"],
                 tables.share(accuracy, "natural_accuracy"),
                 tables.share(accuracy, "adversarial_accuracy"),
-                *(_score(paper, name) for name in ("topk_intersection", "kendall")),
+                *(tables.score(paper, name) for name in ("topk_intersection", "kendall")),
                 "-" if paper.get("fallback_rate") is None else f"{paper['fallback_rate']:.0%}",
-                *(_score(auto, name) for name in _COLUMNS),
+                *(tables.score(auto, name) for name in _COLUMNS),
                 " / ".join(_attainable(auto, name) for name in _COLUMNS[:3]),
                 " / ".join(
                     str(each.get(key, "-"))
@@ -186,11 +186,6 @@ def _ranking(found):
         + "\nFallbacks: images for which the paper's attack found nothing; they score 1. Attainable: over the support "
         "/ top-k / cosine. Images: paper's protocol / auto / predictions.\n"
     )
-
-
-def _score(evaluation, name):
-    score = evaluation.get("scores", {}).get(name)
-    return "-" if score is None else f"{score['mean']:.3f} [{score['ci95'][0]:.3f}, {score['ci95'][1]:.3f}]"
 
 
 def _attainable(evaluation, name):

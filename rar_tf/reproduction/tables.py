@@ -65,7 +65,7 @@ def scores(table: Table, lines: Sequence[tuple[Row, Network, dict]]) -> str:
                 label(row, network),
                 " / ".join(str(count) for count in counts if count is not None),
                 *(part for name in names for part in _pair(name, accuracy, paper, beside, table.statistic)),
-                *(_score(auto, name, "mean") for name in UNDER_AUTO),
+                *(score(auto, name) for name in UNDER_AUTO),
                 minutes(record),
             ]
         )
@@ -96,7 +96,7 @@ def _pair(name, accuracy, paper, beside, statistic):
     value = beside.get(name)
     if "accuracy" in name:
         return share(accuracy, name), "-" if value is None else f"{value:.2%}"
-    return _score(paper, name, statistic), "-" if value is None else f"{value:.4f}"
+    return score(paper, name, statistic), "-" if value is None else f"{value:.4f}"
 
 
 def share(evaluation: dict, name: str) -> str:
@@ -107,13 +107,14 @@ def share(evaluation: dict, name: str) -> str:
     return f"{found['share']:.2%} [{found['ci95'][0]:.1%}, {found['ci95'][1]:.1%}]"
 
 
-def _score(evaluation, name, statistic):
-    score = evaluation.get("scores", {}).get(name)
-    if score is None:
+def score(evaluation: dict, name: str, statistic: str = "mean") -> str:
+    """Return a score's mean with its interval, after its median where that is the statistic; "-" without one."""
+    known = evaluation.get("scores", {}).get(name)
+    if known is None:
         return "-"
-    low, high = score["ci95"]
-    found = f"{score['mean']:.3f} [{low:.3f}, {high:.3f}]"
-    return found if statistic == "mean" else f"median {score['median']:.3f}; {found}"
+    low, high = known["ci95"]
+    found = f"{known['mean']:.3f} [{low:.3f}, {high:.3f}]"
+    return found if statistic == "mean" else f"median {known['median']:.3f}; {found}"
 
 
 def over_seeds(groups: dict[str, list[dict]]) -> str:
