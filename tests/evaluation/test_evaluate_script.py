@@ -5,6 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from rar_tf.commands import certify
+from rar_tf.commands import evaluate as evaluation
+from rar_tf.errors import UsageError
+
 import toys
 from runner import assert_one_line, command, finished, stop_when, succeeded
 
@@ -50,6 +54,19 @@ def test_summary_and_table(evaluated):
     assert summary["split"] == "test"
     assert summary["ifia_steps"] == 20 and summary["eval_pgd_steps"] == 2 and summary["num_examples"] == 20
     assert f"{summary['kendall']['mean']:.4f}" in output and "summary.json" in output
+
+
+def test_a_run_knows_its_data_set(tmp_path):
+    given = {"model_dir": str(tmp_path), "method": "uniform_smoothing"}
+    (tmp_path / "model.keras").touch()
+    for each in (certify, evaluation):
+        (tmp_path / "flags.cfg").write_text(
+            "--dataset=digits\n--method=natural\n"
+        )  # the default
+        each.check(given)
+        (tmp_path / "flags.cfg").unlink()
+        with pytest.raises(UsageError, match="give --dataset"):
+            each.check(given)
 
 
 def test_processes_share_the_images(workplace, evaluated):
