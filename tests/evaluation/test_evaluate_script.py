@@ -60,9 +60,7 @@ def test_a_run_knows_its_data_set(tmp_path):
     given = {"model_dir": str(tmp_path), "method": "uniform_smoothing"}
     (tmp_path / "model.keras").touch()
     for each in (certify, evaluation):
-        (tmp_path / "flags.cfg").write_text(
-            "--dataset=digits\n--method=natural\n"
-        )  # the default
+        (tmp_path / "flags.cfg").write_text("--dataset=digits\n--method=natural\n")  # the default
         each.check(given)
         (tmp_path / "flags.cfg").unlink()
         with pytest.raises(UsageError, match="give --dataset"):
