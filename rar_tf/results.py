@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 from absl import logging
-from tqdm import tqdm
 
 from rar_tf import checks, files, provenance
 from rar_tf.errors import UsageError, brief
 from rar_tf.files import atomic_write
+from rar_tf.progress import bar
 
 ALL = "0/1"
 
@@ -142,7 +142,8 @@ def work(
 
     Args:
       part: None is all images.
-      progress: called with the number of images finished, each time some are; True shows a bar.
+      progress: called with the number of images finished, each time some are; True shows how long it
+        will take, see `rar_tf.progress.bar`.
       table: has the rows of a run that was stopped, which are not made again. None keeps the rows in memory alone.
     """
     part = slice(0, job.count) if part is None else part
@@ -156,8 +157,8 @@ def work(
             (table.folder / name).unlink(missing_ok=True)
     with contextlib.ExitStack() as stack:
         if progress is True:
-            bar = stack.enter_context(tqdm(total=part.stop - part.start, unit="image", smoothing=0))
-        report = bar.update if progress is True else progress or (lambda count: None)
+            progress = stack.enter_context(bar(part.stop - part.start, job.command)).update
+        report = progress if callable(progress) else lambda count: None
         if rows:
             report(len(rows) // job.per_image)
         for group in groups[sum(end <= len(rows) for end in ends) :]:

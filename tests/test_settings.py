@@ -8,12 +8,13 @@ import keras
 import pytest
 
 from rar_tf import checks, settings
+from rar_tf.commands import certify, evaluate, train
 from rar_tf.data.settings import DataSettings
 from rar_tf.errors import UsageError
-from rar_tf.evaluation.settings import EvaluationSettings
+from rar_tf.evaluation.settings import AttackSettings, EvaluationSettings
 from rar_tf.experiment import flagfile
 from rar_tf.experiment.jobs import JobSettings
-from rar_tf.experiment.settings import Experiment
+from rar_tf.experiment.settings import Experiment, RunSettings
 from rar_tf.objectives import METHODS
 from rar_tf.settings import Record, items, setting
 
@@ -140,6 +141,31 @@ def test_an_evaluation_attacks_with_the_training_budget_where_it_has_no_other():
     assert (found.epsilon, found.pgd_epsilon) == (0.2, 0.05)
 
 
+PROTOCOL = {"evaluation_protocol": "chen2019", "epsilon": 0.1}
+
+
+def test_a_protocol_fixes_the_same_for_flags_and_for_python(caplog):
+    found = EvaluationSettings.make(PROTOCOL)
+    assert found == EvaluationSettings.of(PROTOCOL).replace(pgd_epsilon=None)
+    assert (found.start, found.measure, found.reference) == ("image", "kendall", True) and not caplog.records
+    assert AttackSettings.make({**PROTOCOL, "evaluation_protocol": "wang2022"}).prediction_attacks == ()
+    own = EvaluationSettings.make({**PROTOCOL, "start": "random", "restarts": 1})
+    assert (own.evaluation_protocol, own.start, own.measure) == ("ours", "random", EvaluationSettings().measure)
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ["--ifia_start is not what --evaluation_protocol=chen2019 does: evaluated as ours"]
+
+
+@pytest.mark.parametrize("command", [evaluate, train])
+def test_a_contradicted_protocol_is_told_once(tmp_path, caplog, command):
+    given = {**PROTOCOL, "ifia_start": "random", "model_dir": str(tmp_path)}
+    if command is evaluate:
+        (tmp_path / "model.keras").touch()
+        (tmp_path / "flags.cfg").write_text("--dataset=digits\n--ifia_objective=mass_center\n")
+    command.check(given)
+    EvaluationSettings.of(given)
+    assert len(caplog.records) == 1 and "--ifia_start" in caplog.text
+
+
 def test_what_follows_from_a_flag_follows_again_when_the_flag_is_given(tmp_path):
     flags = {"dataset": "mnist", "method": "trades", "epsilon": 0.3, "ifia_steps": 50, "eval_pgd_step_size": 0.02}
     (tmp_path / "flags.cfg").write_text(flagfile.to_flagfile({**flags, **Experiment.of(flags).flags()}))
@@ -149,6 +175,15 @@ def test_what_follows_from_a_flag_follows_again_when_the_flag_is_given(tmp_path)
     assert (evaluation.steps, evaluation.pgd_step_size) == (50, 0.02)  # these were given
     assert Experiment.of(flagfile.of_run(tmp_path)).flags() == Experiment.of(flags).flags()
     assert flagfile.of_run(tmp_path / "elsewhere") == {}
+
+
+def test_a_run_says_its_data_set_and_method_where_nobody_gave_them(tmp_path):
+    (tmp_path / "flags.cfg").write_text(flagfile.to_flagfile(Experiment.of({}).flags()))
+    (tmp_path / "model.keras").touch()
+    run = flagfile.of_run(tmp_path)
+    assert (run["dataset"], run["method"]) == (DataSettings().dataset, RunSettings().method)
+    evaluate.check({"model_dir": str(tmp_path)})
+    certify.check({"model_dir": str(tmp_path), "method": "uniform_smoothing"})
 
 
 def test_a_run_of_the_former_version_is_evaluated_as_it_was_set(tmp_path):

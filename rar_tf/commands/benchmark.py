@@ -34,6 +34,11 @@ TIMES = ("attack_gradient_seconds", "attack_seconds", "step_seconds", "ifia_iter
 SHOWN = (*TIMES, "examples_per_second", "peak_memory_gib", "attack_gradient_share", "step_share", "ifia_share")
 
 
+def check(given):
+    if not flags.FLAGS.one:
+        EvaluationSettings.warn(given)
+
+
 def main():
     if flags.FLAGS.compare:
         paths = flags.FLAGS.compare.split(",")

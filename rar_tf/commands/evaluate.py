@@ -29,6 +29,7 @@ OF_MAPS = ("insertion", "deletion", "randomisation_spearman", "sparseness")
 def check(given):
     given = {**flagfile.of_run(given.get("model_dir")), **given}
     chosen = EvaluationSettings.of(given)
+    EvaluationSettings.warn(given)
     DataSettings.of(given)
     JobSettings.of(given).check(given, default_folder(chosen), "evaluate")
 

@@ -5,9 +5,10 @@ import json
 import math
 
 from rar_tf.evaluation import page
-from rar_tf.evaluation.evaluated import Evaluated, accuracies, attack_of, images_of, setting_of
+from rar_tf.evaluation.evaluated import Evaluated
 from rar_tf.evaluation.protocols import EVALUATION_PROTOCOLS
 from rar_tf.evaluation.summary import SCORES, accuracy_column
+from rar_tf.evaluation.words import accuracies, attack_of, images_of, setting_of
 from rar_tf.statistics import paired
 
 ACCURACIES = ("adversarial_accuracy", *(f"adversarial_accuracy_{name}" for name in ("fgsm", "pgd20", "pgd40", "cw")))

@@ -11,7 +11,8 @@ import numpy as np
 
 from rar_tf import figures, metrics
 from rar_tf.evaluation import page
-from rar_tf.evaluation.evaluated import Evaluated, attack_of
+from rar_tf.evaluation.evaluated import Evaluated
+from rar_tf.evaluation.words import attack_of
 
 ALIKE = 1.1  # ratio of the largest to the smallest of distances that count as one
 

@@ -1,4 +1,4 @@
-"""Evaluations read back from their folders, and what their numbers come from in one phrase."""
+"""Evaluations and certifications read back from their folders."""
 
 import dataclasses
 import functools
@@ -11,10 +11,7 @@ import numpy as np
 from rar_tf.errors import UsageError
 from rar_tf.evaluation.outcome import read_rows
 from rar_tf.evaluation.summary import Examples
-from rar_tf.evaluation.words import accuracies, attack_of, cell, images_of, setting_of
 from rar_tf.results import read_json
-
-__all__ = ["Certified", "Evaluated", "accuracies", "attack_of", "cell", "images_of", "read", "setting_of"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,10 +9,10 @@ import numpy as np
 
 from rar_tf import figures
 from rar_tf.evaluation import comparison, consistency, correlation, page
-from rar_tf.evaluation.evaluated import Certified, Evaluated, accuracies, attack_of, cell, images_of, read
+from rar_tf.evaluation.evaluated import Certified, Evaluated, read
 from rar_tf.evaluation.outcome import examples_figure
 from rar_tf.evaluation.summary import FAITHFULNESS, SCORES
-from rar_tf.evaluation.words import predictions_of, setting_of
+from rar_tf.evaluation.words import accuracies, attack_of, cell, images_of, predictions_of, setting_of
 
 __all__ = ["build", "read", "write"]
 

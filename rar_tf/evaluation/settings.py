@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from absl import logging
@@ -15,7 +15,7 @@ from rar_tf.attributions import PROTOCOLS
 from rar_tf.attributions.settings import Attributed, Chunked
 from rar_tf.errors import UsageError
 from rar_tf.evaluation.protocols import EVALUATION_PROTOCOLS
-from rar_tf.settings import Seeded, same, setting
+from rar_tf.settings import Seeded, items, same, setting
 
 DIRECTION_POINTS, SCREEN_POINTS = 5, 10
 
@@ -26,6 +26,8 @@ class EvaluationSettings(Seeded, Bounded, Chunked):
 
     `attribution` may also be a function (target, images [B, H, W, C]) -> attributions [B, H, W, C].
     """
+
+    free: ClassVar[tuple[str, ...]] = ()  # flags that no protocol fixes here
 
     attribution: str | Callable = same(Attributed, "attribution")
     baseline: float = setting(
@@ -152,15 +154,40 @@ class EvaluationSettings(Seeded, Bounded, Chunked):
     @classmethod
     def of(cls, given: Mapping[str, Any], **values: Any) -> "EvaluationSettings":
         """As `Record.of`, with what the evaluation protocol fixes; where flags contradict it the evaluation is ours."""
-        name = given.get("evaluation_protocol", cls.evaluation_protocol)
-        fixed = EVALUATION_PROTOCOLS[name].flags if name in EVALUATION_PROTOCOLS else {}
-        contradicted = [flag for flag, value in fixed.items() if given.get(flag, value) != value]
+        return super().of({**given, **cls._fixed(given)}, **values)
+
+    @classmethod
+    def make(cls, values: Mapping[str, Any]) -> "EvaluationSettings":
+        """As `Record.make`, with what the evaluation protocol fixes; a warning where values contradict it."""
+        given = {item.flag: values[item.name] for item in items(cls) if item.flag and item.name in values}
+        cls.warn(given)
+        fixed = cls._fixed(given)
+        return super().make({**values, **{item.name: fixed[item.flag] for item in items(cls) if item.flag in fixed}})
+
+    @classmethod
+    def warn(cls, given: Mapping[str, Any]) -> None:
+        """Log a warning where flags contradict the evaluation protocol."""
+        contradicted = cls._contradicted(given)
         if contradicted:
-            logging.warning(
-                "--%s is not what --evaluation_protocol=%s does: evaluated as ours", " --".join(contradicted), name
-            )
-            return super().of({**given, "evaluation_protocol": "ours"}, **values)
-        return super().of({**fixed, **given}, **values)
+            said = " --".join(contradicted), given["evaluation_protocol"]
+            logging.warning("--%s is not what --evaluation_protocol=%s does: evaluated as ours", *said)
+
+    @classmethod
+    def _fixed(cls, given):
+        """What the protocol fixes, by flag name; that the evaluation is ours where flags contradict it."""
+        return {"evaluation_protocol": "ours"} if cls._contradicted(given) else cls._of_protocol(given)
+
+    @classmethod
+    def _contradicted(cls, given):
+        known = {item.flag: item for item in items(cls)}
+        fixed = cls._of_protocol(given)
+        return [flag for flag, value in fixed.items() if known[flag].checked(given.get(flag)) not in (None, value)]
+
+    @classmethod
+    def _of_protocol(cls, given):
+        name = str(given.get("evaluation_protocol", cls.evaluation_protocol))
+        fixed = EVALUATION_PROTOCOLS[name].flags if name in EVALUATION_PROTOCOLS else {}
+        return {flag: value for flag, value in fixed.items() if flag not in cls.free}
 
     def map_shape(self, image_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of a map of an image [H, W, C]: by pixel, or by pixel and channel."""
@@ -209,6 +236,7 @@ class EvaluationSettings(Seeded, Bounded, Chunked):
 class AttackSettings(EvaluationSettings):
     """An attack on attributions alone: predictions are left in peace, and maps are not asked what they are worth."""
 
+    free = ("prediction_attacks",)
     prediction_attacks: tuple[str, ...] = same(EvaluationSettings, "prediction_attacks", ())
     faithfulness: bool = same(EvaluationSettings, "faithfulness", False)
     average_case: bool = same(EvaluationSettings, "average_case", False)

@@ -167,12 +167,15 @@ def to_flagfile(values: Mapping[str, Any]) -> str:
 def of_run(model_dir: str | os.PathLike | None) -> dict[str, Any]:
     """Return what a run's flags.cfg gives, without the values that follow from others of it; nothing without the file.
 
-    Other flags can be laid over them: what was derived from a flag that they give is derived again.
+    Other flags can be laid over them: what was derived from a flag that they give is derived again. Data set and method
+    are always there: they are what the run is called, also where nobody had to give them.
     """
     path = None if model_dir is None else pathlib.Path(model_dir) / "flags.cfg"
     if path is None or not path.is_file():
         return {}
-    return settings.explicit(read(path), lambda values: Experiment.of(values).flags())
+    values = read(path)
+    kept = settings.explicit(values, lambda given: Experiment.of(given).flags())
+    return {name: value for name, value in values.items() if name in kept or name in ("dataset", "method")}
 
 
 def expand(

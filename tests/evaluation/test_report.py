@@ -11,10 +11,11 @@ import pytest
 from rar_tf import figures, provenance, statistics
 from rar_tf.errors import UsageError
 from rar_tf.evaluation import comparison, correlation, job, page, report
-from rar_tf.evaluation.evaluated import Evaluated, attack_of
+from rar_tf.evaluation.evaluated import Evaluated
 from rar_tf.evaluation.evaluator import Evaluator
 from rar_tf.evaluation.settings import EvaluationSettings
 from rar_tf.evaluation.summary import Examples
+from rar_tf.evaluation.words import attack_of
 
 import toys
 
