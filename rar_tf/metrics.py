@@ -70,7 +70,29 @@ def kendall_support(clean: np.ndarray, perturbed: np.ndarray) -> np.ndarray:
 
     Shape: [N, D], [N, D] -> [N].
     """
-    return np.array([_tau_b(a[a != 0], b[a != 0]) for a, b in zip(clean, perturbed)])
+    return _kendall_within(clean != 0, clean, perturbed)
+
+
+def kendall_foreground(
+    clean: np.ndarray, perturbed: np.ndarray, images: np.ndarray, epsilon: float, black: float = 0.0
+) -> np.ndarray:
+    """Return Kendall's tau-b over the features of pixels that no change by `epsilon` makes black.
+
+    The support of `kendall_support` is that of each network's own map; these are the same pixels for all networks.
+
+    Shape: [N, D], [N, D], images [N, H, W, C] -> [N]; of maps by pixel a pixel counts with its brightest channel.
+
+    Args:
+      epsilon: the budget. black: the pixel value that stands for nothing, in the same unit.
+    """
+    bright: np.ndarray = np.asarray(images) - black > epsilon
+    if clean.shape[1] != np.prod(bright.shape[1:]):
+        bright = np.any(bright, axis=-1)
+    return _kendall_within(bright.reshape(clean.shape), clean, perturbed)
+
+
+def _kendall_within(mask, clean, perturbed):
+    return np.array([_tau_b(a[inside], b[inside]) for inside, a, b in zip(mask, clean, perturbed)])
 
 
 def _tau_b(a, b):

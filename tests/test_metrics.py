@@ -75,6 +75,26 @@ def test_breaking_the_ties_of_a_black_background_moves_tau_b_but_not_the_support
     assert metrics.kendall_support(clean, perturbed)[0] == pytest.approx(1)
 
 
+def test_the_foreground_is_the_same_pixels_for_every_map():
+    rng = np.random.default_rng(0)
+    images = np.zeros((1, 10, 10, 2), np.float32)
+    images[0, :5, :, 0] = 0.5  # half of the pixels are bright, in one channel
+    images[0, 5:, :, 1] = 0.2  # as dark as the budget
+    clean = rng.random((1, 100))
+    perturbed = np.where(np.arange(100) < 50, clean, rng.random((1, 100)))
+    assert metrics.kendall_support(clean, perturbed)[0] < 0.9
+    assert metrics.kendall_foreground(clean, perturbed, images, 0.2)[0] == pytest.approx(1)
+    assert metrics.kendall_foreground(clean, perturbed, 255 * images, 51, 0)[0] == pytest.approx(1)
+    assert metrics.kendall_foreground(clean, perturbed, images + 0.3, 0.2, 0.3)[0] == pytest.approx(1)
+    assert metrics.kendall_foreground(clean, perturbed, images, 0.1)[0] == pytest.approx(
+        metrics.kendall(clean, perturbed)[0]
+    )
+    signed = rng.standard_normal((1, 200))  # by channel: of the bright pixels the bright channel alone
+    other = np.where(images.reshape(1, 200) > 0.2, signed, -signed)
+    assert metrics.kendall_foreground(signed, other, images, 0.2)[0] == pytest.approx(1)
+    assert metrics.kendall_foreground(clean, perturbed, 0 * images, 0.2)[0] == 0  # an image that is black all over
+
+
 def test_mass_center_distance():
     first, second = np.zeros((1, 5, 5)), np.zeros((1, 5, 5))
     first[0, 1, 1], second[0, 4, 4], second[0, 4, 3] = 1, 1, 1

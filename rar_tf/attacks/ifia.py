@@ -92,7 +92,8 @@ class Ifia:
       explainer: how maps are scored; directions: how the maps are made that directions come from (None: the same).
       screen: how the maps are made that iterates are screened with; None scores every iterate as `explainer` does.
       candidates: iterates of each score that are scored after screening.
-      track: further scores whose lowest value over all candidates is recorded.
+      track: further scores that candidates are kept for, and whose lowest value over all candidates is recorded.
+      settle_too: further scores whose lowest value is recorded, among the candidates that are kept for the others.
       feasible: refuse steps that lose the label, try half and quarter of them first; the start counts as an iterate.
       score_every: score every so many iterates, the last one always.
       reference: the 2019 reference's details: the clean mass centre is the surrogate's, mass centres are cut to whole
@@ -119,6 +120,7 @@ class Ifia:
     candidates: int = 1
     ball: Ball = LINF
     track: tuple[str, ...] = ()
+    settle_too: tuple[str, ...] = ()
     feasible: bool = False
     score_every: int = 1
     reference: bool = False
@@ -137,8 +139,13 @@ class Ifia:
 
     @property
     def tracked(self) -> tuple[str, ...]:
-        """The names of the columns of `Kept.lowest`: the measure, then those of `track`."""
+        """The names of the scores that candidates are kept for: the measure, then those of `track`."""
         return (self.measure, *(name for name in self.track if name != self.measure))
+
+    @property
+    def settled(self) -> tuple[str, ...]:
+        """The names of the columns of `Kept.lowest`."""
+        return (*self.tracked, *self.settle_too)
 
     def __call__(
         self, network, surrogate, images: tf.Tensor, labels: tf.Tensor, start: tf.Tensor | None = None
@@ -201,7 +208,7 @@ class Ifia:
         Shape: start [B, H, W, C] in the pixel range, indices int64 [B], seed int64 [].
         """
         height, width, channels = clean.images.shape[1:]
-        score = self._scores(network, clean, self.screen or self.explainer)
+        score = self._scores(network, clean, self.screen or self.explainer, self.tracked)
         (draws,) = uniform_draws(indices, seed, (queries, 2 + channels))
         best, _ = patch_search(
             lambda candidates: -score(candidates)[1][:, 0],
@@ -226,10 +233,10 @@ class Ifia:
             clean.images,
             clean.maps,
             tf.ones([batch]),
-            tf.ones([batch, len(self.tracked)]),
+            tf.ones([batch, len(self.settled)]),
             tf.zeros([0, batch]),
         )
-        score = self._scores(network, clean, self.explainer)
+        score = self._scores(network, clean, self.explainer, self.settled)
         for candidate, is_found in zip(candidates, found):
             values, scores, feasible = score(candidate)
             better = is_found & feasible & (scores[:, 0] < kept.score)
@@ -275,7 +282,7 @@ class Ifia:
 
     def _observe(self, network, clean, *, sure=False):
         """(iterate, pool) -> pool with the iterate where it is among the best."""
-        score = self._scores(network, clean, self.screen or self.explainer, sure=sure)
+        score = self._scores(network, clean, self.screen or self.explainer, self.tracked, sure=sure)
 
         def observe(iterate, pool):
             _, scores, _ = score(iterate)
@@ -283,8 +290,8 @@ class Ifia:
 
         return observe
 
-    def _scores(self, network, clean, explainer, *, sure=False):
-        """Perturbed images -> (maps [B, D], tracked scores [B, M], whether the label is kept [B]).
+    def _scores(self, network, clean, explainer, names, *, sure=False):
+        """Perturbed images -> (maps [B, D], scores [B, M] by name, whether the label is kept [B]).
 
         Images that lost their label are not scored: they have 1. sure: that the label is kept is known already.
         """
@@ -292,32 +299,33 @@ class Ifia:
         # The reference measures how far the mass centre moved from where the surrogate has it.
         before = clean.surrogate_maps if self.reference and self.measure == "mass_center" else clean.maps
 
-        def host_scores(before, after, feasible):
-            scores = np.ones((len(after), len(self.tracked)), np.float32)
+        def host_scores(before, after, images, feasible):
+            scores = np.ones((len(after), len(names)), np.float32)
             if feasible.any():
-                rows = before[feasible], after[feasible]
-                scores[feasible] = np.stack([scorers[name](*rows) for name in self.tracked], axis=1)
+                rows = before[feasible], after[feasible], images[feasible]
+                scores[feasible] = np.stack([scorers[name](*rows) for name in names], axis=1)
             return scores
 
         def score(perturbed):
             values = explainer(network, perturbed, clean.labels)
             feasible = tf.ones_like(clean.labels, tf.bool) if sure else keeps_label(network, perturbed, clean.labels)
-            scores = tf.numpy_function(host_scores, [before, values, feasible], tf.float32)
-            return values, tf.ensure_shape(scores, [None, len(self.tracked)]), feasible
+            scores = tf.numpy_function(host_scores, [before, values, clean.images, feasible], tf.float32)
+            return values, tf.ensure_shape(scores, [None, len(names)]), feasible
 
         return score
 
 
 def _scorers(attack, shape):
-    """Host functions (clean maps, maps) -> [B], lower where the attack succeeds better."""
+    """Host functions (clean maps, maps, clean images) -> [B], lower where the attack succeeds better."""
     return {
-        "kendall": metrics.kendall,
-        "intersection": lambda a, b: metrics.topk_intersection(a, b, attack.k),
-        "spearman": metrics.spearman,
-        "cosine": metrics.cosine,
-        "kendall_support": metrics.kendall_support,
-        "topk_intersection": lambda a, b: metrics.topk_intersection(a, b, attack.metric_k),
-        "mass_center": lambda a, b: -metrics.mass_center_distance(a, b, shape, truncate=attack.reference),
+        "kendall": lambda a, b, x: metrics.kendall(a, b),
+        "intersection": lambda a, b, x: metrics.topk_intersection(a, b, attack.k),
+        "spearman": lambda a, b, x: metrics.spearman(a, b),
+        "cosine": lambda a, b, x: metrics.cosine(a, b),
+        "kendall_support": lambda a, b, x: metrics.kendall_support(a, b),
+        "kendall_foreground": lambda a, b, x: metrics.kendall_foreground(a, b, x, attack.epsilon, attack.bounds[0]),
+        "topk_intersection": lambda a, b, x: metrics.topk_intersection(a, b, attack.metric_k),
+        "mass_center": lambda a, b, x: -metrics.mass_center_distance(a, b, shape, truncate=attack.reference),
     }
 
 

@@ -31,15 +31,17 @@ def check(given):
     chosen = EvaluationSettings.of(given)
     EvaluationSettings.warn(given)
     DataSettings.of(given)
-    JobSettings.of(given).check(given, default_folder(chosen), "evaluate")
+    job = JobSettings.of(given)
+    job.check(given, default_folder(chosen, job), "evaluate")
 
 
 def reads(given):
     return JobSettings, DataSettings, EvaluationSettings
 
 
-def default_folder(chosen):
-    return "evaluation" if chosen.attack == "ifia" else f"evaluation_{chosen.attack}"
+def default_folder(chosen, job):
+    parts = ["evaluation", *([] if chosen.attack == "ifia" else [chosen.attack])]
+    return "_".join([*parts, *(["transferred"] if job.transfer_from else [])])
 
 
 def main():
@@ -54,7 +56,7 @@ def main():
     run = flagfile.of_run(given.get("model_dir"))
     given = {**run, **given}
     job, chosen, data = JobSettings.of(given), EvaluationSettings.of(given), DataSettings.of(given)
-    folder = job.folder(default_folder(chosen))
+    folder = job.folder(default_folder(chosen, job))
     if job.processes > 1:
         cli.in_parts("evaluate", job.processes)
     if job.merge or job.processes > 1:
@@ -67,7 +69,12 @@ def main():
     split = splits.named(job.split)
     images = to_pixels(record, split.images[:count])
     part = results.shard_slice(job.shard, len(images))
-    evaluator = Evaluator(network, chosen.replace(bounds=record.bounds), reference_network=reference(job))
+    evaluator = Evaluator(
+        network,
+        chosen.replace(bounds=record.bounds),
+        surrogate=other_network(job.transfer_from),
+        reference_network=other_network(job.reference_model),
+    )
     with bar(part.stop - part.start, f"attack {chosen.attack}") as counted:
         summary = jobs.evaluate_into(
             folder,
@@ -98,15 +105,13 @@ def training(model_dir):
     return {"training": Experiment.of(flagfile.read(path)).defining()} if model_dir and path.is_file() else {}
 
 
-def reference(job):
-    """The naturally trained network whose maps are compared, if one is given."""
+def other_network(path):
+    """The network of a model directory or .keras file, if one is given."""
     from rar_tf import export
 
-    if job.reference_model is None:
+    if path is None:
         return None
-    if job.reference_model.endswith(".keras"):
-        return export.load_network(keras_model=job.reference_model)
-    return export.load_network(model_dir=job.reference_model)
+    return export.load_network(**{"keras_model" if path.endswith(".keras") else "model_dir": path})
 
 
 def show(summary, folder):

@@ -13,6 +13,7 @@ SCORES = {
     "topk_intersection": "top-k intersection",
     "kendall": "Kendall",
     "kendall_support": "Kendall over the support",
+    "kendall_foreground": "Kendall over the foreground",
     "spearman": "Spearman",
     "cosine": "cosine",
 }

@@ -42,6 +42,8 @@ class Evaluator:
         target = self.settings.wanted()
         if target is not None:
             record["target_digest"] = images_digest(target)
+        if self.subject.source is not self.subject.network:
+            record["surrogate_weights_digest"] = fingerprint(self.subject.source)
         if self.reference_network is not None:
             record["reference_weights_digest"] = fingerprint(self.reference_network)
         return record

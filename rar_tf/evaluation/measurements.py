@@ -117,7 +117,7 @@ class AttributionAttack(Measurement):
         self.members: tuple[Member, ...] = ()
         columns = [*SCORES, "fallback"]
         if settings.attack == "auto":
-            self.plain = dataclasses.replace(self.plain, track=ensemble.TRACKED)
+            self.plain = dataclasses.replace(self.plain, track=ensemble.TRACKED, settle_too=ensemble.SETTLED_TOO)
             self.members = ensemble.MEMBERS
             columns += [f"plain:{name}" for name in (*SCORES, "fallback")]
             columns += [f"kendall:{name}" for name in ("plain", *(m.name for m in (*self.members, ensemble.PATCHES)))]
@@ -138,7 +138,7 @@ class AttributionAttack(Measurement):
                 columns[f"kendall:{name}"] = own.scores[:, 0].min(axis=1)
             if auto and name == "plain":
                 kept, alone = self._scores(batch, clean, pool)[1], dataclasses.replace(self.plain, track=())
-                plain = kept_scores(alone, batch.maps, kept, batch.images.shape[1:3], self.settings.metric_k)
+                plain = kept_scores(alone, batch.images, batch.maps, kept, self.settings.metric_k)
                 columns.update({f"plain:{score}": value for score, value in plain.items()})
                 columns["plain:fallback"] = (columns["kendall:plain"] >= 1).astype(int)
         scores, kept = self._scores(batch, clean, pool)
@@ -250,7 +250,7 @@ class AttributionAttack(Measurement):
             return attack.settle(self.subject.explained, found, Pool(scores, candidates))
 
         kept = self.subject.compiled(f"settle {frozen}", settle)(*clean, *pool)
-        return kept_scores(self.plain, batch.maps, kept, batch.images.shape[1:3], self.settings.metric_k), kept
+        return kept_scores(self.plain, batch.images, batch.maps, kept, self.settings.metric_k), kept
 
     def _attack(self, clean, frozen):
         """The plain attack, and the network that its directions come from: no surrogate where gradients are frozen."""

@@ -1,5 +1,6 @@
 """A network under evaluation: its predictions, its surrogates, and its functions compiled once."""
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -18,8 +19,9 @@ class Subject:
     Args:
       network: a Keras model of logits, a `RobustModel`, which stands for its network, a `Surrogate`, or any callable
         (images, training=False) -> logits.
-      surrogate: where directions come from; None takes a network whose activations are smooth itself, clones another
-        one with softplus, or, where it cannot be cloned, takes it itself, with a warning.
+      surrogate: the network that directions come from, another one for attacks that are transferred; None is the
+        network. One whose activations are smooth is taken itself, another one is cloned with softplus or, where it
+        cannot be cloned, taken itself, with a warning.
       split: whether path integrals may compute the first affine layer apart: the same numbers to rounding, in less
         time.
     """
@@ -31,7 +33,7 @@ class Subject:
         self.warnings: list[str] = []
         self._split = split
         self.beta = tf.Variable(1.0, trainable=False, name="inverse_temperature")
-        self._surrogate = surrogate
+        self.source = network if surrogate is None else inputs.unwrapped(surrogate)
         self._compiled: dict = {}
 
     def warn(self, message: str) -> None:
@@ -40,22 +42,21 @@ class Subject:
             self.warnings.append(message)
             logging.warning("%s", message)
 
-    @property
+    @functools.cached_property
     def surrogate(self):
-        """The network that directions come from, at the inverse temperature `beta` where the network can be cloned."""
-        if self._surrogate is None:
-            smooth = self._smooth()
-            self._surrogate = split_first_layer(smooth) or smooth if self._split else smooth
-        return self._surrogate
+        """The network that directions come from, at the inverse temperature `beta` where it can be cloned."""
+        smooth = self._smooth()
+        return split_first_layer(smooth) or smooth if self._split else smooth
 
     def _smooth(self):
-        if isinstance(self.network, Surrogate) or is_smooth(self.network, pooling=False):
-            return self.network
+        if isinstance(self.source, Surrogate) or is_smooth(self.source, pooling=False):
+            return self.source
         try:
-            return softplus_surrogate(self.network, self.beta)
+            return softplus_surrogate(self.source, self.beta)
         except UsageError as error:
-            self.warn(f"attack directions come from the network itself ({str(error).split(' (')[0]})")
-            return self.network
+            whose = "the network" if self.source is self.network else "the surrogate"
+            self.warn(f"attack directions come from {whose} itself ({str(error).split(' (')[0]})")
+            return self.source
 
     def compiled(self, name: str, function: Callable) -> Callable:
         """Return `function` of tensors as one of arrays, compiled once under its name, for any number of images."""

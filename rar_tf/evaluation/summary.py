@@ -15,6 +15,7 @@ SCORES = (
     "topk_intersection",
     "kendall",
     "kendall_support",
+    "kendall_foreground",
     "spearman",
     "cosine",
     "pearson",
@@ -76,18 +77,20 @@ def map_scores(clean: np.ndarray, maps: np.ndarray, metric_k: int) -> dict[str, 
     }
 
 
-def kept_scores(attack, clean: np.ndarray, kept, shape: tuple[int, int], metric_k: int) -> dict[str, np.ndarray]:
-    """Every metric of a kept iterate, 1 for fallbacks; the least over all iterates of those that were tracked."""
+def kept_scores(attack, images: np.ndarray, clean: np.ndarray, kept, metric_k: int) -> dict[str, np.ndarray]:
+    """Every metric of a kept iterate, 1 for fallbacks; the least over all candidates of those that were tracked."""
+    shape = images.shape[1:3]
     pixels_k = min(metric_k, shape[0] * shape[1])
     scores = {
         **map_scores(clean, kept.maps, metric_k),
+        "kendall_foreground": metrics.kendall_foreground(clean, kept.maps, images, attack.epsilon, attack.bounds[0]),
         "pearson": metrics.pearson(clean, kept.maps),
         "lens_recall": metrics.lens_recall(clean, kept.maps, pixels_k, shape),
         "lens_precision": metrics.lens_precision(clean, kept.maps, pixels_k, shape),
     }
     scores = {name: np.where(kept.score < 1, values, 1.0) for name, values in scores.items()}
     scores["kendall_a"] = metrics.kendall(clean, kept.maps, "a")  # of equal maps too it is below 1 where values tie
-    for column, name in enumerate(attack.tracked):
+    for column, name in enumerate(attack.settled):
         if attack.track and name in scores:
             scores[name] = np.minimum(scores[name], kept.lowest[:, column])
     return scores
@@ -148,7 +151,7 @@ def _add_diagnosis(summary, attacked, column):
     names = attacked[0]
     members = [name for name in names if name.startswith("kendall:")]
     if members:
-        summary["plain"] = {name: statistics(column(f"plain:{name}")) for name in SCORES}
+        summary["plain"] = {name: statistics(column(f"plain:{name}")) for name in SCORES if f"plain:{name}" in names}
         summary["plain"]["fallback_rate"] = float(column("plain:fallback").mean())
         first = np.argmin([column(name) for name in members], axis=0)  # later ones begin where others ended
         summary["members"] = {

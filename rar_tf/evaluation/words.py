@@ -22,6 +22,7 @@ def attack_of(summary: Mapping[str, Any]) -> str:
         parts += [f"{steps} steps"] if steps else []
         objective = setting_of(summary, "ifia_objective")
         parts += [f"objective {objective}"] if objective not in (None, "topk") else []
+        parts += ["directions of another network"] if summary.get("surrogate_weights_digest") else []
     return ", ".join(parts)
 
 

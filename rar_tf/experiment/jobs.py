@@ -118,3 +118,9 @@ class JobSettings(Work):
         "a naturally trained model (directory or .keras file) whose maps are compared with this one's",
         path=True,
     )
+    transfer_from: str | None = setting(
+        None,
+        "another model (directory or .keras file) that attack directions come from: whether this one's own gradients "
+        "hide something",
+        path=True,
+    )

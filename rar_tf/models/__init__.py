@@ -74,9 +74,9 @@ def build(
     Args:
       bounds: pixel range of its images.
       options: keyword arguments of the builder. All networks have `activation`, of `ACTIVATIONS`, `activation_beta`,
-        its inverse temperature and that of smooth pooling, and `pooling`, of `POOLINGS`; the small convolutional ones
-        `stem`, of `STEMS`, `stem_epsilon` and `feature_smoothing` as well, and the first of them `initializer`, of
-        `INITIALIZERS`.
+        its inverse temperature and that of smooth pooling, and `pooling`, of `POOLINGS` (those of keras.applications:
+        softplus alone); the small convolutional ones and those of keras.applications `stem`, of `STEMS`, and
+        `stem_epsilon`; the small ones `feature_smoothing`, and the first of them `initializer`, of `INITIALIZERS`.
 
     Raises: UsageError for an unknown name or option.
     """

@@ -13,6 +13,7 @@ from keras import layers
 from rar_tf import checks
 from rar_tf.errors import UsageError, brief
 from rar_tf.models import APPLICATIONS, PREPROCESSING
+from rar_tf.models.conversion import converted
 
 # ImageNet's mean (and deviation) in grey levels 0-255, in the order of the channels that a network is given.
 _MEAN = {"caffe": (103.939, 116.779, 123.68), "torch": (123.675, 116.28, 103.53), "tf": (127.5,), "none": (0.0,)}
@@ -76,13 +77,28 @@ def application(
     num_classes: int,
     *,
     bounds: tuple[float, float] = (0.0, 1.0),
+    activation: str | None = None,
+    activation_beta: float | None = None,
+    pooling: str | None = None,
+    stem: str | None = None,
+    stem_epsilon: float | None = None,
 ) -> keras.Model:
     """Return a network of keras.applications with fresh weights and logits for outputs.
 
     Shape: images [N, H, W, C] in `bounds` -> logits [N, K].
 
-    Raises: UsageError for an image shape that Keras refuses for this network.
+    Args:
+      activation and what follows: where given, the network is made smooth, see `conversion.converted`.
+
+    Raises: UsageError for an image shape that Keras refuses for this network, and for what `converted` refuses.
     """
+    smooth = {
+        "activation": activation,
+        "activation_beta": activation_beta,
+        "pooling": pooling,
+        "stem": stem,
+        "stem_epsilon": stem_epsilon,
+    }
     images = layers.Input(input_shape)
     given = Preprocessing(APPLICATIONS[name], bounds, name="preprocessing")(images)
     try:
@@ -91,7 +107,8 @@ def application(
         )
     except ValueError as error:
         raise UsageError(f"{name}: no network of images {tuple(input_shape)} ({brief(error)})") from error
-    return keras.Model(images, network.outputs[0], name=name)
+    network = keras.Model(images, network.outputs[0], name=name)
+    return converted(network, bounds, **{option: value for option, value in smooth.items() if value is not None})
 
 
 def __getattr__(name: str):

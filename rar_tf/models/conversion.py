@@ -68,7 +68,7 @@ def converted(network: keras.Model, bounds: tuple[float, float], **options) -> k
     unknown = sorted(set(options) - {"activation", "activation_beta", "pooling", "stem", "stem_epsilon"})
     if options.pop("activation", None) != "softplus" or unknown:
         raise UsageError(
-            "a network of your own is left as it is, or made smooth by activation softplus, with activation_beta, "
+            "this network is left as it is, or made smooth by activation softplus, with activation_beta, "
             f"pooling, stem and stem_epsilon{'; it has no ' if unknown else ''}{', '.join(unknown)}"
         )
     beta, pooling = options.pop("activation_beta", 10.0), options.pop("pooling", "max")

@@ -26,8 +26,9 @@ class NetworkSettings(Record):
 
     model: str = setting(
         "small_cnn",
-        f"network: {', '.join(MODELS)}, or your own .keras file, which keeps its weights; with "
-        "--activation=softplus its rectifiers become smooth, its max-pools --pooling, and it takes a --stem",
+        f"network: {', '.join(MODELS)}, or your own .keras file, which keeps its weights; with --activation=softplus "
+        "rectifiers of such a file, and of a network of keras.applications, become smooth, max-pools --pooling, and it "
+        "takes a --stem",
         check=is_model,
         defines=True,
     )
@@ -45,8 +46,8 @@ class NetworkSettings(Record):
     )
     stem: str | None = setting(
         None,
-        "input stem of the small CNNs: dark is max(x − ε, 0)/(1 − ε), clipped is clip((x − ε)/(1 − 2ε), 0, 1); by "
-        "default none",
+        "input stem of the small CNNs and of networks that are made smooth: dark is max(x − ε, 0)/(1 − ε), clipped is "
+        "clip((x − ε)/(1 − 2ε), 0, 1); by default none",
         choices=STEMS,
         defines=True,
     )

@@ -90,6 +90,15 @@ def test_kill_9_and_the_same_command_again(workplace, evaluated):
     assert csv.read_bytes() == (evaluated[0] / "examples.csv").read_bytes()
 
 
+def test_directions_of_another_network(workplace, evaluated):
+    model, other = f"--keras_model={workplace / 'network.keras'}", f"--transfer_from={workplace / 'network.keras'}"
+    succeeded(evaluate(workplace, model, other, f"--output_dir={workplace / 'transferred'}", "--num_examples=4"))
+    summary = json.loads((workplace / "transferred" / "summary.json").read_text())
+    assert summary["surrogate_weights_digest"] == summary["weights_digest"]
+    absent = evaluate(workplace, model, "--transfer_from=nowhere.keras", f"--output_dir={workplace / 'x'}")
+    assert_one_line(finished(absent), "nowhere.keras")
+
+
 def test_report(workplace, evaluated):
     succeeded(command("report", f"--model_dirs={evaluated[0]}", f"--output_dir={workplace / 'report'}"))
     assert "data:image/png" in (workplace / "report" / "report.html").read_text()

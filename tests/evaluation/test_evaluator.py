@@ -3,6 +3,7 @@
 import functools
 import json
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -107,6 +108,22 @@ def test_a_surrogate_can_be_given(data):
     few = (data[0][:3], data[1][:3])
     given = evaluation.evaluate(toys.network(), *few, surrogate=softplus_surrogate(toys.network(), 1.0), **SETTINGS)
     assert given.warnings == [] and len(given.rows) == 3
+
+
+def test_directions_can_come_from_another_network(data):
+    images, labels = data[0][:3], data[1][:3]
+    layers = [keras.layers.Flatten(), keras.layers.Dense(10, kernel_initializer=keras.initializers.Orthogonal(seed=0))]
+    other = keras.Sequential([keras.layers.Input((8, 8, 1)), *layers])
+    own, same, transferred = (
+        evaluation.evaluate(toys.network(), images, labels, surrogate=given, **SETTINGS)
+        for given in (None, toys.network(), other)
+    )
+    assert same.rows == own.rows
+    assert transferred.rows != own.rows
+    # A linear network's maps have nowhere to go: its directions find less.
+    assert transferred.summary()["kendall"]["mean"] > own.summary()["kendall"]["mean"]
+    digests = [found.summary().get("surrogate_weights_digest") for found in (own, same, transferred)]
+    assert digests[:2] == [None, None] and digests[2] is not None
 
 
 def test_a_network_agrees_with_its_own_maps(data):

@@ -11,7 +11,7 @@ import rar_tf
 from rar_tf import export, models
 from rar_tf.errors import UsageError
 from rar_tf.models.applications import Preprocessing, with_preprocessing
-from rar_tf.models.surrogate import softplus_surrogate
+from rar_tf.models.surrogate import is_smooth, softplus_surrogate
 
 SHAPE = (32, 32, 3)
 GREY = np.random.default_rng(0).integers(0, 256, (2, *SHAPE)).astype(np.float32)
@@ -55,6 +55,17 @@ def test_it_is_one_graph_that_files_and_surrogates_keep(networks, tmp_path):
     assert np.isfinite(softplus_surrogate(network, 10.0)(tf.constant(images))).all()
 
 
+def test_it_can_be_made_smooth(networks):
+    plain, images = networks[0.0, 1.0], RANGES[0.0, 1.0]
+    options = {"activation": "softplus", "pooling": "average"}
+    smooth = models.build("MobileNetV2", SHAPE, 5, activation_beta=3.0, **options)
+    smooth.set_weights(plain.get_weights())
+    np.testing.assert_array_equal(smooth(images), rar_tf.smoothed(plain, 3.0)(images))
+    assert is_smooth(smooth) and not is_smooth(plain)
+    dark = models.build("MobileNetV2", SHAPE, 5, stem="dark", stem_epsilon=0.1, **options)
+    np.testing.assert_array_equal(dark(images * 0), dark(images * 0.05))
+
+
 def test_preprocessing_before_a_network_of_the_users_own():
     network = keras.Sequential([keras.layers.Input((4, 4, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
     wrapped = with_preprocessing(network, "caffe", (0.0, 1.0))
@@ -70,7 +81,9 @@ def test_what_cannot_be_is_refused():
         models.build("VGG16", (64, 64, 1), 5)
     with pytest.raises(UsageError, match="InceptionV3: no network of images .32, 32, 3"):
         models.build("InceptionV3", SHAPE, 5)
-    with pytest.raises(UsageError, match="MobileNetV2 has no option pooling; it has none"):
+    with pytest.raises(UsageError, match="MobileNetV2 has no option initializer; it has activation"):
+        models.build("MobileNetV2", SHAPE, 5, initializer="glorot")
+    with pytest.raises(UsageError, match="left as it is, or made smooth by activation softplus"):
         models.build("MobileNetV2", SHAPE, 5, pooling="average")
     with pytest.raises(UsageError, match="unknown preprocessing 'pt'"):
         Preprocessing("pt")
