@@ -45,8 +45,8 @@ def run(name: str) -> None:
     """Parse the command line for a command and run it; a user's mistake ends with one line on stderr and status 2.
 
     A command is a module with `main()`; with `READS`, the records of settings that its help shows, by headline; with
-    `check(given)`, which refuses what can be seen without TensorFlow; and with `reads(given)`, the records of settings
-    that it reads, so that another flag of the command line is not ignored in silence.
+    `check(given)`, which refuses what can be seen without TensorFlow; and with `reads(given)`, the records of settings,
+    or the flags by name, that it reads, so that another flag of the command line is not ignored in silence.
     """
     command = importlib.import_module(f"rar_tf.commands.{name}")
     if hasattr(command, "READS"):
@@ -64,7 +64,8 @@ def run(name: str) -> None:
             command.check(given)
         _import_tensorflow()
         if hasattr(command, "reads"):
-            for sentence in flagfile.unread(_names(arguments), name, command.reads(given)):
+            settings = flagfile.all_items() if hasattr(command, "READS") else [flag.name for flag in _own(command)]
+            for sentence in flagfile.unread(_names(arguments), settings, name, command.reads(given)):
                 logging.warning("%s", sentence)
         command.main()
     except (flags.Error, UsageError) as error:
@@ -192,7 +193,7 @@ def helptext(name: str, command, *, full: bool = False) -> str:
     """
     groups = {"flagfile": [("flagfile", "a file with a flag a line; others after it on the command line win")]}
     known = flagfile.all_items() if hasattr(command, "READS") else {}
-    own = [flag for flag in FLAGS.flags_by_module_dict().get(command.__name__, ()) if flag.name not in known]
+    own = [flag for flag in _own(command) if flag.name not in known]
     groups["this command"] = [(_form(flag), f"{flag.help}{_default(flag)}") for flag in own]
     shown: set[str] = set()
     for headline, records in getattr(command, "READS", {}).items():
@@ -207,6 +208,11 @@ def helptext(name: str, command, *, full: bool = False) -> str:
             parts.append(f"{headline}:\n" + "\n".join(_entry(*line) for line in lines))
     parts.append("-h, --help: this; --helpfull: with every flag that flag files may hold; --version.")
     return "\n\n".join(parts)
+
+
+def _own(command):
+    """The flags that a command's module defines."""
+    return FLAGS.flags_by_module_dict().get(command.__name__, ())
 
 
 def _form(flag):

@@ -36,6 +36,10 @@ _EARLIER: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
     ),
     "evaluate": _JOB,
     "certify": _JOB,
+    "reproduce": (
+        ("table.md", "shard-*-of-*.md", "fast-*.json", "paper-*.json"),
+        ("table.md", "shard-*-of-*.md", "report*", "*.json", "*.png"),
+    ),
     "sweep": (("table.md", "*/flags.cfg", "*/settings.json"), ("table.md", "curves.png", "*/flags.cfg")),
 }
 

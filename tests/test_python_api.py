@@ -9,6 +9,8 @@ import pytest
 import rar_tf
 from rar_tf import provenance, results
 from rar_tf.evaluation import evaluated
+from rar_tf.evaluation.evaluator import Evaluator
+from rar_tf.evaluation.settings import AttackSettings
 from rar_tf.objectives import METHODS
 
 import toys
@@ -48,6 +50,8 @@ def test_an_attack_gives_images_maps_and_scores_back(data, protocol, shape):
     assert not found.attacked[2] and np.isnan(found.scores["kendall"][2])
     np.testing.assert_array_equal(found.perturbed[2], images[2])
     np.testing.assert_array_equal(found.perturbed_maps[2], found.maps[2])
+    settings = AttackSettings.make({"epsilon": 0.2, "protocol": protocol, **FEW})
+    np.testing.assert_allclose(found.maps, Evaluator(network, settings).maps(images, labels), rtol=1e-4, atol=1e-6)
     rows = np.flatnonzero(found.found)
     assert len(rows)
     flat = (each[rows].reshape(len(rows), -1) for each in (found.maps, found.perturbed_maps))
@@ -62,8 +66,11 @@ def test_an_attack_is_the_evaluation_s(data, evaluation):
 
 
 def test_several_budgets_of_an_attack_are_a_list(data):
-    small, large = rar_tf.attack(toys.network(), *data, epsilons=[0.05, 0.2], **FEW)
-    assert np.abs(small.perturbed - data[0]).max() <= 0.05 + 1e-6 < np.abs(large.perturbed - data[0]).max()
+    images, labels = (each[:2] for each in data)  # all of them attacked
+    small, large = rar_tf.attack(toys.network(), images, labels, epsilons=[0.05, 0.2], **FEW)
+    assert small.attacked.all()
+    np.testing.assert_array_equal(small.maps, large.maps)
+    assert np.abs(small.perturbed - images).max() <= 0.05 + 1e-6 < np.abs(large.perturbed - images).max()
 
 
 def test_several_budgets_of_an_evaluation_are_a_curve(curve, evaluation, tmp_path):

@@ -57,6 +57,10 @@ def text(folder):
     return (folder / "examples.csv").read_text()
 
 
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
 @pytest.fixture
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("job") / "whole"
@@ -74,6 +78,29 @@ def test_files(whole):
     made = summary.pop("made")
     assert summary == {"sum": pytest.approx(91 / 3), "by": "hand", "shard": "0/1"}
     assert made["command"] == provenance.command() and made["versions"]["rar_tf"] and made["date"].endswith("+00:00")
+
+
+def test_anew_only_what_was_its_own_is_removed(whole):
+    (whole / "notes.txt").write_text("mine")
+    before = contents(whole)
+    again, anew = Squares(), Squares()
+    results.run(again, whole)
+    assert again.made == [] and contents(whole) == before
+    results.run(anew, whole, overwrite=True)
+    assert anew.made == list(range(COUNT)) and not anew.restored
+    assert (whole / "notes.txt").read_text() == "mine"
+
+
+def test_a_run_anew_that_is_stopped_leaves_no_earlier_summary(whole):
+    with pytest.raises(KeyboardInterrupt):
+        results.run(Squares(stop=5), whole, overwrite=True)
+    assert not (whole / "summary.json").exists()
+    with open(whole / "examples.csv", "a") as file:  # one that lies there all the same
+        file.write("7,0,")
+    (whole / "summary.json").write_text("{}")
+    with pytest.raises(KeyboardInterrupt):
+        results.run(Squares(stop=5), whole)
+    assert not (whole / "summary.json").exists()
 
 
 def test_a_stopped_run_goes_on(whole, tmp_path):

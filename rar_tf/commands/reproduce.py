@@ -13,6 +13,11 @@ import pathlib
 
 from absl import flags
 
+from rar_tf import checks, files
+from rar_tf.errors import UsageError
+from rar_tf.reproduction import index, work
+from rar_tf.reproduction.networks import Network
+
 FLAGS = flags.FLAGS
 flags.DEFINE_boolean("list", False, "name all tables and figures, and end")
 flags.DEFINE_string("table", None, "PAPER:NAME, such as chen2019:1, chen2019:fig3 or panel:mnist")
@@ -44,11 +49,68 @@ flags.DEFINE_string("zoo_dir", None, "also keep --network there with its record,
 flags.DEFINE_string("data_dir", None, "where <dataset>/{train,test}.npz lie; by default RAR_TF_DATA_DIR")
 
 
+EXTENTS = {"accuracies": "accuracy_examples", "maps": "examples", "auto": "auto_examples"}  # of what a table measures
+
+
+def check(given):
+    for name in ("output_dir", "results_dir", "zoo_dir", "data_dir"):
+        if FLAGS[name].value is not None:
+            setattr(FLAGS, name, checks.path(**{name: FLAGS[name].value}))
+    asked = [f"--{name}" for name in ("list", "table", "network") if FLAGS[name].value]
+    if len(asked) > 1:
+        raise UsageError(f"give {' or '.join(asked)}, not both")
+    if not asked and FLAGS.results_dir is None:
+        raise UsageError("give --table=PAPER:NAME, --network=NAME or --list")
+    if FLAGS.zoo_dir is not None and not FLAGS.network:
+        raise UsageError("--zoo_dir keeps one network: give --network")
+    if FLAGS.list:
+        return
+    if FLAGS.results_dir is not None:
+        from rar_tf.reproduction import records
+
+        if not records.require(pathlib.Path(FLAGS.results_dir)) and not asked:
+            raise UsageError(
+                f"{FLAGS.results_dir} holds no records: --table or --network with --results_dir makes them"
+            )
+    if asked:
+        table, lines = wanted()
+        if FLAGS.examples == 0 and certifies(lines):
+            raise UsageError(f"--examples=0 leaves nothing of {table.key}, a table of certificates: give 1 or more")
+        files.require(table.folder(pathlib.Path(FLAGS.output_dir)), "reproduce")
+
+
+def reads(given):
+    if FLAGS.list:
+        return ("list",)
+    if not (FLAGS.table or FLAGS.network):
+        return ("results_dir",)
+    table, lines = wanted()
+    found = ["recipe", "seeds", "output_dir", "data_dir"]
+    found += ["network", "zoo_dir"] if FLAGS.network else ["table", "rows", "shard"]
+    return [*found, *(["examples"] if certifies(lines) else ["results_dir", *map(EXTENTS.get, table.measures)])]
+
+
+def wanted():
+    """Return the table that the flags ask for, and the (row, network)s of it."""
+    if not FLAGS.network:
+        table = index.find(FLAGS.table)
+        if table.absent:
+            raise UsageError(f"{table.key}: {table.absent}")
+        return table, work.lines(table, FLAGS.recipe, FLAGS.seeds, FLAGS.shard, tuple(FLAGS.rows))
+    network = Network.of(FLAGS.network, FLAGS.recipe)
+    if FLAGS.seeds > 1 and "seed" in dict(network.overrides):
+        raise UsageError(f"--seeds={FLAGS.seeds} lays seeds over the network: leave seed out of --network={network}")
+    table = index.single(network.given().get("evaluation_protocol"))
+    return table, [(index.Row(FLAGS.network), each) for each in work.with_seeds(network, FLAGS.seeds)]
+
+
+def certifies(lines):
+    return lines[0][0].certificate is not None
+
+
 def main():
     from rar_tf import cli
-    from rar_tf.errors import UsageError
-    from rar_tf.reproduction import index, pages, tables, work
-    from rar_tf.reproduction.networks import Network
+    from rar_tf.reproduction import pages, tables
 
     if FLAGS.data_dir is not None:
         os.environ["RAR_TF_DATA_DIR"] = FLAGS.data_dir
@@ -56,25 +118,11 @@ def main():
         return print(tables.listing())
     root = pathlib.Path(FLAGS.output_dir)
     results_dir = None if FLAGS.results_dir is None else pathlib.Path(FLAGS.results_dir)
-    extent = work.Extent(FLAGS.examples, FLAGS.auto_examples, FLAGS.accuracy_examples)
-    if FLAGS.table is not None and FLAGS.network is not None:
-        raise UsageError("give --table or --network, not both")
-    if FLAGS.zoo_dir is not None and FLAGS.network is None:
-        raise UsageError("--zoo_dir keeps one network: give --network")
-    if FLAGS.network is not None:
-        networks = pages.with_seeds(Network.of(FLAGS.network, FLAGS.recipe), FLAGS.seeds)
-        table = index.single(Network.of(FLAGS.network, FLAGS.recipe).given().get("evaluation_protocol"))
-        lines = [(index.Row(FLAGS.network), network) for network in networks]
-    elif FLAGS.table is not None:
-        table = index.find(FLAGS.table)
-        if table.absent:
-            raise UsageError(f"{table.key}: {table.absent}")
-        lines = pages.lines(table, FLAGS.recipe, FLAGS.seeds, FLAGS.shard, tuple(FLAGS.rows))
-    elif results_dir is not None:
+    if not (FLAGS.table or FLAGS.network):
         return shown(pages.write(results_dir))
-    else:
-        raise UsageError("give --table=PAPER:NAME, --network=NAME or --list")
-    done = []
+    table, lines = wanted()
+    results_dir = None if certifies(lines) else results_dir
+    extent, done = work.Extent(FLAGS.examples, FLAGS.auto_examples, FLAGS.accuracy_examples), []
     for row, network in lines:
         steps = work.run(row, table, network, root, extent, cli.call)
         done.append((row, network, steps))

@@ -85,7 +85,8 @@ class Evaluator:
         explain = self.subject.compiled("explain", lambda x, y: explainer(self.subject.explained, x, y))
         parts = [slice(i, i + batch_size) for i in range(0, len(images), batch_size)]
         found = [explain(images[part].astype(np.float32), labels[part].astype(np.int64)) for part in parts]
-        return np.concatenate(found).reshape(-1, *self.map_shape(images.shape[1:]))
+        shape = self.map_shape(images.shape[1:])
+        return np.concatenate([np.empty((0, *shape), np.float32), *(each.reshape(-1, *shape) for each in found)])
 
     def map_shape(self, image_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of a map of an image [H, W, C]: by pixel, or by pixel and channel."""

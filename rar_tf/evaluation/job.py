@@ -234,7 +234,8 @@ def attack(
             raise UsageError("attack='none' attacks no attributions; name one: 'ifia' or 'auto'")
         evaluator = Evaluator(network, chosen, surrogate=surrogate)
         found = run(evaluator, images, labels, batch_size=batch_size, progress=progress, num_figures=len(images))
-        return Attacked.of(images, evaluator.maps(images, labels, batch_size), found)
+        others = np.setdiff1d(np.arange(len(images)), [] if found.examples is None else found.examples.index)
+        return Attacked.of(images, found, others, evaluator.maps(images[others], labels[others], batch_size))
 
     budgets = _budgets(epsilon, epsilons)
     return one(epsilon) if epsilons is None else [one(budget) for budget in budgets]

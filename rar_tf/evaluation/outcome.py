@@ -140,17 +140,22 @@ class Attacked(NamedTuple):
     found: np.ndarray
 
     @classmethod
-    def of(cls, images: np.ndarray, maps: np.ndarray, evaluation: Evaluation) -> "Attacked":
-        """Return what an evaluation found that kept every image. Shape: images [N, H, W, C], maps as above."""
-        perturbed, maps, rows, kept = images.copy(), maps.copy(), evaluation.rows, evaluation.examples
+    def of(cls, images: np.ndarray, evaluation: Evaluation, others: np.ndarray, maps: np.ndarray) -> "Attacked":
+        """Return what an evaluation found that kept every attacked image.
+
+        Shape: images [N, H, W, C]; others int [M], the images that were not attacked, and their maps as above.
+        """
+        perturbed, rows, kept = images.copy(), evaluation.rows, evaluation.examples
+        clean = np.empty((len(images), *maps.shape[1:]), np.float32)
+        clean[others] = maps
         if kept is not None:
-            perturbed[kept.index], maps[kept.index] = kept.perturbed, kept.maps
-        perturbed_maps = maps.copy()
+            perturbed[kept.index], clean[kept.index] = kept.perturbed, kept.maps
+        perturbed_maps = clean.copy()
         if kept is not None:
             perturbed_maps[kept.index] = kept.perturbed_maps
         return cls(
             perturbed,
-            maps,
+            clean,
             perturbed_maps,
             {name: np.array([row.get(name, np.nan) for row in rows], np.float64) for name in SCORES},
             np.array([bool(row["correct"]) for row in rows]),

@@ -3,7 +3,7 @@
 import difflib
 import os
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from absl import flags
@@ -125,10 +125,12 @@ def flags_of(records: Iterable[type[Record] | str]) -> list[str]:
     return list(dict.fromkeys(flag for each in found for flag in each))
 
 
-def unread(names: Iterable[str], command: str, records: Iterable[type[Record] | str]) -> list[str]:
-    """Return a sentence for each of these flags that is a setting of other commands, and not of these records."""
+def unread(
+    names: Iterable[str], settings: Container[str], command: str, records: Iterable[type[Record] | str]
+) -> list[str]:
+    """Return a sentence for each of these flags that is one of the settings, and none that these records hold."""
     read = flags_of(records)
-    ignored = [name for name in names if name in all_items() and name not in read]
+    ignored = [name for name in names if name in settings and name not in read]
     hint = "; train writes to --model_dir" if command == "train" else ""
     return [f"{command} does not read --{name} here{hint * (name == 'output_dir')}" for name in ignored]
 

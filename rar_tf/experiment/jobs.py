@@ -87,8 +87,7 @@ class Work(Source):
         """Raise UsageError for a folder, network or data set that cannot be, before anything is loaded.
 
         Args:
-          given: the settings by flag name. A run's flags.cfg knows its data set; that of a network of the user's own
-            nobody else does.
+          given: the settings by flag name. A run knows its data set; that of a file of the user's own nobody else does.
           default: as in `folder`. command: whose folder it is to be.
         """
         folder = self.folder(default)
@@ -98,8 +97,7 @@ class Work(Source):
             return
         self.check_network()
         files.require(folder, command)
-        of_a_run = self.model_dir is not None and (pathlib.Path(self.model_dir) / "flags.cfg").is_file()
-        if given.get("dataset") is None and not of_a_run:
+        if given.get("dataset") is None:
             raise UsageError(f"give --dataset, the data that the network is for: {', '.join(RECORDS)}, or your own")
 
 

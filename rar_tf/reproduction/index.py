@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import pathlib
 from collections.abc import Iterable, Mapping
 
 from rar_tf.errors import UsageError
@@ -57,6 +58,10 @@ class Table:
     @property
     def key(self) -> str:
         return f"{self.paper}:{self.name}"
+
+    def folder(self, root: pathlib.Path) -> pathlib.Path:
+        """Return where its page and pictures lie."""
+        return root / "tables" / f"{self.paper}_{self.name}"
 
 
 FOUR = ("mnist", "fashion_mnist", "gtsrb", "flower")

@@ -3,8 +3,7 @@
 import pathlib
 from collections.abc import Sequence
 
-from rar_tf import results
-from rar_tf.errors import UsageError
+from rar_tf import files, results
 from rar_tf.evaluation import report
 from rar_tf.evaluation.evaluated import read as read_evaluations
 from rar_tf.evaluation.page import markdown_table
@@ -18,29 +17,12 @@ from rar_tf.reproduction.work import ACCURACY, AUTO, Step, network_of
 Done = tuple[Row, Network, dict[str, Step]]
 
 
-def with_seeds(network: Network, seeds: int) -> list[Network]:
-    """Return a network with its own seed, and with 1, 2, … laid over it."""
-    return [network, *(network.replace(seed=str(seed)) for seed in range(1, seeds))]
-
-
-def lines(table: Table, recipe: str, seeds: int = 1, shard: str = "0/1", names: tuple[str, ...] = ()):
-    """Return the (row, network) of a table that a shard has.
-
-    Raises: UsageError where none is left: of another name, or without a flag file of the recipe.
-    """
-    found = []
-    for row in table.rows:
-        network = network_of(row, table, recipe)
-        if network is not None and (not names or network.name.startswith(names)):
-            found += [(row, each) for each in with_seeds(network, seeds)]
-    if not found:
-        raise UsageError(f"{table.key}: no row with these names and a flag file of the recipe {recipe}")
-    return found[results.shard_slice(shard, len(found))]
-
-
 def table(table: Table, done: Sequence[Done], root: pathlib.Path, recipe: str, shard: str, results_dir) -> str:
     """Write a table's page, its pictures and its networks' records; return the page."""
-    folder = root / "tables" / f"{table.paper}_{table.name}"
+    folder = table.folder(root)
+    files.claim(folder, "reproduce")
+    if results_dir is not None:
+        files.claim(results_dir, "reproduce", option="--results_dir")
     title = f"# {table.key}, {recipe} recipe: {table.title}\n\n"
     said = "".join(f"{text}\n\n" for text in (table.note,) if text)
     if done[0][0].certificate is not None:
@@ -91,17 +73,17 @@ def _picture(table, done, folder, results_dir):
 
 def write(folder: pathlib.Path) -> list[pathlib.Path]:
     """Write <folder>.md from the records in a folder, and the list of tables, reproduction.md, beside it."""
-    found = records.read(folder)
-    paths = [folder.with_suffix(".md"), folder.parent / "reproduction.md"]
+    files.claim(folder, "reproduce", option="--results_dir")
+    found, paths = records.read(folder), records.pages(folder)
     for path, text in zip(paths, (_results(found, folder), _reproduction(found))):
         with atomic_write(path) as temporary:
             temporary.write_text(text)
-    return paths
+    return list(paths)
 
 
-_INTRODUCTION = """# Measured results
+_INTRODUCTION = f"""{records.RESULTS}
 
-One row a network, from the records in [{name}/]({name}); `python scripts/reproduce.py --results_dir=docs/{name}`
+One row a network, from the records in [{{name}}/]({{name}}); `python scripts/reproduce.py --results_dir=docs/{{name}}`
 writes this page from them. Each row's command, in a folder without runs, trains the same network and measures the
 same figures on the same kind of machine.
 
@@ -210,7 +192,7 @@ def _verdict(found):
     return "\n".join(sentences) + "\n"
 
 
-_ABOUT_TABLES = """# Tables and figures of the papers
+_ABOUT_TABLES = f"""{records.TABLES}
 
 `python scripts/reproduce.py --table=PAPER:NAME` trains the networks that are missing, evaluates them under the
 paper's protocol and under `--attack=auto`, and shows every figure beside the printed one; the same command goes on

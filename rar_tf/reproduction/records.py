@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from rar_tf import results
+from rar_tf import files, results
+from rar_tf.errors import UsageError
 from rar_tf.evaluation.summary import SCORES
 from rar_tf.experiment import flagfile
 from rar_tf.experiment.settings import Experiment
 from rar_tf.reproduction.networks import Network
 from rar_tf.reproduction.work import Step
 
+RESULTS, TABLES = "# Measured results", "# Tables and figures of the papers"  # how the pages about records begin
 PLACES = ("data_dir", "model_dir", "init_from", "output_dir")
 POINTS = 40  # of a loss curve
 
@@ -114,7 +116,7 @@ def write(record: dict, folder: pathlib.Path) -> pathlib.Path:
     """Write a record under its network's name, what other evaluations its file has of the same weights kept."""
     path = folder / f"{record['recipe']}-{record['network']}.json"
     if path.is_file():
-        known = results.read_json(path)
+        known = _record(path)
         same = known["flags"] == record["flags"] and _weights(known) in (_weights(record), None)
         record = {**record, "evaluations": {**(known["evaluations"] if same else {}), **record["evaluations"]}}
     results.write_json(path, record)
@@ -127,4 +129,28 @@ def _weights(record):
 
 def read(folder: pathlib.Path) -> list[dict]:
     """Return the records in a folder, by name."""
-    return [results.read_json(path) for path in sorted(folder.glob("*.json"))]
+    return [_record(path) for path in sorted(folder.glob("*.json"))]
+
+
+def _record(path):
+    found = results.read_json(path)
+    if not {"network", "recipe", "dataset", "method", "flags", "cost", "evaluations"} <= set(found):
+        raise UsageError(f"{path}: no record of `rar_tf reproduce`: move it away, or give another --results_dir")
+    return found
+
+
+def pages(folder: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
+    """Return where the pages about the records in a folder lie: that of results, and the list of all tables."""
+    return folder.with_name(f"{folder.name}.md"), folder.parent / "reproduction.md"
+
+
+def require(folder: pathlib.Path) -> list[dict]:
+    """Return the records in a folder. Raises: UsageError where it, or a page about it, is somebody else's."""
+    files.require(folder, "reproduce", option="--results_dir")
+    for path, head in zip(pages(folder), (RESULTS, TABLES)):
+        with files.guarded(path, "cannot be read"):
+            if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(head):
+                raise UsageError(
+                    f"{path} is no page of `rar_tf reproduce`: move it away, or give another --results_dir"
+                )
+    return read(folder)

@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 from collections.abc import Callable
 
+from rar_tf import results
 from rar_tf.errors import UsageError
 from rar_tf.experiment import flagfile
 from rar_tf.reproduction.index import MEASURES, REFERENCE, Row, Table
@@ -54,6 +55,28 @@ def network_of(row: Row, table: Table, recipe: str) -> Network | None:
     network = dataclasses.replace(network, name=network.name.removesuffix("_p2"))
     network = network.replace(**table.fast)
     return network if network.flagfile.is_file() else None
+
+
+def with_seeds(network: Network, seeds: int) -> list[Network]:
+    """Return a network with its own seed, and with 1, 2, … laid over it."""
+    return [network, *(network.replace(seed=str(seed)) for seed in range(1, seeds))]
+
+
+def lines(
+    table: Table, recipe: str, seeds: int = 1, shard: str = "0/1", names: tuple[str, ...] = ()
+) -> list[tuple[Row, Network]]:
+    """Return the (row, network)s of a table that a shard has.
+
+    Raises: UsageError where none is left: of another name, or without a flag file of the recipe.
+    """
+    found = []
+    for row in table.rows:
+        network = network_of(row, table, recipe)
+        if network is not None and (not names or network.name.startswith(names)):
+            found += [(row, each) for each in with_seeds(network, seeds)]
+    if not found:
+        raise UsageError(f"{table.key}: no row with these names and a flag file of the recipe {recipe}")
+    return found[results.shard_slice(shard, len(found))]
 
 
 def training(network: Network, root: pathlib.Path) -> list[Step]:

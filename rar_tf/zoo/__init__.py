@@ -81,6 +81,8 @@ def pack(network: keras.Model, record: Mapping[str, Any], images: np.ndarray, fo
         raise UsageError(
             f"{name} has {len(content):,} bytes, beside {others:,} of others: {SIZE:,} is all there is room for"
         )
+    if (folder / f"{name}.npz").exists() and not _is_card(folder / f"{name}.json"):
+        raise UsageError(f"{folder / name}.npz is there and is no network of this package's: give another folder")
     with atomic_write(folder / f"{name}.npz") as temporary:
         temporary.write_bytes(content)
     card = {
@@ -93,6 +95,10 @@ def pack(network: keras.Model, record: Mapping[str, Any], images: np.ndarray, fo
     }
     results.write_json(folder / f"{name}.json", card)
     return name
+
+
+def _is_card(path):
+    return path.is_file() and "sha256" in results.read_json(path)
 
 
 def _fresh(flags, dataset):

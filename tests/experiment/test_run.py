@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import signal
 
 import keras
@@ -177,6 +178,10 @@ def assert_same(first, second):
         np.testing.assert_array_equal(a, b)
 
 
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A run of six steps, never interrupted."""
@@ -219,6 +224,17 @@ class TestRuns:
             "monitor/natural_accuracy",
             "monitor/adversarial_accuracy",
         } <= tags
+
+    def test_a_finished_run_is_left_as_it_is_and_anew_only_its_own_files_go(self, finished, tmp_path):
+        before, folder = contents(finished.folder), tmp_path / "run"
+        again = experiment.train(dict(**QUICK, steps=6, model_dir=str(finished.folder)))
+        assert again.finished and not again.written and contents(finished.folder) == before
+        shutil.copytree(finished.folder, folder)
+        (folder / "notes.txt").write_text("mine")
+        anew = experiment.train(dict(**QUICK, steps=2, model_dir=str(folder), overwrite=True))
+        assert anew.written and (folder / "notes.txt").read_text() == "mine"
+        assert [path.name for path in (folder / "checkpoints").iterdir()] == ["step_000000002.npz"]
+        assert json.loads((folder / "train.json").read_text())["steps"] == 2
 
     def test_resumed_equals_uninterrupted(self, finished, tmp_path):
         settings = dict(**QUICK, steps=3, model_dir=str(tmp_path))

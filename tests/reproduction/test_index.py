@@ -5,7 +5,7 @@ import pytest
 from rar_tf.errors import UsageError
 from rar_tf.evaluation import comparison
 from rar_tf.experiment import flagfile
-from rar_tf.reproduction import index, pages, tables, work
+from rar_tf.reproduction import index, tables, work
 from rar_tf.reproduction.networks import Network, flags_folder
 
 COVERED = {
@@ -125,12 +125,12 @@ def test_only_what_a_table_is_about_is_measured(key, wanted, tmp_path):
 
 def test_the_fast_recipe_takes_what_it_has():
     table = index.find("wang2022:2")
-    names = {network.name for _, network in pages.lines(table, "fast")}
+    names = {network.name for _, network in work.lines(table, "fast")}
     assert "mnist_madry" in names and "fashion_mnist_ssr" in names and not any("cifar10" in name for name in names)
-    assert len(pages.lines(table, "fast", names=("mnist",))) == 12
-    assert len(pages.lines(table, "fast", seeds=3, names=("mnist",))) == 36
-    parts = [pages.lines(table, "fast", shard=f"{i}/5") for i in range(5)]
-    assert sum(parts, []) == pages.lines(table, "fast")
+    assert len(work.lines(table, "fast", names=("mnist",))) == 12
+    assert len(work.lines(table, "fast", seeds=3, names=("mnist",))) == 36
+    parts = [work.lines(table, "fast", shard=f"{i}/5") for i in range(5)]
+    assert sum(parts, []) == work.lines(table, "fast")
 
 
 def test_mistakes_are_said():
@@ -141,4 +141,4 @@ def test_mistakes_are_said():
     with pytest.raises(UsageError, match="no flag file"):
         Network.of("mnist_nothing").given()
     with pytest.raises(UsageError, match="no row"):
-        pages.lines(index.find("sarkar2021:5"), "fast", names=("mnist",))
+        work.lines(index.find("sarkar2021:5"), "fast", names=("mnist",))

@@ -53,7 +53,7 @@ def test_means_over_seeds_with_their_deviation():
 def test_the_page_of_records_is_the_same_each_time(tmp_path, monkeypatch):
     monkeypatch.setattr(pages, "_reproduction", lambda found: "")  # it reads every flag file
     for each in RECORDS:
-        records.results.write_json(tmp_path / "results" / f"{each['network']}.json", each)
+        records.results.write_json(tmp_path / "results" / f"fast-{each['network']}.json", each)
     (tmp_path / "results" / "notes.md").write_text("## Remarks\n")
     texts = []
     for _ in range(2):

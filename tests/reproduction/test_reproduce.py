@@ -77,7 +77,7 @@ def reproduced(commands, tmp_path_factory):
         def make(table=TABLE):
             done = [
                 (row, network, work.run(row, table, network, place / "runs", EXTENT, call))
-                for row, network in pages.lines(table, "fast")
+                for row, network in work.lines(table, "fast")
             ]
             return pages.table(table, done, place / "runs", "fast", "0/1", place / "docs" / "results")
 
