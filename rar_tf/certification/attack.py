@@ -6,7 +6,7 @@ takes from the top k, which finds a third of the change. Inside the attack the s
 numbers; the score comes from fresh ones. PGD and IFIA look for the largest change of a plain map (Wang and Kong 2023).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -27,8 +27,8 @@ UNBOUNDED = (-np.inf, np.inf)  # a certificate holds for all of space, so its at
 
 
 class Attacked(NamedTuple):
-    """image: the worst point found [H, W, C]. score: its agreement with the map at x. inside: the same inside the
-    attack.
+    """image: the worst point found [H, W, C]. score: its agreement with the map at x. inside: the least that the search
+    met by its own common samples.
     """
 
     image: np.ndarray
@@ -166,7 +166,7 @@ class SmoothedMapAttack:
 
 
 def worst_of(
-    attack: SmoothedMapAttack,
+    searches: Mapping[str, SmoothedMapAttack],
     smoother: Smoother,
     image,
     label: int,
@@ -176,18 +176,30 @@ def worst_of(
     num_samples: int,
     seed: int = 0,
     index: int = 0,
-    scored: int = 3,
-) -> Attacked:
-    """Attack a smoothed map and score the `scored` worst restarts on fresh samples, the same ones at x and at x̃."""
-    points, inside = attack.attack(image, label, epsilon, radius, seed=seed, index=index)
+    kept: int = 3,
+) -> dict[str, Attacked]:
+    """Attack a smoothed map and score the `kept` worst restarts of all searches on fresh samples, the same at x and x̃.
+
+    What one search finds may be worse by another one's score than what that one finds.
+
+    Returns: the worst point by each search's score.
+    """
+    points, inside = [], {}
+    for name, search in searches.items():
+        found, scores = search.attack(image, label, epsilon, radius, seed=seed, index=index)
+        points += list(found[:kept])
+        inside[name] = float(scores[0])
 
     def smoothed(point):
         return smoother.estimate(point, label, radius, num_samples, seed=seed, index=index, purpose=60).mean.ravel()
 
-    found = np.stack([smoothed(point) for point in points[:scored]])
-    scores = attack.score.final(np.repeat(smoothed(image)[None], len(found), 0), found)
-    least = int(np.argmin(scores))
-    return Attacked(points[least], float(scores[least]), float(inside[least]))
+    maps = np.stack([smoothed(point) for point in points])
+    clean, worst = np.repeat(smoothed(image)[None], len(maps), 0), {}
+    for name, search in searches.items():
+        scores = search.score.final(clean, maps)
+        least = int(np.argmin(scores))
+        worst[name] = Attacked(points[least], float(scores[least]), inside[name])
+    return worst
 
 
 class LargestChange:

@@ -21,8 +21,10 @@ from typing import NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
-from scipy import linalg
+from scipy import linalg, sparse
 
+from rar_tf import checks
+from rar_tf.certification import GRADIENT_BOUNDS
 from rar_tf.models.chain import stages_of
 
 ROUNDING = 1 + 1e-5
@@ -82,38 +84,79 @@ class Point:
         if len(units) and units[-1] < image.size:
             self.frame, seen = np.linalg.qr(np.concatenate(matrices, 1))
             matrices = np.split(seen, units[:-1], axis=1)
-        self.seen = matrices
-        self.spectral = [_norm(matrix) for matrix in matrices]
+        self.rows = [np.linalg.norm(matrix, axis=0) for matrix in matrices]  # of J_l
+        # A unit of an early convolution sees few pixels.
+        self.seen = [sparse.csr_array(each) if np.mean(each != 0) < 0.1 else each for each in matrices]
+        self.spectral = [_weighted_norm(each, np.ones(each.shape[1])) for each in self.seen]
 
     def _backward(self, values, label):
         """ψ_l = ∂f/∂a_l of every hidden layer."""
-        found, hidden = [], self.of.stages[:-1]
-        one = tf.one_hot([label], self.of.stages[-1].linear(values).shape[-1])
-        upstream, at = one, values
-        for number in range(len(hidden), 0, -1):
-            with tf.GradientTape() as tape:
-                tape.watch(at)
-                out = self.of.stages[number].linear(at)
-            psi = tape.gradient(out, at, upstream).numpy().astype(np.float64)
-            found.append(psi)
-            stage = hidden[number - 1]
-            upstream = tf.constant(psi * stage.curve.first(self.before[number - 1]), tf.float32)
-            at = tf.zeros([1, *self.inputs[number - 1]])
+        stages, found = self.of.stages, []
+        upstream = tf.one_hot([label], stages[-1].linear(values).shape[-1])
+        for number in range(len(stages) - 1, 0, -1):
+            found.append(stages[number].transposed(upstream).numpy().astype(np.float64))
+            upstream = tf.constant(found[-1] * stages[number - 1].curve.first(self.before[number - 1]), tf.float32)
         return found[::-1]
 
-    def change(self, epsilon: float) -> Change:
-        """Return bounds of g(x̃) − g(x) for ‖x̃ − x‖₂ ≤ ε."""
+    def change(self, epsilon: float, kind: str = "curvature") -> Change:
+        """Return bounds of g(x̃) − g(x) for ‖x̃ − x‖₂ ≤ ε: by the formula above, or by intervals, for comparison.
+
+        Raises: UsageError for a kind that is not of `GRADIENT_BOUNDS`.
+        """
+        checks.one_of(GRADIENT_BOUNDS, gradient_bound=kind)
+        if kind == "curvature":
+            return self.by_curvature(epsilon)
+        features = self.by_intervals(epsilon)
+        return Change(float(np.linalg.norm(features)), features)
+
+    def by_intervals(self, epsilon: float, ball: str = "l2") -> np.ndarray:
+        """Return bounds of |g_i(x̃) − g_i(x)| by interval arithmetic, forwards and backwards (Wicker et al. 2023).
+
+        What enters and leaves a layer lies within `off` of its value at x, moved by `shift`. Shape: -> [d].
+
+        Args:
+          ball: l2, whose first pre-activations have exact intervals, or linf, the cube of half-width ε around x.
+        """
+        hidden, ranges = self.of.stages[:-1], []
+        if not hidden:
+            return np.zeros(self.gradient.size)
+        if ball == "l2":
+            off, shift = epsilon * self.rows[0].reshape(self.before[0].shape), 0.0
+        else:
+            off, shift = _through(hidden[0].linear, np.full([1, *self.inputs[0]], epsilon))
+        for stage, before in zip(hidden, self.before):
+            if ranges:
+                off, shift = _through(stage.linear, off, shift)
+            low, high = before + shift - off * ROUNDING, before + shift + off * ROUNDING
+            least, most = stage.curve.first_range(low, high)
+            ranges.append((least, most))
+            here, *ends = (stage.activation(tf.constant(z, tf.float32)).numpy() for z in (before, low, high))
+            # Where σ may fall within the interval, its slope bounds it.
+            farthest = np.maximum(np.abs(least), np.abs(most)) * np.maximum(high - before, before - low)
+            below, above = (np.where(least >= 0, end - here, side * farthest) for end, side in zip(ends, (-1, 1)))
+            off, shift = (above - below) / 2 + 1e-6 * np.abs(here), (above + below) / 2
+        off = shift = np.zeros_like(self.slopes[-1])
+        for number in range(len(hidden) - 1, -1, -1):
+            psi, stage = self.slopes[number], hidden[number]
+            ends = [(psi + shift + side * off) * slope for side in (-1, 1) for slope in ranges[number]]
+            low, high = np.minimum.reduce(ends), np.maximum.reduce(ends)
+            here = psi * stage.curve.first(self.before[number])
+            off, shift = _through(stage.transposed, (high - low) / 2, (high + low) / 2 - here)
+        return (np.abs(shift) + off).ravel() * ROUNDING
+
+    def by_curvature(self, epsilon: float) -> Change:
+        """Return bounds of g(x̃) − g(x) for ‖x̃ − x‖₂ ≤ ε by the formula above."""
         hidden, norms = self.of.stages[:-1], self.of.norms
         if not hidden:
             return Change(0.0, np.zeros(self.gradient.size))
-        rank = len(self.seen[0])
+        rank = self.seen[0].shape[0]
         rise, fall = np.zeros((rank, rank)), np.zeros((rank, rank))  # the quadratic forms of the largest, least slopes
         extra, extra_features = 0.0, np.zeros(self.gradient.size)
         moved, moved_each, off = epsilon, None, 0.0  # of what enters the layer: its length, its entries; and E_l
         longest = 1.0  # of all Jacobians in the ball: the layers' norms and slopes
         for number, stage in enumerate(hidden):
             before, jacobian = self.before[number], self.seen[number]
-            rows = np.linalg.norm(jacobian, axis=0).reshape(before.shape)
+            rows = self.rows[number].reshape(before.shape)
             each, reach = (rows + off) * epsilon, min(norms[number] * moved, (self.spectral[number] + off) * epsilon)
             if number > 0:
                 interval = stage.linear(tf.constant(moved_each, tf.float32), absolute=True).numpy()
@@ -125,8 +168,8 @@ class Point:
             psi = self.slopes[number]
             ends = np.stack([psi * least, psi * most])
             top, bottom = ends.max(0).ravel(), ends.min(0).ravel()
-            rise += (jacobian * top) @ jacobian.T
-            fall += (jacobian * bottom) @ jacobian.T
+            rise += _form(jacobian, top)
+            fall += _form(jacobian, bottom)
             steepest = float(np.abs(ends).max())
             longest *= norms[number]
             extra += steepest * min(off * (2 * self.spectral[number] + off), longest**2 + self.spectral[number] ** 2)
@@ -138,7 +181,7 @@ class Point:
             moved, moved_each = float(steep.max()) * reach, steep * each
             longest *= float(steep.max())
             following = norms[number + 1]
-            off = following * (float(steep.max()) * off + _norm(jacobian * turned))
+            off = following * (float(steep.max()) * off + _weighted_norm(jacobian, turned))
         # The slopes lie between: the form is between `fall` and `rise`, and around their middle within their half.
         middle, half = (rise + fall) / 2, (rise - fall) / 2
         spread = max(_largest_eigenvalue(half), 0.0)
@@ -153,10 +196,26 @@ class Point:
         return Change(length, features)
 
 
-def _norm(matrix):
-    """The largest singular value, by the smaller of the two Gram matrices."""
-    matrix = matrix.astype(np.float64)
-    gram = matrix @ matrix.T if len(matrix) <= matrix.shape[1] else matrix.T @ matrix
+def _through(linear, off, shift=None):
+    """What an affine map makes of `off` around `shift`, or around 0."""
+    off = linear(tf.constant(off, tf.float32), absolute=True).numpy().astype(np.float64)
+    return off, 0.0 if shift is None else linear(tf.constant(shift, tf.float32)).numpy().astype(np.float64)
+
+
+def _form(jacobian, weights):
+    """Jᵀ diag(w) J, of Jᵀ [d, units]. Shape: -> [d, d]."""
+    if sparse.issparse(jacobian):
+        return (jacobian.multiply(weights).tocsr() @ jacobian.T).toarray()
+    return (jacobian * weights) @ jacobian.T
+
+
+def _weighted_norm(jacobian, weights):
+    """‖diag(w) J‖, by the smaller of the two Gram matrices."""
+    if jacobian.shape[0] <= jacobian.shape[1]:
+        gram = _form(jacobian, np.square(weights))
+    else:
+        weighted = jacobian * weights
+        gram = weighted.T @ weighted
     return math.sqrt(max(_largest_eigenvalue(gram), 0.0))
 
 
@@ -166,7 +225,12 @@ def _largest_eigenvalue(matrix):
 
 
 def attribution_change(
-    points: Sequence[tuple[float, float, Point]], image: np.ndarray, epsilon: float, *, proportional: bool
+    points: Sequence[tuple[float, float, Point]],
+    image: np.ndarray,
+    epsilon: float,
+    *,
+    proportional: bool,
+    kind: str = "curvature",
 ) -> tuple[np.ndarray, Change]:
     """Return an attribution and bounds of its change in the ball, from those of gradients along a path.
 
@@ -178,8 +242,9 @@ def attribution_change(
 
     Args:
       points: (w_k, t_k, the network at t_k x). proportional: whether the attribution is the image times the slope.
+      kind: of bound, see `Point.change`.
     """
-    parts = [(weight, point.gradient, point.change(at * epsilon)) for weight, at, point in points]
+    parts = [(weight, point.gradient, point.change(at * epsilon, kind)) for weight, at, point in points]
     slope = np.sum([weight * gradient for weight, gradient, _ in parts], axis=0)
     length = float(sum(weight * change.length for weight, _, change in parts))
     features = np.sum([weight * change.features for weight, _, change in parts], axis=0)

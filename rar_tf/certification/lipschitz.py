@@ -1,9 +1,9 @@
 """A bound on every gradient of a logit, layer by layer: exact mathematics, vacuous on most trained networks.
 
 For layers that follow one another, ‖∂f_y/∂x‖ is at most the product of the layers' Lipschitz constants: the largest
-singular value of a dense kernel; for a convolution sqrt(‖K‖₁‖K‖_∞) of its matrix (Schur's test); 1 for pooling that
-does not overlap; for an activation the largest slope that it has anywhere; of the last kernel the column of the logit
-is enough.
+singular value of a dense kernel; for a convolution and average pooling a bound of it (`rar_tf.models.chain.Linear`);
+1 for max-pooling that does not overlap; for an activation the largest slope that it has anywhere; of the last kernel
+the column of the logit is enough.
 """
 
 import keras
@@ -12,6 +12,7 @@ from keras import layers
 
 from rar_tf.errors import UsageError
 from rar_tf.models.activations import Softplus
+from rar_tf.models.chain import Linear
 
 _UNIT_LAYERS = (layers.Flatten, layers.Dropout, layers.Reshape, layers.InputLayer)
 _POOLS = (layers.MaxPooling2D, layers.AveragePooling2D)
@@ -49,18 +50,13 @@ def _slope(layer):
 
 
 def _linear(layer, last):
-    if isinstance(layer, layers.Dense):
-        kernel = np.asarray(layer.kernel, np.float64)
-        return np.linalg.norm(kernel, axis=0).max() if last else np.linalg.norm(kernel, 2)
-    if type(layer) is layers.Conv2D:
-        # A row of the convolution's matrix holds one output channel's kernel, a column at most one input channel's.
-        kernel = np.abs(np.asarray(layer.kernel, np.float64))
-        return (
-            np.sqrt(kernel.sum((0, 1, 2)).max() * kernel.sum((0, 1, 3)).max()) if layer.groups == 1 else _unknown(layer)
-        )
-    if isinstance(layer, _POOLS):
-        return 1.0 if all(s >= p for s, p in zip(layer.strides, layer.pool_size)) else _unknown(layer)
-    if isinstance(layer, (layers.Activation, layers.ReLU, layers.LeakyReLU, layers.ELU, *_UNIT_LAYERS)):
+    if isinstance(layer, layers.Dense) and last:
+        return np.linalg.norm(np.asarray(layer.kernel, np.float64), axis=0).max()
+    disjoint = isinstance(layer, _POOLS) and all(s >= p for s, p in zip(layer.strides, layer.pool_size))
+    plain = type(layer) is layers.Conv2D and layer.groups == 1
+    if isinstance(layer, layers.Dense) or plain or (disjoint and isinstance(layer, layers.AveragePooling2D)):
+        return Linear(layer, tuple(layer.input.shape[1:])).norm
+    if disjoint or isinstance(layer, (layers.Activation, layers.ReLU, layers.LeakyReLU, layers.ELU, *_UNIT_LAYERS)):
         return 1.0
     return _unknown(layer)
 

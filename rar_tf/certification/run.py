@@ -123,6 +123,7 @@ class CertificationJob(results.Job):
     """
 
     command, mark = "certify", "guarantee"
+    text = ("ball",)
 
     def __init__(self, network, images, labels, method: str, settings: records.Certificate, sources=None):
         network = inputs.unwrapped(network)

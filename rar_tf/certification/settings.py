@@ -10,7 +10,7 @@ from typing import Any
 from rar_tf import checks
 from rar_tf.attacks.settings import Bounded
 from rar_tf.attributions.settings import Attributed
-from rar_tf.certification import FEATURES, FORMULAS, INTERVALS, NOISES, NORMALIZATIONS
+from rar_tf.certification import FEATURES, FORMULAS, GRADIENT_BOUNDS, INTERVALS, NOISES, NORMALIZATIONS
 from rar_tf.errors import UsageError
 from rar_tf.settings import Seeded, items, same, setting
 
@@ -18,16 +18,20 @@ SMALL = 0.02  # of the pixel range: the default budget of smoothed maps
 RADII = (2.5, 5.0)  # default smoothing radii, in units of ε·√d: certificates depend on ε·√d/r, hardly on d itself
 
 
-def parse_budget(text: str) -> tuple[str, float]:
-    """Return the ball's name and ε of "l2:0.1". Raises: UsageError for other text."""
+def parse_budget(text: str) -> tuple[str, float, float]:
+    """Return the ball's name, its p and ε of "l2:0.1", "linf:0.01" or "l3:0.1". Raises: UsageError for other text."""
     name, _, value = text.partition(":")
     try:
+        norm_p = float(name[1:]) if name[:1] == "l" else math.nan
         epsilon = float(value)
     except ValueError:
-        epsilon = math.nan
-    if name not in ("l2", "linf") or not epsilon > 0 or math.isinf(epsilon):
-        raise UsageError(f"budgets are l2:EPSILON or linf:EPSILON with positive numbers, got {text!r}")
-    return name, epsilon
+        norm_p = epsilon = math.nan
+    if not norm_p >= 1 or not 0 < epsilon < math.inf:
+        raise UsageError(
+            f"budgets are l2:EPSILON, linf:EPSILON, or of another norm lP:EPSILON, P >= 1, with a positive EPSILON, "
+            f"got {text!r}"
+        )
+    return "linf" if math.isinf(norm_p) else f"l{norm_p:g}", norm_p, epsilon
 
 
 def _check_budgets(budgets):
@@ -207,7 +211,7 @@ class UpperBound(Attacked):
     )
     budgets: tuple[str, ...] | None = setting(
         None,
-        "perturbation budgets of the upper bounds, as l2:0.1,linf:0.01 (the default, for pixels in [0, 1])",
+        "perturbation budgets of the upper bounds, as l2:0.1,linf:0.01 (the default, for pixels in [0, 1]) or l3:0.1",
         check=_check_budgets,
         derive=lambda s: s.default_budgets(),
     )
@@ -283,6 +287,12 @@ class Curvature(Attacked):
     )
     certify_epsilons: tuple[float, ...] = same(UniformSmoothing, "certify_epsilons", ())
     certificate_attack_restarts: int = same(Smoothed, "certificate_attack_restarts", 20)
+    gradient_bound: str = setting(
+        "curvature",
+        "what bounds the gradient's change: curvature, or intervals, for comparison: interval arithmetic through the "
+        "forward and the backward pass",
+        choices=GRADIENT_BOUNDS,
+    )
 
     @property
     def epsilons(self) -> tuple[float, ...]:

@@ -2,7 +2,8 @@
 
 For a map g that is linear near x, g(x + δ) = g(x) + Jδ, the change is at most T_e: ξε in the ℓ2 ball (Theorem 1), with
 ξ the largest singular value of J; d^{1/2 − 1/p} ξε in an ℓp ball with p > 2 (Corollary 1); ε·sqrt(Σ|JᵀJ|) in the ℓ∞
-ball (Theorem 2), or less by a weight for each pixel (`diagonal_bound`, of this package). Angles follow by Corollary 2.
+ball (Theorem 2), or less by a weight for each pixel (`diagonal_bound`, of this package). For p < 2 it lies between ξε
+and ε times the longest column of J, which is exact for p = 1. Angles follow by Corollary 2.
 All of it speaks of the linear model; how far the network departs from it is reported beside the bounds
 (`corrected_bound`, `linearity_residual`) and is no part of any guarantee.
 """
@@ -14,35 +15,62 @@ from rar_tf.errors import UsageError
 
 
 def euclidean_bound(
-    xi: float, epsilon: float, dimension: int, *, norm_p: float = 2.0, gram_sum: float | None = None
+    xi: float,
+    epsilon: float,
+    dimension: int,
+    *,
+    norm_p: float = 2.0,
+    gram_sum: float | None = None,
+    column: float | None = None,
 ) -> float:
-    """Return T_e, the largest ‖Jδ‖₂ over ‖δ‖_p ≤ ε, exact for p = 2 and bounded above for p > 2.
+    """Return T_e, the largest ‖Jδ‖₂ over ‖δ‖_p ≤ ε: exact for p = 2 and, with `column`, p = 1, else bounded above.
+
+    Below p = 2 it is column^{2/p − 1}·ξ^{2 − 2/p} (M. Riesz' convexity theorem), or ξ, since ‖δ‖₂ ≤ ‖δ‖_p.
 
     Args:
-      xi: largest singular value of J. norm_p: p ≥ 2, infinity included.
+      xi: largest singular value of J. norm_p: p ≥ 1, infinity included.
       gram_sum: Σ_ij |(JᵀJ)_ij|; with it the ℓ∞ bound is the smaller of the two, neither of which dominates.
+      column: the length of J's longest column, of use for p < 2.
 
-    Raises: UsageError for ε not positive or p < 2.
+    Raises: UsageError for ε not positive or p < 1.
     """
     checks.positive(epsilon=epsilon)
-    if not norm_p >= 2:
-        raise UsageError(f"upper bounds need an l_p ball with p >= 2, got p = {norm_p:g}")
+    if not norm_p >= 1:
+        raise UsageError(f"upper bounds need an l_p ball with p >= 1, got p = {norm_p:g}")
+    if norm_p < 2:
+        return epsilon * (xi if column is None else column ** (2 / norm_p - 1) * xi ** (2 - 2 / norm_p))
     bound = dimension ** (0.5 - 1.0 / norm_p) * xi
     if np.isinf(norm_p) and gram_sum is not None:
         bound = min(bound, float(np.sqrt(gram_sum)))
     return epsilon * bound
 
 
-def diagonal_bound(scaled_norm: float, weights: np.ndarray) -> float:
-    """Return an upper bound of ‖Jδ‖₂ over ‖δ‖_∞ ≤ 1: σ(J·diag(w)^−½)·sqrt(Σw), for any positive weights w.
+def diagonal_bound(scaled_norm: float, weights: np.ndarray, norm_p: float = np.inf) -> float:
+    """Return an upper bound of ‖Jδ‖₂ over ‖δ‖_p ≤ 1, p > 2, for any positive weights: σ(J·diag(w)^−½)·‖w‖^½.
 
-    ‖Jδ‖² ≤ σ²·Σ w_i δ_i² ≤ σ²·Σ w_i. The row sums of |JᵀJ| give at most Theorem 2; the least over w is the dual of the
-    semidefinite relaxation, whose root is at most sqrt(π/2) = 1.2533 times the truth (Nesterov 1998). Shape: [d].
+    ‖Jδ‖² ≤ σ²·Σ w_i δ_i², by Hölder's inequality at most σ²·‖w‖ with the norm of index p/(p − 2): the sum for p = ∞,
+    where the row sums of |JᵀJ| give at most Theorem 2; equal weights give Corollary 1. The least over w is, for p = ∞,
+    the dual of the semidefinite relaxation, whose root is at most sqrt(π/2) = 1.2533 times the truth (Nesterov 1998).
+    Shape: [d].
 
     Args:
       scaled_norm: σ, the largest singular value of J with its columns divided by sqrt(w).
     """
-    return float(scaled_norm * np.sqrt(np.sum(weights, dtype=np.float64)))
+    index = 1.0 if np.isinf(norm_p) else norm_p / (norm_p - 2.0)
+    return float(scaled_norm * np.sqrt(np.linalg.norm(np.asarray(weights, np.float64), index)))
+
+
+def steepest(vector: np.ndarray, norm_p: float) -> np.ndarray:
+    """Return the δ with ‖δ‖_p ≤ 1 and the largest ⟨vector, δ⟩; zeros for zeros. Shape: [d] -> [d]."""
+    size = np.abs(vector)
+    if np.isinf(norm_p) or not size.any():
+        return np.sign(vector)
+    if norm_p == 1:
+        found = np.zeros(len(vector))
+        found[np.argmax(size)] = np.sign(vector[np.argmax(size)])
+        return found
+    powers = np.sign(vector) * (size / size.max()) ** (1 / (norm_p - 1))
+    return powers / np.linalg.norm(powers, norm_p)
 
 
 def sign_relaxation(
@@ -144,12 +172,12 @@ def linearity_residual(jacobian, linear, deltas: np.ndarray) -> np.ndarray:
 
 
 def random_deltas(count: int, dimension: int, epsilon: float, *, norm_p: float, seed: int) -> np.ndarray:
-    """Return random points of the sphere of the ℓ2 or ℓ∞ ball (corners of the cube). Shape: [count, dimension]."""
+    """Return random points of the sphere of an ℓp ball, for ℓ∞ corners of the cube. Shape: [count, dimension]."""
     rng = np.random.default_rng((seed, count, dimension))
     if np.isinf(norm_p):
         return epsilon * rng.choice([-1.0, 1.0], size=(count, dimension))
     normal = rng.normal(size=(count, dimension))
-    return epsilon * normal / np.linalg.norm(normal, axis=1, keepdims=True)
+    return epsilon * normal / np.linalg.norm(normal, norm_p, axis=1, keepdims=True)
 
 
 def keeps_label(delta: np.ndarray, cuts: np.ndarray, margins: np.ndarray) -> bool:
@@ -182,7 +210,7 @@ def constrained_estimate(
     def into_ball(delta):
         if np.isinf(norm_p):
             return np.clip(delta, -epsilon, epsilon)
-        return delta * min(1.0, epsilon / max(np.linalg.norm(delta), 1e-30))
+        return delta * min(1.0, epsilon / max(np.linalg.norm(delta, norm_p), 1e-30))
 
     def feasible(delta):
         for _ in range(20):
@@ -201,10 +229,9 @@ def constrained_estimate(
             image = operator.matvec(delta)
             best = max(best, float(np.linalg.norm(image)))
             ascent = operator.rmatvec(image)
-            length = np.linalg.norm(ascent)
-            if length == 0:
+            if not ascent.any():
                 break
-            delta = feasible(epsilon * (np.sign(ascent) if np.isinf(norm_p) else ascent / length))
+            delta = feasible(epsilon * steepest(ascent, norm_p))
     return best
 
 

@@ -114,7 +114,7 @@ def show(summary, folder):
 
 def _said(name, value):
     if not isinstance(value, dict):
-        return f"{name} {value:g}"
+        return f"{name} {value if isinstance(value, str) else format(value, 'g')}"
     if "share" in value:
         return f"{name} {value['count']} of {value['of']}"
     return f"{name} {value['mean']:.4g} ({value['count']} images)" if "mean" in value else f"{name} none"

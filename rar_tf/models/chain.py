@@ -149,8 +149,9 @@ class Linear:
         if isinstance(layer, layers.Dense):
             return float(np.linalg.norm(np.asarray(layer.kernel, np.float64), 2))
         if isinstance(layer, layers.Conv2D):
-            return convolution_norm(np.asarray(layer.kernel, np.float64), self.shape[:2])
-        if isinstance(layer, layers.AveragePooling2D) and not any(n % p for n, p in zip(self.shape, layer.pool_size)):
+            return convolution_norm(np.asarray(layer.kernel, np.float64), self.shape[:2], layer.dilation_rate)
+        whole = lambda n, p: n is not None and n % p == 0
+        if isinstance(layer, layers.AveragePooling2D) and all(map(whole, self.shape, layer.pool_size)):
             return 1 / math.sqrt(math.prod(layer.pool_size))  # disjoint rows of as many equal entries
         return 1.0
 
@@ -165,16 +166,25 @@ class Linear:
         return self(values) if bias is None else self(values) + bias
 
 
-def convolution_norm(kernel: np.ndarray, size: tuple[int, ...]) -> float:
+def convolution_norm(kernel: np.ndarray, size: Sequence[int | None], dilation: Sequence[int] = (1, 1)) -> float:
     """Return an upper bound of a convolution's largest singular value on images of that size, of any stride.
 
-    With zeros around it, it is a part of the circular convolution on a torus that is larger by the kernel, whose
-    singular values are those of the kernel's Fourier transform at each frequency (Sedghi et al. 2019).
+    The smaller of two. With zeros around it, it is a part of the circular convolution on a torus that is larger by the
+    kernel, whose singular values are those of the kernel's Fourier transform at each frequency (Sedghi et al. 2019).
+    And of any matrix it is at most sqrt(‖K‖₁‖K‖_∞) (Schur's test): a row holds one output channel's kernel, a column at
+    most one input channel's. That alone is known of images of no fixed size.
 
     Shape: kernel [h, w, in, out].
     """
-    torus = [n + k - 1 for n, k in zip(size, kernel.shape)]
-    return float(np.linalg.norm(np.fft.rfft2(kernel, torus, axes=(0, 1)), 2, axis=(2, 3)).max())
+    absolute = np.abs(kernel)
+    schur = math.sqrt(absolute.sum((0, 1, 2)).max() * absolute.sum((0, 1, 3)).max())
+    if None in size:
+        return schur
+    spread = np.zeros([(k - 1) * d + 1 for k, d in zip(kernel.shape, dilation)] + list(kernel.shape[2:]))
+    spread[:: dilation[0], :: dilation[1]] = kernel
+    torus = [n + k - 1 for n, k in zip(size, spread.shape)]
+    fourier = np.linalg.norm(np.fft.rfft2(spread, torus, axes=(0, 1)), 2, axis=(2, 3)).max()
+    return min(schur, float(fourier))
 
 
 class Stage(NamedTuple):
@@ -193,6 +203,14 @@ class Stage(NamedTuple):
         for part in self.parts:
             values = part.affine(values)
         return values
+
+    def transposed(self, values, *, absolute=False):
+        """Return Aᵀ·v, or |A|ᵀ·v. Shape: [N, …] of what comes out -> [N, …] of what goes in."""
+        into = tf.zeros([values.shape[0], *self.parts[0].shape])
+        with tf.GradientTape() as tape:
+            tape.watch(into)
+            out = self.linear(into, absolute=absolute)
+        return tape.gradient(out, into, tf.reshape(values, out.shape))
 
     @property
     def norm(self) -> float:

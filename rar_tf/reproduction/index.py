@@ -356,6 +356,14 @@ WANG_2023 = (
         certified("flower_upper_bound", ("flower_madry", "flower_advaat", "flower_trades", "flower_igr_trades")),
     ),
     Table("wang2023", "10", "upper bounds on ImageNet", (), absent="ImageNet is not among the data sets here."),
+    Table(
+        "wang2023",
+        "cor1",
+        "Corollary 1: upper bounds in balls of other norms",
+        certified("mnist_upper_bound", ("mnist_madry_p2",), budgets="l1:0.1,l2:0.1,l3:0.1,l4:0.1,l10:0.1,linf:0.1"),
+        fast=NARROW,
+        note="The paper prints no figures of it.",
+    ),
     *(
         Table("wang2023", name, title, certified(certificate, networks), picture="certificates", fast=NARROW)
         for name, title, certificate, networks in (
@@ -384,6 +392,7 @@ WANG_2024 = (
             for epsilon in ("0.1", "0.2", "0.3", "0.4", "0.5")
             for row in certified("mnist_center_smoothing", ("mnist_ig_norm",), epsilon=epsilon)
         ),
+        fast=NARROW,
     ),
     Table(
         "wang2024",
@@ -391,6 +400,7 @@ WANG_2024 = (
         "largest certified perturbation, MNIST",
         certified("mnist_uniform_smoothing", _SMOOTHED["mnist"]),
         note="No target: see docs/certification.md.",
+        fast=NARROW,
     ),
     Table(
         "wang2024",
@@ -412,6 +422,7 @@ WANG_2024 = (
         "smoothed maps under attack at the certified perturbation",
         certified("mnist_uniform_smoothing", _SMOOTHED["mnist"]),
         note="The perturbations are those that are certified here.",
+        fast=NARROW,
     ),
     Table(
         "wang2024",
@@ -419,13 +430,15 @@ WANG_2024 = (
         "smallest smoothing radius for a threshold",
         tuple(row for data, networks in _SMOOTHED.items() for row in certified(f"{data}_smallest_radius", networks)),
         note="No target: see docs/certification.md.",
+        fast=NARROW,
     ),
     Table(
         "wang2024",
         "fig3",
-        "smoothed integrated gradients",
+        "integrated gradients, smoothed by normal and by uniform noise",
         certified("mnist_uniform_smoothing_ig", ("mnist_natural",)),
         picture="certificates",
+        fast=NARROW,
     ),
     Table(
         "wang2024",
@@ -433,6 +446,7 @@ WANG_2024 = (
         "certified share over the perturbation",
         certified("mnist_uniform_smoothing", ("mnist_natural",)),
         picture="certificates",
+        fast=NARROW,
     ),
     Table(
         "wang2024",
@@ -443,6 +457,7 @@ WANG_2024 = (
             for interval in ("concentration", "chi_square")
             for row in certified("mnist_uniform_smoothing", ("mnist_natural",), interval=interval)
         ),
+        fast=NARROW,
     ),
 )
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from rar_tf.certification.upper_bound import euclidean_bound
 from rar_tf.data.records import RECORDS
 from rar_tf.evaluation import comparison
 from rar_tf.evaluation.page import markdown_table
@@ -156,11 +157,13 @@ def bounds(lines: Sequence[tuple[Row, Network, dict]]) -> str:
 
 
 def _corollary_1(network, entry):
-    """Wang and Kong (2023), Corollary 1: √d·ξ·ε bounds the change in an ℓ∞ ball, looser than Theorem 2 (`bound`)."""
-    if not entry.get("linf") or "mean" not in entry.get("xi", {}):
+    """Wang and Kong (2023), Corollary 1: d^{1/2 − 1/p}·ξ·ε bounds the change in an ℓp ball, looser than `bound`."""
+    ball = entry.get("ball", "l2")
+    if ball in ("l1", "l2") or "mean" not in entry.get("xi", {}):
         return {}
-    features = math.prod(RECORDS[network.given()["dataset"]].image_shape)
-    return {"Corollary 1": math.sqrt(features) * entry["epsilon"] * entry["xi"]["mean"]}
+    features, norm_p = math.prod(RECORDS[network.given()["dataset"]].image_shape), float(ball[1:])
+    bound = euclidean_bound(entry["xi"]["mean"], entry["epsilon"], features, norm_p=norm_p)
+    return {"Corollary 1": bound} if norm_p > 2 else {}
 
 
 def _entry(value):

@@ -31,7 +31,7 @@ def test_smoothed_map_is_attacked_but_not_below_its_certificate(objective):
     attacker = attack.SmoothedMapAttack(
         FIELD, FIELD, k=2, restarts=6, restarts_at_once=4, steps=40, objective=objective
     )
-    worst = attack.worst_of(attacker, smoother, IMAGE, 0, epsilon, 0.5, num_samples=20_000)
+    worst = attack.worst_of({"cosine": attacker}, smoother, IMAGE, 0, epsilon, 0.5, num_samples=20_000)["cosine"]
     assert np.linalg.norm(worst.image - IMAGE) <= epsilon * (1 + 1e-5)
     assert 0.8 <= worst.score < 0.9999
     assert worst.inside == pytest.approx(worst.score, abs=0.05)
@@ -113,5 +113,5 @@ def test_ranks_are_attacked_by_what_is_reported(score, objective):
     points, scores = attacker.attack(IMAGE, 0, 1.5, 0.5)
     assert scores[0] < 1
     smoother = Smoother(FIELD, batch_size=1000)
-    worst = attack.worst_of(attacker, smoother, IMAGE, 0, 1.5, 0.5, num_samples=5000)
+    worst = attack.worst_of({"topk": attacker}, smoother, IMAGE, 0, 1.5, 0.5, num_samples=5000)["topk"]
     assert worst.score < 1 and np.linalg.norm(worst.image - IMAGE) <= 1.5 * (1 + 1e-5)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from rar_tf.certification import CERTIFICATES
+from rar_tf.certification import CERTIFICATES, overlap, ranks
+from rar_tf.data.records import RECORDS
 from rar_tf.experiment import flagfile
 
 from conftest import ROOT
@@ -29,6 +30,24 @@ def test_flag_file_says_its_command_and_makes_sense(path):
     assert path.stem.startswith(given["dataset"]) and given.get("formula", "sound") == "sound"
     record = CERTIFICATES[given["method"]].Settings.of(given, image_shape=(28, 28, 1)).resolved()
     assert {name: value for name, value in record.flags().items() if name in given}.items() <= given.items()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_flag_file_can_certify_something(path):
+    """Of the longest map, M = 1, that is: no network is needed to say so."""
+    given = flagfile.read(path)
+    shape = RECORDS[given["dataset"]].image_shape
+    s = CERTIFICATES[given["method"]].Settings.of(given, bounds=RECORDS[given["dataset"]].bounds, image_shape=shape)
+    s, d = s.resolved(), s.dimension
+    if given["method"] == "uniform_smoothing":
+        for threshold in s.threshold:
+            assert overlap.needed_norm(s.epsilon, max(s.radius), threshold, d) < 0.9
+            assert not s.largest_radius or overlap.needed_norm(s.epsilon, s.largest_radius, threshold, d) < 0.5
+        for radius in s.radius:  # the largest ε of each radius is positive whatever --epsilon is
+            assert overlap.largest_epsilon(0.9, radius, max(s.threshold), d) > 0
+    elif given["method"] == "rank_smoothing":
+        low, high = ranks.moved(np.array([0.0, 0.9]), np.array([0.1, 1.0]), min(s.epsilons), max(s.radius), d, s.noise)
+        assert low[1] > high[0]
 
 
 def test_certifies_a_keras_file_and_says_what_it_guarantees(tmp_path):

@@ -95,9 +95,24 @@ def test_norm_of_a_convolution_is_bounded_tightly(padding, strides):
     assert exact <= bound * (1 + 1e-6)
     if strides == 1:
         assert bound < 1.15 * exact
+    absolute = np.abs(matrix)
+    assert bound <= np.sqrt(absolute.sum(0).max() * absolute.sum(1).max()) * (1 + 1e-6)  # Schur's test
     pool = layers.AveragePooling2D(2)
     pooled = pool(tf.reshape(tf.eye(16), [16, 4, 4, 1])).numpy().reshape(16, -1)
     assert chain.Linear(pool, (4, 4, 1)).norm == pytest.approx(np.linalg.norm(pooled, 2))
+
+
+def test_norm_of_a_dilated_convolution_and_of_one_without_a_size():
+    layer = layers.Conv2D(3, 3, padding="same", dilation_rate=2)
+    layer.build((None, 7, 7, 2))
+    matrix = layer(tf.reshape(tf.eye(98), [98, 7, 7, 2])).numpy().reshape(98, -1)
+    exact, kernel = np.linalg.norm(matrix, 2), np.asarray(layer.kernel, np.float64)
+    bound = chain.convolution_norm(kernel, (7, 7), (2, 2))
+    assert exact <= bound * (1 + 1e-6)
+    assert chain.convolution_norm(kernel, (None, None)) >= bound
+    # A positive kernel of one channel is where Schur's test is the sharper one on a small image.
+    ones = np.ones((3, 3, 1, 1))
+    assert chain.convolution_norm(ones, (40, 40)) == pytest.approx(9)
 
 
 @pytest.mark.parametrize("build, tightest", [(two_layers, 1.15), (convolutional, 2.5)])
@@ -114,6 +129,26 @@ def test_no_point_of_the_ball_moves_the_gradient_farther(build, tightest):
         assert farthest <= change.length and np.all(moved.max(0) <= change.features)
         if epsilon < 0.1:
             assert change.length < tightest * farthest
+
+
+@pytest.mark.parametrize("build", [two_layers, convolutional])
+def test_interval_bounds_hold_and_are_wider(build):
+    network = build()
+    image = image_of(network)
+    point = curvature.Curvature(network).at(image, 1)
+    here = gradients(network, image[None], 1)[0]
+    for epsilon in (1e-2, 0.1, 1.0):
+        change = point.change(epsilon, "intervals")
+        moved = np.abs(gradients(network, around(image, epsilon, 5000), 1) - here)
+        assert np.all(moved.max(0) <= change.features)
+        cube = point.by_intervals(epsilon, "linf")
+        corners = epsilon * np.random.default_rng(3).choice([-1.0, 1.0], size=(5000, *image.shape))
+        moved = np.abs(gradients(network, (image + corners).astype(np.float32), 1) - here)
+        assert np.all(moved.max(0) <= cube) and np.all(change.features <= cube * (1 + 1e-5))
+        if epsilon < 1:
+            assert point.change(epsilon).length < change.length
+    with pytest.raises(UsageError, match="unknown gradient_bound 'zonotopes'"):
+        point.change(0.1, "zonotopes")
 
 
 def test_two_layers_are_bounded_as_singla_and_feizi_or_less():

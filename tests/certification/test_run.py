@@ -103,7 +103,7 @@ def test_uniform_smoothing_leaves_rows_a_summary_and_plots(network, data, tmp_pa
         assert entry["largest_epsilon_0.9"]["mean"] < entry["largest_epsilon_0.8"]["mean"]
         assert entry["violation"] == {"count": 0, "of": 1, "share": 0.0}
     assert summary["results"][0]["smallest_radius_0.8"]["count"] > 0
-    for name in ("certified_cosine.png", "largest_epsilon.png", "attack.png"):
+    for name in ("certified_cosine.png", "largest_epsilon.png", "attack.png", "maps.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
@@ -114,7 +114,7 @@ def test_upper_bound_leaves_rows_a_summary_and_plots(network, data, tmp_path):
     for row in rows:
         if row["constrained_estimate"]:  # none where the softplus network's label is another one
             assert 0 < float(row["constrained_estimate"]) <= float(row["bound"]) * (1 + 1e-5)
-        if row["linf"] == "0":
+        if row["ball"] == "l2":
             assert float(row["bound"]) == pytest.approx(0.1 * float(row["xi"]))
             assert float(row["corrected_bound"]) >= float(row["bound"])
         else:
@@ -298,6 +298,28 @@ def test_defaults_say_something(network, data):
     )
 
 
+def test_upper_bounds_of_other_norms_lie_in_order_and_are_continued(network, data, tmp_path):
+    budgets = ["l1:0.1", "l1.5:0.1", "l2:0.1", "l3:0.1", "linf:0.1"]
+    given = settings("upper_bound", budgets=budgets, certificate_attack=1)
+    summary = certify(network, *data, given, tmp_path)
+    assert [(entry["ball"], entry["epsilon"]) for entry in summary["results"]] == [
+        (name.split(":")[0], 0.1) for name in budgets
+    ]
+    rows = [row for row in rows_of(tmp_path) if row["bound"]]
+    for image in range(0, len(rows), 5):
+        bounds = [float(row["bound"]) for row in rows[image : image + 5]]
+        assert bounds == sorted(bounds) and bounds[0] < bounds[2] < bounds[4]
+        for row, bound in zip(rows[image : image + 5], bounds):  # the linear model's own changes lie below
+            assert float(row["constrained_estimate"] or 0) <= bound * (1 + 1e-5)
+    assert [bool(row["observed"]) for row in rows[:5]] == [False, False, True, False, True]
+    before = (tmp_path / "examples.csv").read_text()
+    (tmp_path / "summary.json").unlink()
+    lines = before.split("\n")
+    (tmp_path / "examples.csv").write_text("\n".join(lines[:6]) + "\n")
+    certify(network, *data, given, tmp_path)
+    assert without_time(rows_of(tmp_path)) == without_time(list(csv.DictReader(lines)))
+
+
 def test_other_images_are_not_mixed_in(network, data, tmp_path):
     certify(network, *data, settings("center_smoothing"), tmp_path)
     with pytest.raises(UsageError, match="images_digest was"):
@@ -341,7 +363,7 @@ def test_constant_network_is_not_certified(data, tmp_path):
         ("rank_smoothing", {"noise": "laplace"}, "unknown noise 'laplace'"),
         ("rank_smoothing", {"features": "ranks"}, "unknown features 'ranks'"),
         ("center_smoothing", {"confidence": 0.0}, "confidence must be between 0 and 1"),
-        ("upper_bound", {"budgets": ["l1:0.1"]}, "budgets are l2:EPSILON"),
+        ("upper_bound", {"budgets": ["l0.5:0.1"]}, "budgets are l2:EPSILON"),
         ("upper_bound", {"budgets": ["l2:"]}, "budgets are l2:EPSILON"),
         ("upper_bound", {"certify_softplus_beta": 0.0}, "softplus_beta must be positive"),
     ],

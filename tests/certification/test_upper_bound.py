@@ -176,8 +176,10 @@ def test_bounds_of_other_balls():
     assert upper_bound.euclidean_bound(2.0, 0.5, 16, norm_p=4) == pytest.approx(16**0.25)
     assert upper_bound.euclidean_bound(2.0, 0.5, 16, norm_p=np.inf) == pytest.approx(4.0)
     assert upper_bound.euclidean_bound(2.0, 0.5, 16, norm_p=np.inf, gram_sum=9.0) == pytest.approx(1.5)
-    with pytest.raises(UsageError, match="p >= 2"):
-        upper_bound.euclidean_bound(1.0, 1.0, 4, norm_p=1)
+    assert upper_bound.euclidean_bound(2.0, 0.5, 16, norm_p=1) == pytest.approx(1.0)
+    assert upper_bound.euclidean_bound(2.0, 0.5, 16, norm_p=1, column=1.5) == pytest.approx(0.75)
+    with pytest.raises(UsageError, match="p >= 1"):
+        upper_bound.euclidean_bound(1.0, 1.0, 4, norm_p=0.5)
     with pytest.raises(UsageError, match="epsilon must be positive"):
         upper_bound.euclidean_bound(1.0, 0.0, 4)
 
@@ -250,6 +252,29 @@ def test_diagonal_bounds_lie_between_the_best_sign_vector_and_theorem_2(seed):
     assert least <= np.sqrt(np.pi / 2) * best * 1.001  # the best weights never lose more than that
     assert least <= min(by_rows, by_columns) * 1.001
     assert np.linalg.norm(matrix @ signs) == pytest.approx(best, rel=1e-3)
+
+
+@pytest.mark.parametrize("norm_p", [1.0, 1.3, 2.0, 3.0, 8.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_bounds_of_every_norm_hold_against_an_ascent_from_many_starts(norm_p, seed):
+    rng = np.random.default_rng(seed)
+    matrix = rng.normal(size=(7, 7)) * rng.random(7) ** 2
+    vectors = upper_bound.random_deltas(200, 7, 1.0, norm_p=norm_p, seed=seed)
+    np.testing.assert_allclose(np.linalg.norm(vectors, norm_p, axis=1), 1)
+    for _ in range(100):  # δ ← the point of the ball that climbs ‖Jδ‖² the most, which never lowers it
+        vectors = np.stack([upper_bound.steepest(matrix.T @ (matrix @ each), norm_p) for each in vectors])
+    best = np.linalg.norm(vectors @ matrix.T, axis=1).max()
+    xi, column = np.linalg.norm(matrix, 2), np.linalg.norm(matrix, axis=0).max()
+    bound = upper_bound.euclidean_bound(xi, 1.0, 7, norm_p=norm_p, column=column)
+    assert best <= bound * (1 + 1e-9) and bound <= upper_bound.euclidean_bound(xi, 1.0, 7, norm_p=norm_p) + 1e-9
+    if norm_p <= 2:
+        assert bound == pytest.approx(best, rel=1e-6 if norm_p in (1.0, 2.0) else 0.3)
+        return
+    for weights in (np.ones(7), upper_bound.sign_relaxation(matrix.T @ matrix)[0] ** (1 - 2 / norm_p), rng.random(7)):
+        weighted = upper_bound.diagonal_bound(np.linalg.norm(matrix / np.sqrt(weights), 2), weights, norm_p)
+        assert best <= weighted * (1 + 1e-9)
+        if np.all(weights == 1):
+            assert weighted == pytest.approx(bound)  # Corollary 1
 
 
 def test_matrix_free_weights_are_the_columns_lengths(network):

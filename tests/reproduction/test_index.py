@@ -94,7 +94,7 @@ def test_corollary_1_and_equation_50_are_columns_of_bounds():
     row = next(row for row in index.find("wang2023:8").rows if row.network == "mnist_trades")
     assert row.flags["certify_changes"] == "0.1"
     entry = {
-        "linf": 1,
+        "ball": "linf",
         "epsilon": 0.01,
         "xi": {"mean": 2.0, "count": 3},
         "largest_epsilon_change_0.1": {"mean": 0.05, "count": 3},

@@ -78,7 +78,9 @@ class Curvature(Certificate):
         points = [(weight, at, self.curvature.at(at * image, label)) for weight, at in self.path]
 
         def change(epsilon):
-            return curvature.attribution_change(points, image, epsilon, proportional=self.proportional)
+            return curvature.attribution_change(
+                points, image, epsilon, proportional=self.proportional, kind=s.gradient_bound
+            )
 
         found = {epsilon: change(epsilon) for epsilon in s.epsilons}
         norm = float(np.linalg.norm(next(iter(found.values()))[0]))
@@ -103,21 +105,28 @@ class Curvature(Certificate):
         return rows
 
     def _largest(self, known, norm, threshold, change):
-        """The largest ε with that cosine: between the two that are known around it, six times halved."""
+        """The largest ε with that cosine that is found in four trials beside the known pairs ε, B(ε).
+
+        Between two of them B is taken for a power of ε; and B(ε)/ε grows.
+        """
         reach = norm * math.sqrt((1 - threshold) * (1 + threshold))
         if norm == 0:
             return 0.0
-        low = max([epsilon for epsilon, length in known if length <= reach], default=0.0)
-        high = min(
-            [epsilon for epsilon, length in known if length > reach],
-            default=low * min(reach / length if length > 0 else 1.0 for epsilon, length in known if epsilon == low),
-        )
-        if low == 0:  # for small ε the change is nearly proportional to it
-            high = min(high, *(1.2 * epsilon * reach / length for epsilon, length in known))
-        for _ in range(6):
-            middle = (low + high) / 2
-            low, high = (middle, high) if change(middle)[1].length <= reach else (low, middle)
-        return low
+        below, above = ([pair for pair in known if (pair[1] <= reach) == inside] for inside in (True, False))
+        for _ in range(4):
+            if not below:
+                epsilon, length = min(above)
+                trial = epsilon * reach / length
+            elif not above:
+                epsilon, length = max(below)
+                trial = epsilon * math.sqrt(reach / max(length, 1e-30))
+            else:
+                low, high = np.log(max(below)), np.log(min(above))
+                share = (math.log(reach) - low[1]) / (high[1] - low[1])
+                trial = float(np.exp(low[0] + min(share, 0.99) * (high[0] - low[0])))
+            length = change(trial)[1].length
+            (below if length <= reach else above).append((trial, length))
+        return max(below, default=(0.0, 0.0))[0]
 
     def _ranks(self, values, bound):
         """Of the rar map, whose ranks its scale does not change."""

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import tensorflow as tf
 from absl import logging
+from matplotlib.figure import Figure
 
 from rar_tf import figures
 from rar_tf.certification import attack as attacks
@@ -23,6 +24,7 @@ class UniformSmoothing(SmoothedCertificate):
     Settings = settings.UniformSmoothing
     key, counted = ("radius",), ("certified", "joint", "violation")
     shown = ("certified", "largest_epsilon", "smallest_radius", "label", "joint", "violation", "seconds")
+    files = ("maps.npz",)
 
     def __init__(self, network, settings: settings.UniformSmoothing):
         super().__init__(network, settings)
@@ -100,7 +102,10 @@ class UniformSmoothing(SmoothedCertificate):
 
     def rows(self, image, label, index, attack):
         s = self.settings
-        rows = [self._row(image, label, index, radius) for radius in self.radii(image, label, index)]
+        radii = self.radii(image, label, index)
+        if not self.arrays:
+            self.arrays["maps.npz"] = self._maps(image, label, index, radii)
+        rows = [self._row(image, label, index, radius) for radius in radii]
         if s.largest_radius > 0:
             for threshold in s.threshold:
                 rows[0][f"smallest_radius_{threshold:g}"] = self.smoother.smallest_radius(
@@ -120,6 +125,26 @@ class UniformSmoothing(SmoothedCertificate):
             for row in rows:
                 row.update(self._attacked(image, label, index, row))
         return rows
+
+    def _maps(self, image, label, index, radii):
+        """The plain map of an image and its smoothed maps by both noises, at most 1,000 samples of each."""
+        s = self.settings
+        found = {
+            "image": image,
+            "plain": self.field(image[None], np.array([label])).numpy()[0],
+            "radii": np.array(radii),
+        }
+        for name, noise in smoothing.NOISES.items():
+            smoother = smoothing.Smoother(self.field, bound=self.bound, batch_size=self.batch, noise=noise)
+            found[name] = np.array(
+                [
+                    smoother.estimate(
+                        image, label, radius, min(s.num_samples, 1000), seed=s.seed, index=index, purpose=80
+                    ).mean
+                    for radius in radii
+                ]
+            )
+        return found
 
     def _decided(self, radius):
         """Whether the highest threshold is certified at ε, or seems out of reach: the biased length is too short."""
@@ -171,7 +196,7 @@ class UniformSmoothing(SmoothedCertificate):
         if epsilon <= 0:
             return {}
         worst = attacks.worst_of(
-            self.attack,
+            {"cosine": self.attack},
             self.smoother,
             image,
             label,
@@ -180,7 +205,7 @@ class UniformSmoothing(SmoothedCertificate):
             num_samples=s.num_samples,
             seed=s.seed,
             index=index,
-        )
+        )["cosine"]
         return {
             "attack_epsilon": epsilon,
             "attack_bound": threshold,
@@ -237,6 +262,9 @@ class UniformSmoothing(SmoothedCertificate):
             "certified_cosine.png": figures.curves_figure(curves, "l2 perturbation ε", "certified cosine, mean"),
             "largest_epsilon.png": figures.curves_figure(largest, "smoothing radius r", "largest certified ε, mean"),
         }
+        if (folder / "maps.npz").is_file():
+            with np.load(folder / "maps.npz") as archive:
+                found["maps.png"] = maps_figure(**archive)
         attacked = [row for row in rows if "attack_cosine" in row]
         if attacked:
             points = tuple(np.array([row[name] for row in attacked]) for name in ("attack_bound", "attack_cosine"))
@@ -244,3 +272,24 @@ class UniformSmoothing(SmoothedCertificate):
                 {"attack": points}, "certified cosine", "lowest cosine attacked", from_below=True
             )
         return found
+
+
+def maps_figure(
+    image: np.ndarray, plain: np.ndarray, radii: np.ndarray, uniform: np.ndarray, gaussian: np.ndarray
+) -> Figure:
+    """Draw an image, its map, and the map smoothed by normal and by uniform noise, a row for each radius (Fig. 3).
+
+    Shape: image, plain [H, W, C], radii [R], uniform, gaussian [R, H, W, C].
+    """
+    size = lambda maps: np.abs(maps).sum(-1)
+    return figures.grid_figure(
+        {
+            "image": np.repeat(image[None], len(radii), 0),
+            "map": np.repeat(size(plain)[None], len(radii), 0),
+            "normal noise": size(gaussian),
+            "uniform noise": size(uniform),
+        },
+        maps_from=1,
+        bounds=(float(image.min()), float(image.max())),
+        captions=[f"r = {radius:g}" for radius in radii],
+    )

@@ -23,7 +23,7 @@ class UpperBound(Certificate):
     """How far the linear model of a smooth network can move an attribution: one row per image and budget."""
 
     Settings = settings.UpperBound
-    key = ("linf", "epsilon")
+    key = ("ball", "epsilon")
     counted = ("exceeded", "corrected_exceeded", "plus_keeps_label", "minus_keeps_label", "dense")
     shown = ("largest_epsilon", "bound", "angle", "observed", "exceeded", "cosine_distance", "seconds")
     files = ("jacobian.npz",)
@@ -56,7 +56,7 @@ class UpperBound(Certificate):
         field, own = (attribution_field(each, s.attribution, ig_steps=s.ig_steps) for each in (self.smooth, network))
         self._own = tf.function(own, reduce_retracing=True)
         self.differentials = jacobian.Differentials(field, proportional=ATTRIBUTIONS[s.attribution].proportional)
-        self.searches = {name: self._searches(name, field) for name, _ in self.budgets}
+        self.searches = {name: self._searches(name, field) for name, _, _ in self.budgets}
 
         @tf.function(reduce_retracing=True)
         def logit_gradients(image):
@@ -69,7 +69,10 @@ class UpperBound(Certificate):
         self._logit_gradients = logit_gradients
 
     def _searches(self, name, field):
-        """PGD-20 on the loss and IFIA-200, as in the paper, and a direct ascent of the change, which is stronger."""
+        """PGD-20 on the loss and IFIA-200, as in the paper, and a direct ascent of the change, which is stronger.
+
+        There are none in balls of other norms.
+        """
         make = {
             "l2": [("loss", 20, 0.25), ("distance", 20, 0.25)],
             "linf": [("top_k", 200, 0.1), ("distance", 20, 0.25)],
@@ -85,13 +88,13 @@ class UpperBound(Certificate):
                 bounds=self.settings.bounds,
                 k=self.settings.k,
             )
-            for objective, steps, share in make[name]
+            for objective, steps, share in make.get(name, [])
         ]
 
     @classmethod
     def columns(cls, settings):
         return [
-            "linf",
+            "ball",
             "epsilon",
             "attribution_norm",
             "network_cosine",
@@ -136,7 +139,7 @@ class UpperBound(Certificate):
         operator = jacobian.Jacobian(self.differentials, image, label, block=block)
         if not np.all(np.isfinite(operator.attribution)):
             logging.warning("image %d: its attribution is not finite, nothing can be bounded", index)
-            return [{"linf": int(name == "linf"), "epsilon": epsilon} for name, epsilon in self.budgets]
+            return [{"ball": name, "epsilon": epsilon} for name, _, epsilon in self.budgets]
         facts, vector, matrix = self._spectrum(operator)
         own = self._own(operator.image, operator.label).numpy().reshape(1, -1)
         facts["network_cosine"] = float(metrics.cosine(own, operator.attribution[None])[0])
@@ -148,9 +151,10 @@ class UpperBound(Certificate):
             self.arrays["jacobian.npz"] = _picture(matrix)
         linear = operator if matrix is None else aslinearoperator(matrix.astype(np.float64))
         rows = []
-        for name, epsilon in self.budgets:
-            row = {**facts, **self._bounds(operator, linear, facts, vector, cuts, margins, name, epsilon)}
-            if attack:
+        for name, norm_p, epsilon in self.budgets:
+            found = self._bounds(operator, linear, matrix, facts, vector, cuts, margins, name, norm_p, epsilon)
+            row = {**facts, **found}
+            if attack and self.searches[name]:
                 row.update(self._observed(image, label, index, name, epsilon, row))
             rows.append(row)
         return rows
@@ -158,7 +162,7 @@ class UpperBound(Certificate):
     def _spectrum(self, operator):
         """ξ and what comes with it; a matrix only where a bound needs it and it is small enough."""
         size = operator.shape[0]
-        infinite = any(name == "linf" for name, _ in self.budgets)
+        infinite = any(norm_p > 2 for _, norm_p, _ in self.budgets)
         facts, matrix = {"attribution_norm": float(np.linalg.norm(operator.attribution))}, None
         if size <= 1000 or (infinite and size <= jacobian.DENSE_LIMIT):
             matrix = operator.dense()
@@ -167,9 +171,8 @@ class UpperBound(Certificate):
                 facts.update(self._diagonal(matrix.astype(np.float64)))
             facts.update(upper_bound.diagonal_dominance(matrix))
         elif infinite:
-            weights = jacobian.column_norms(operator, seed=self.settings.seed)
-            _, high, _ = jacobian.lanczos_norm(jacobian.weighted(operator, weights), seed=self.settings.seed)
-            facts["diagonal_bound"] = upper_bound.diagonal_bound(high, weights)
+            self.weights = jacobian.column_norms(operator, seed=self.settings.seed)
+            facts["diagonal_bound"] = self._weighted(operator, np.inf)
             if self.settings.blockwise:
                 facts["gram_sum"] = operator.abs_gram_sum()
         if matrix is not None and size <= 1000:
@@ -188,26 +191,38 @@ class UpperBound(Certificate):
     def _diagonal(self, matrix):
         """The l_inf bound by the best weights that are found, and the largest change by a vector of signs."""
         moving = np.any(matrix != 0, axis=0)  # a pixel that nothing depends on needs no weight
+        self.weights = np.zeros(matrix.shape[1])
         if not moving.any():
             return {"diagonal_bound": 0.0, "sign_change": 0.0}
         part = matrix[:, moving]
-        gram = part.T @ part
-        weights, signs = upper_bound.sign_relaxation(gram, seed=self.settings.seed)
-        norm, _ = jacobian.dense_norm(part / np.sqrt(weights))
-        return {
-            "diagonal_bound": upper_bound.diagonal_bound(norm, weights),
-            "sign_change": float(np.linalg.norm(part @ signs)),
-        }
+        self.weights[moving], signs = upper_bound.sign_relaxation(part.T @ part, seed=self.settings.seed)
+        return {"diagonal_bound": self._weighted(matrix, np.inf), "sign_change": float(np.linalg.norm(part @ signs))}
 
-    def _bounds(self, operator, linear, facts, vector, cuts, margins, name, epsilon):
+    def _weighted(self, linear, norm_p):
+        """The diagonal bound of the ball for ε = 1: between ℓ2, where equal weights are best, and ℓ∞ by their power."""
+        moving, power = self.weights > 0, 1.0 if np.isinf(norm_p) else 1 - 2 / norm_p
+        if not moving.any():
+            return 0.0
+        weights = self.weights[moving] ** power
+        if isinstance(linear, np.ndarray):
+            norm, _ = jacobian.dense_norm(linear[:, moving] / np.sqrt(weights))
+        else:
+            _, norm, _ = jacobian.lanczos_norm(jacobian.weighted(linear, weights), seed=self.settings.seed)
+        return upper_bound.diagonal_bound(norm, weights, norm_p)
+
+    def _bounds(self, operator, linear, matrix, facts, vector, cuts, margins, name, norm_p, epsilon):
         size, norm, xi = operator.shape[0], facts["attribution_norm"], facts["xi"]
-        norm_p = 2.0 if name == "l2" else np.inf
-        at_one = upper_bound.euclidean_bound(xi, 1.0, size, norm_p=norm_p, gram_sum=facts.get("gram_sum"))
+        column = None if matrix is None else float(np.linalg.norm(matrix.astype(np.float64), axis=0).max())
+        at_one = upper_bound.euclidean_bound(
+            xi, 1.0, size, norm_p=norm_p, gram_sum=facts.get("gram_sum"), column=column
+        )
         if name == "linf":
             at_one = min(at_one, facts["diagonal_bound"])
+        elif norm_p > 2:
+            at_one = min(at_one, self._weighted(operator if matrix is None else matrix.astype(np.float64), norm_p))
         bound = at_one * epsilon
         row = {
-            "linf": int(name == "linf"),
+            "ball": name,
             "epsilon": epsilon,
             "bound": bound,
             "angle": float(upper_bound.angle_bound(bound, norm)),
@@ -221,7 +236,7 @@ class UpperBound(Certificate):
             row[f"largest_epsilon_change_{change:g}"] = upper_bound.largest_epsilon(at_one, distance=change)
         if name == "l2":
             row["corrected_bound"], row["factor"] = upper_bound.corrected_bound(operator, xi, vector, epsilon)
-        extreme = epsilon * (vector if name == "l2" else np.sign(vector))
+        extreme = epsilon * upper_bound.steepest(vector, norm_p)
         row["plus_keeps_label"] = int(upper_bound.keeps_label(extreme, cuts, margins))
         row["minus_keeps_label"] = int(upper_bound.keeps_label(-extreme, cuts, margins))
         if np.all(margins > 0):
@@ -260,9 +275,9 @@ class UpperBound(Certificate):
     @classmethod
     def plots(cls, rows, record, folder):
         found, panels, differences = {}, {}, {}
-        for linf, epsilon in dict.fromkeys((row["linf"], row["epsilon"]) for row in rows):
-            name = f"{'linf' if linf else 'l2'}, ε = {epsilon:g}"
-            group = [r for r in rows if (r["linf"], r["epsilon"]) == (linf, epsilon) and "observed" in r]
+        for ball, epsilon in dict.fromkeys((row["ball"], row["epsilon"]) for row in rows):
+            name = f"{ball}, ε = {epsilon:g}"
+            group = [r for r in rows if (r["ball"], r["epsilon"]) == (ball, epsilon) and "observed" in r]
             if group:
                 bound, observed = (np.array([row[key] for row in group]) for key in ("bound", "observed"))
                 panels[name], differences[name] = (bound, observed), bound - observed
