@@ -117,7 +117,8 @@ class Point:
         Args:
           ball: l2, whose first pre-activations have exact intervals, or linf, the cube of half-width ε around x.
         """
-        hidden, ranges = self.of.stages[:-1], []
+        hidden = self.of.stages[:-1]
+        ranges: list[tuple[np.ndarray, np.ndarray]] = []
         if not hidden:
             return np.zeros(self.gradient.size)
         if ball == "l2":
