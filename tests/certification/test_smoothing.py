@@ -184,7 +184,7 @@ def test_betting_limit_of_the_norm_covers_in_2000_repeats():
         along, across = np.where(rng.random(200) < 0.7, 1.0, -1.0), rng.choice([-1.0, 1.0], 200)
         maps = np.sqrt(0.5) * np.stack([along, across], 1)
         sums = np.cumsum(maps.reshape(10, 20, 2).sum(1), 0)
-        directions = sums / np.linalg.norm(sums, axis=1, keepdims=True)
+        directions = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9)  # it can be zero
         projections = np.einsum("bnd,bd->bn", maps.reshape(10, 20, 2)[1:], directions[:-1]).ravel()
         found = smoothing.Estimate(maps.mean(0), maps.var(0), 200, 1.0, projections, 200)
         missed += found.norm_low(0.9) > truth
