@@ -19,7 +19,14 @@ matplotlib.use("Agg")
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
-RUN_ELSEWHERE = {"certification.md", "extending.md", "methods.md", "data.md"}  # test_docs_*.py, data/test_builders.py
+# By test_docs_*.py and data/test_builders.py.
+RUN_ELSEWHERE = {"certification.md", "extending.md", "methods.md", "neighbours.md", "data.md"}
+    "certification.md",
+    "extending.md",
+    "methods.md",
+    "neighbours.md",
+    "data.md",
+}  # test_docs_*.py, data/test_builders.py
 FEW = {"steps": 3, "k": 10, "metric_k": 8, "ig_steps": 4, "pgd_steps": 2}
 
 
