@@ -6,6 +6,8 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+TITLE = 10  # points: of a picture eight inches wide they can be read on half a page
+
 
 def plot_maps(
     images: np.ndarray,
@@ -34,15 +36,15 @@ def plot_maps(
     figure, axes = _grid(len(images), 4, title)
     for row, line in enumerate(axes):
         changed = np.max(np.abs(perturbed[row] - images[row]))
-        score = "" if scores is None else f", {score_name} {scores[row]:.2f}"
+        score = "" if scores is None else f"\n{score_name} {scores[row]:.2f}"
         _draw_image(line[0], images[row], bounds, captions[row] if row < len(captions) else "image")
-        _draw_image(line[1], perturbed[row], bounds, f"perturbed by up to {changed:.2g}" if changed else "")
+        _draw_image(line[1], perturbed[row], bounds, f"perturbed\nby up to {changed:.2g}" if changed else "")
         shown = _draw_maps(
             line[2:],
             [maps[row], perturbed_maps[row]],
             ["map", f"perturbed map{score}" if changed else f"no change found{score}"],
         )
-        figure.colorbar(shown, ax=line[2:], shrink=0.9, pad=0.02).ax.tick_params(labelsize=7)
+        _color_bar(figure, shown, line[2:])
     return figure
 
 
@@ -63,23 +65,32 @@ def grid_figure(
     for row, line in enumerate(axes):
         for axis, name, column in zip(line, names[:maps_from], values):
             _draw_image(axis, column[row], bounds, captions[row] if captions and axis is line[0] else name)
-        _draw_maps(line[maps_from:], [column[row] for column in values[maps_from:]], names[maps_from:])
+        shown = _draw_maps(line[maps_from:], [column[row] for column in values[maps_from:]], names[maps_from:])
+        _color_bar(figure, shown, line[maps_from:])
     return figure
 
 
 def panel_figure(
-    names: list[str], rows: list[tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray, str]]]], *, bounds=(0.0, 1.0)
+    names: list[str],
+    columns: list[tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray, str]]]],
+    *,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    title: str = "",
 ) -> Figure:
-    """Draw each image once, beside it for every network its map and the attacked one's, with a line of scores.
+    """Draw each image once and under it, one row a network, its map and the attacked one's on one scale of the two.
 
-    Shape: rows hold an image [H, W, C] and for each name its map, the attacked map, [H, W] or [H, W, C], and the line.
+    Shape: columns hold an image [H, W, C] and for each name its map, the attacked map, [H, W] or [H, W, C], and what is
+      said over the latter.
     """
-    figure, axes = _grid(2 * len(rows), 1 + len(names))
-    for number, (image, cells) in enumerate(rows):
-        above, below = axes[2 * number : 2 * number + 2]
-        _draw_image(above[0], image, bounds, "image")
-        for column, (name, (values, attacked, said)) in enumerate(zip(names, cells), start=1):
-            _draw_maps([above[column], below[column]], [values, attacked], [name, said])
+    figure, axes = _grid(1 + len(names), 2 * len(columns), title)
+    for number, (image, cells) in enumerate(columns):
+        pairs = axes[:, 2 * number : 2 * number + 2]
+        _draw_image(pairs[0, 0], image, bounds, "image")
+        for pair, (values, attacked, said) in zip(pairs[1:], cells):
+            _draw_maps(pair, [values, attacked], ["map", said])
+    for axis, name in zip(axes[1:, 0], names):
+        place = {"rotation": 90, "ha": "right", "va": "center", "transform": axis.transAxes}
+        axis.text(-0.06, 0.5, name.replace(",", ",\n"), fontsize=TITLE, **place)
     return figure
 
 
@@ -95,18 +106,18 @@ def over_maps_figure(
 
 
 def _grid(rows, columns, title=""):
-    figure = Figure(figsize=(2.2 * columns, 2.1 * rows + 0.5), layout="constrained")
+    figure = Figure(figsize=(2.2 * columns, 2.4 * rows + 0.6), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
     if title:
-        figure.suptitle(title, fontsize=9)
+        figure.suptitle(title, fontsize=TITLE)
     return figure, axes
 
 
 def _draw_image(axis, image, bounds, title):
     axis.imshow(_pixels(image, *bounds), cmap="gray", vmin=0, vmax=1)
-    axis.set_title(title, fontsize=8)
+    axis.set_title(title, fontsize=TITLE)
 
 
 def _draw_maps(axes, maps, titles):
@@ -116,8 +127,14 @@ def _draw_maps(axes, maps, titles):
     limit = max(*(np.quantile(np.abs(grid), 0.99) for grid in grids), 1e-12)
     for axis, grid, title in zip(axes, grids, titles):
         shown = axis.imshow(grid, cmap="RdBu_r" if signed else "inferno", vmin=-limit if signed else 0, vmax=limit)
-        axis.set_title(title, fontsize=8)
+        axis.set_title(title, fontsize=TITLE)
     return shown
+
+
+def _color_bar(figure, shown, axes):
+    bar = figure.colorbar(shown, ax=axes, shrink=0.9, pad=0.02, extend="both" if shown.get_clim()[0] else "max")
+    bar.ax.tick_params(labelsize=8)
+    bar.set_label("attribution", fontsize=8)
 
 
 def _pixels(image, low, high):

@@ -21,12 +21,6 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
 # By test_docs_*.py and data/test_builders.py.
 RUN_ELSEWHERE = {"certification.md", "extending.md", "methods.md", "neighbours.md", "data.md"}
-    "certification.md",
-    "extending.md",
-    "methods.md",
-    "neighbours.md",
-    "data.md",
-}  # test_docs_*.py, data/test_builders.py
 FEW = {"steps": 3, "k": 10, "metric_k": 8, "ig_steps": 4, "pgd_steps": 2}
 
 

@@ -113,8 +113,9 @@ def test_pictures(evaluation):
     assert "ifia (ours), rar maps" in evaluation.plot().get_suptitle()
     picture = evaluation.plot_maps()
     titles = [axis.get_title() for axis in picture.axes]
-    assert f"image 0: label {evaluation.rows[0]['label']}, predicted {evaluation.rows[0]['prediction']}" in titles
-    assert "ε = 0.2" in picture.get_suptitle()
+    assert f"image 0: label {evaluation.rows[0]['label']},\npredicted {evaluation.rows[0]['prediction']}" in titles
+    assert "ε = 0.2" in picture.get_suptitle() and provenance.made()["date"][:10] in picture.get_suptitle()
+    assert "attribution" in [axis.get_ylabel() for axis in picture.axes]  # of the colour bars
     empty = rar_tf.evaluation.outcome.Evaluation([{"index": 0, "correct": 0}], evaluation.settings)
     for draw in (empty.plot, empty.plot_maps):
         with pytest.raises(rar_tf.UsageError, match="attacked"):
@@ -126,7 +127,7 @@ def test_maps_say_where_nothing_was_found_and_signed_ones_diverge(data):
     moved = np.stack([images[0], 1 - images[1]])
     picture = rar_tf.plot_maps(images, moved, maps, maps, np.array([1.0, 0.5]), captions=["first", "second"])
     titles = [axis.get_title() for axis in picture.axes]
-    assert "no change found, Kendall 1.00" in titles and "perturbed map, Kendall 0.50" in titles
+    assert "no change found\nKendall 1.00" in titles and "perturbed map\nKendall 0.50" in titles
     shown = [axis.images[0] for axis in picture.axes if axis.get_title() == "map"]
     assert {each.get_cmap().name for each in shown} == {"inferno"}
     picture = rar_tf.plot_maps(images, moved, maps - 30, maps - 30)

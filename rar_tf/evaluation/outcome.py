@@ -13,7 +13,7 @@ from rar_tf import figures, files, provenance, results
 from rar_tf.errors import UsageError
 from rar_tf.evaluation.curves import curves_figure
 from rar_tf.evaluation.summary import SCORES, Examples, summarize
-from rar_tf.evaluation.words import attack_of, setting_of
+from rar_tf.evaluation.words import attack_of, made_of, setting_of
 from rar_tf.files import atomic_write
 
 TEXT = ("curve",)
@@ -167,12 +167,13 @@ def examples_figure(examples: Examples, rows: list[dict], settings: Mapping[str,
     """Return a picture of images and maps that says what each is, from an evaluation's rows and settings."""
     known = {row["index"]: row for row in rows}
     captions = [
-        f"image {i}: label {known[i]['label']}, predicted {known[i]['prediction']}" if i in known else f"image {i}"
+        f"image {i}: label {known[i]['label']},\npredicted {known[i]['prediction']}" if i in known else f"image {i}"
         for i in map(int, examples.index)
     ]
     e, said = examples, [title] if title else []
     said += [", ".join(str(settings[name]) for name in ("dataset", "method") if settings.get(name))]
     said += [f"{settings.get('attribution', 'attribution')}; {attack_of(settings)}"]
+    said += [made_of(settings, settings.get("made") or provenance.made())]
     return figures.plot_maps(
         e.images,
         e.perturbed,

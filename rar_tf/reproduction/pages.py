@@ -218,11 +218,19 @@ A network's name is its flag file's with flags laid over it: `mnist_ig_norm,attr
 
 
 def _reproduction(found):
-    header = ["table or figure", "what", "command", "networks", "steps as in the paper", "measured", "minutes so far"]
+    header = [
+        "table or figure",
+        "what",
+        "`python scripts/reproduce.py …`",
+        "networks",
+        "steps as in the paper",
+        "measured",
+        "minutes so far",
+    ]
     known = {(record["recipe"], record["network"]): record for record in found}
     cells = []
     for each in TABLES.values():
-        command = f"`python scripts/reproduce.py --table={each.key} --recipe=fast`"
+        command = f"`--table={each.key} --recipe=fast`"
         networks = {str(n): n for row in each.rows if (n := network_of(row, each, "fast")) is not None}
         have = [known[("fast", name)] for name in networks if ("fast", name) in known]
         measured = f"{len(have)} of {len(networks)} fast"

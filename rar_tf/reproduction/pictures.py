@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 
 from rar_tf import figures
 from rar_tf.evaluation.evaluated import Evaluated
+from rar_tf.evaluation.words import attack_of
 
 SAMPLES = 3
 
@@ -18,18 +19,21 @@ def panel(evaluations: list[Evaluated]) -> Figure | None:
     shared = sorted(set.intersection(*(set(map(int, x.index)) for _, x in known)))[:SAMPLES] if known else []
     if not shared:
         return None
-    rows = []
+    columns = []
     for index in shared:
         cells = []
         for e, x in known:
             place = int(np.flatnonzero(x.index == index)[0])
             row = next(row for row in e.rows if row["index"] == index)
-            said = f"top-k {row['topk_intersection']:.2f}, Kendall {row['kendall']:.2f}"
+            found = "no change found" if row["fallback"] else "attacked"
+            said = f"{found}\ntop-k {row['topk_intersection']:.2f}, Kendall {row['kendall']:.2f}"
             cells.append((x.maps[place], x.perturbed_maps[place], said))
         first = known[0][1]
-        rows.append((first.images[int(np.flatnonzero(first.index == index)[0])], cells))
+        columns.append((first.images[int(np.flatnonzero(first.index == index)[0])], cells))
     names = [e.source.parent.name for e, _ in known]
-    return figures.panel_figure(names, rows, bounds=tuple(known[0][0].summary["bounds"]))
+    summary = known[0][0].summary
+    title = f"{summary.get('dataset')}: {summary.get('attribution')}; {attack_of(summary)}"
+    return figures.panel_figure(names, columns, bounds=tuple(summary["bounds"]), title=title)
 
 
 def courses(records: list[dict]) -> Figure:
@@ -39,4 +43,4 @@ def courses(records: list[dict]) -> Figure:
         for record in records
         if record["history"].get("step")
     }
-    return figures.curves_figure(curves, "step", "loss")
+    return figures.curves_figure(curves, "step", "training loss, of each method its own")
