@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-TITLE = 10  # points: of a picture eight inches wide they can be read on half a page
+TITLE, CELL = 10, 1.7  # points and inches: letters that can be read where four cells share a phone's width
 
 
 def plot_maps(
@@ -106,7 +106,7 @@ def over_maps_figure(
 
 
 def _grid(rows, columns, title=""):
-    figure = Figure(figsize=(2.2 * columns, 2.4 * rows + 0.6), layout="constrained")
+    figure = Figure(figsize=(CELL * columns, (CELL + 0.25) * rows + 0.6), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()

@@ -7,6 +7,8 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from rar_tf.version import __version__
 
@@ -19,6 +21,21 @@ def made() -> dict:
         "git_revision": git_revision(),
         "versions": versions(),
     }
+
+
+def in_words(record: Mapping[str, Any]) -> str:
+    """Return in a phrase which network a record is of, and when it was made: "tiny_cnn, commit 1a2b3c4d5e, 2026-01-31".
+
+    Args:
+      record: a summary, or settings from which one is being made now.
+    """
+    known = record.get("made") or made()
+    places = (record.get(name) for name in ("model_dir", "keras_model", "saved_model"))
+    network = record.get("training", {}).get("model") or next(filter(None, places), None)
+    parts = [pathlib.PurePath(network).name] if network else []
+    parts += [f"commit {known['git_revision'][:10]}"] if known.get("git_revision") else []
+    parts += [known["date"][:10]] if known.get("date") else []
+    return ", ".join(parts)
 
 
 def command() -> str:

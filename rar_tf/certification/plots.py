@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from rar_tf import figures
 
@@ -16,7 +17,9 @@ def against_bound(panels, x_label: str, y_label: str, *, from_below: bool = Fals
     for axis, (x, y) in zip(figure.axes, panels.values()):
         ends = np.array([min(x.min(), y.min()), max(x.max(), y.max())])
         axis.plot(ends, ends, color="black", linewidth=0.8)
-        axis.fill_between(ends, ends, ends.min() if from_below else ends.max(), color="tab:red", alpha=0.08)
+        beyond = ends.min() if from_below else ends.max()
+        axis.fill_between(ends, ends, beyond, color="tab:red", alpha=0.08, label="the bound broken")
+        axis.legend(fontsize=8, loc="lower right" if from_below else "upper left")
     return figure
 
 
@@ -27,6 +30,7 @@ def histogram(values: dict[str, np.ndarray], label: str) -> Figure:
     for name, each in values.items():
         axis.hist(each, bins=20, alpha=0.5, label=name)
     axis.set(xlabel=label, ylabel="images")
+    axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend(fontsize=8)
     return figure
 
@@ -38,6 +42,7 @@ def heatmaps(picture: dict[str, np.ndarray]) -> Figure:
         values = picture[name]
         floor = max(values.max() * 1e-5, 1e-30)
         shown = axis.imshow(np.log10(np.maximum(values, floor)), cmap="inferno")
-        axis.set_title(f"log₁₀ |∂g_i/∂x_j|, {title}", fontsize=8)
-        figure.colorbar(shown, ax=axis)
+        axis.set_title(title, fontsize=figures.TITLE)
+        axis.set(xlabel="feature j of the image", ylabel="feature i of the attribution g")
+        figure.colorbar(shown, ax=axis, label="log₁₀ |∂gᵢ/∂xⱼ|", shrink=0.9)
     return figure

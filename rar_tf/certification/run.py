@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from rar_tf import inputs, results
+from rar_tf import inputs, provenance, results
 from rar_tf.certification import CERTIFICATES
 from rar_tf.certification import settings as records
 from rar_tf.certification.certificate import Certificate
@@ -173,6 +173,7 @@ class CertificationJob(results.Job):
         correct = [row for row in rows if row["correct"]]
         if correct:
             for name, figure in certificate_of(record["method"]).plots(correct, record, folder).items():
+                figure.suptitle(_title(record, len(correct), len(rows)), fontsize=8)
                 with atomic_write(folder / name) as temporary:
                     figure.savefig(temporary, dpi=110)
         return {**summarize(rows, record, notes["guarantee"]), "seconds": notes["seconds"]}
@@ -186,6 +187,13 @@ class CertificationJob(results.Job):
                     temporary.write_bytes(found[0].read_bytes())
         seconds = round(sum(summary["seconds"] for summary in summaries), 1)
         return {"guarantee": summaries[0]["guarantee"], "seconds": seconds}
+
+
+def _title(record, certified, images):
+    """What a plot is of: data, certificate, attribution, network, and when it was made."""
+    data = ", ".join(str(record[name]) for name in ("dataset", "split") if record.get(name))
+    said = f"{record['method']}, {record['attribution']}; {certified} of {images} images"
+    return f"{data}: {said}\n{provenance.in_words(record)}" if data else f"{said}\n{provenance.in_words(record)}"
 
 
 def _predictions(network, images, labels, bounds):

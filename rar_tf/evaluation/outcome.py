@@ -13,7 +13,7 @@ from rar_tf import figures, files, provenance, results
 from rar_tf.errors import UsageError
 from rar_tf.evaluation.curves import curves_figure
 from rar_tf.evaluation.summary import SCORES, Examples, summarize
-from rar_tf.evaluation.words import attack_of, made_of, setting_of
+from rar_tf.evaluation.words import attack_of, setting_of
 from rar_tf.files import atomic_write
 
 TEXT = ("curve",)
@@ -173,7 +173,7 @@ def examples_figure(examples: Examples, rows: list[dict], settings: Mapping[str,
     e, said = examples, [title] if title else []
     said += [", ".join(str(settings[name]) for name in ("dataset", "method") if settings.get(name))]
     said += [f"{settings.get('attribution', 'attribution')}; {attack_of(settings)}"]
-    said += [made_of(settings, settings.get("made") or provenance.made())]
+    said += [provenance.in_words(settings)]
     return figures.plot_maps(
         e.images,
         e.perturbed,

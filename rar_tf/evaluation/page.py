@@ -90,8 +90,7 @@ _STYLE = (
     "td,th{border:1px solid #ccc;padding:.25em .45em;text-align:left;vertical-align:top;min-width:4.5em}"
     "th{background:#f4f4f4}td:first-child{font-weight:600;position:sticky;left:0;background:#fff}"
     "td.long{min-width:14em;font-family:monospace;font-size:11px;overflow-wrap:anywhere}"
-    "figure{display:inline-block;margin:1em 1.5em 0 0;max-width:100%;vertical-align:top;overflow-x:auto}"
-    "img{max-width:max(100%,40em);height:auto}"
+    "img{max-width:100%;height:auto}figure{display:inline-block;margin:1em 1.5em 0 0;max-width:100%;vertical-align:top}"
     "figcaption{color:#555;font-size:12px;max-width:36em}"
 )
 

@@ -1,6 +1,5 @@
 """What an evaluation's numbers come from, and the numbers, in words."""
 
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,19 +31,6 @@ def predictions_of(summary: Mapping[str, Any]) -> str:
     budget, steps = (setting_of(summary, f"eval_pgd_{name}") for name in ("epsilon", "steps"))
     parts = [*(summary.get("prediction_attacks") or ["none"])]
     return ", ".join(parts + ([f"ε = {budget:.3g}"] if budget else []) + ([f"{steps} steps"] if steps else []))
-
-
-def made_of(summary: Mapping[str, Any], made: Mapping[str, Any]) -> str:
-    """Return in a phrase which network numbers are of, and when they were made: "tiny_cnn, commit 1a2b3c4d5e, …".
-
-    Args:
-      made: as `provenance.made` gives it.
-    """
-    network = summary.get("training", {}).get("model") or summary.get("keras_model") or summary.get("saved_model")
-    parts = [pathlib.PurePath(network).name] if network else []
-    parts += [f"commit {made['git_revision'][:10]}"] if made.get("git_revision") else []
-    parts += [made["date"][:10]] if made.get("date") else []
-    return ", ".join(parts)
 
 
 def images_of(summary: Mapping[str, Any]) -> str:

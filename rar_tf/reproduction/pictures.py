@@ -26,7 +26,7 @@ def panel(evaluations: list[Evaluated]) -> Figure | None:
             place = int(np.flatnonzero(x.index == index)[0])
             row = next(row for row in e.rows if row["index"] == index)
             found = "no change found" if row["fallback"] else "attacked"
-            said = f"{found}\ntop-k {row['topk_intersection']:.2f}, Kendall {row['kendall']:.2f}"
+            said = f"{found}\ntop-k {row['topk_intersection']:.2f}\nKendall {row['kendall']:.2f}"
             cells.append((x.maps[place], x.perturbed_maps[place], said))
         first = known[0][1]
         columns.append((first.images[int(np.flatnonzero(first.index == index)[0])], cells))

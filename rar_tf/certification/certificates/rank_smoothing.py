@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from rar_tf import figures
 from rar_tf.attributions.maps import rar_map, top_k_mask
@@ -219,7 +220,7 @@ def pixels_figure(image: np.ndarray, map: np.ndarray, states: np.ndarray, epsilo
 
     Shape: image [H, W, C], map [H, W], states [E, H, W] of 2, 1 and 0, epsilons [E].
     """
-    figure = Figure(figsize=(2.0 * (2 + len(epsilons)), 2.3), layout="constrained")
+    figure = Figure(figsize=(2.0 * (2 + len(epsilons)), 2.8), layout="constrained")
     axes = figure.subplots(1, 2 + len(epsilons))
     shown = (image - image.min()) / max(float(np.ptp(image)), 1e-12)
     axes[0].imshow(shown[..., 0] if shown.shape[-1] == 1 else shown, cmap="gray")
@@ -227,6 +228,10 @@ def pixels_figure(image: np.ndarray, map: np.ndarray, states: np.ndarray, epsilo
     axes[1].imshow(map, cmap="inferno")
     axes[1].set_title("smoothed map", fontsize=8)
     colours = np.array([[32, 32, 64], [160, 160, 160], [240, 96, 32]], np.uint8)
+    said = ("certainly not in the top k", "perhaps", "certainly in the top k")
+    figure.legend(
+        [Patch(color=colour / 255) for colour in colours], said, loc="outside lower center", ncols=3, fontsize=8
+    )
     for axis, state, epsilon in zip(axes[2:], states, epsilons):
         axis.imshow(colours[state])
         axis.set_title(f"ε = {epsilon:.3g}: {np.sum(state == 2)} certain", fontsize=8)
