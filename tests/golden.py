@@ -1,8 +1,9 @@
 """Reads golden values, and says how near to them float32 arithmetic has to come.
 
-`digits` lies beside this file: what `reference.py`, in float64, computes on seeded weights. The others are what the
-2019 TensorFlow 1 reference of Chen et al. computes, in the environment's GOLDEN_DIR (default ../shared/golden beside
-the repository). Files hold all their settings; the weights are rebuilt here from the seed.
+`digits` lies beside this file: what `reference.py`, in float64, computes on seeded weights; GOLDEN_SEEDS=1,2 in the
+environment has others computed, digits-1 and digits-2, which the same tests then read. The others are what the 2019
+TensorFlow 1 reference of Chen et al. computes, in the environment's GOLDEN_DIR (default ../shared/golden beside the
+repository). Files hold all their settings; the weights are rebuilt here from the seed.
 
 Tolerances come from the arithmetic. A sum of n terms in another order differs by about sqrt(n) units in the last place,
 and the largest sums here have some 4,000 terms: 64 units. Where a value differs by more from the golden one, it is
@@ -11,6 +12,7 @@ switch of a rectifier or max-pool, or a gradient that near to a change of sign, 
 at the most, the value may be from the golden one.
 """
 
+import functools
 import os
 import pathlib
 import re
@@ -20,10 +22,13 @@ import pytest
 
 from rar_tf import models
 
+import reference
+
 DIRECTORY = pathlib.Path(
     os.environ.get("GOLDEN_DIR") or pathlib.Path(__file__).resolve().parents[1] / ".." / "shared" / "golden"
 )
-NAMES = ("digits", "mnist", "gtsrb", "flower")
+SEEDS = [f"digits-{seed}" for seed in os.environ.get("GOLDEN_SEEDS", "").split(",") if seed]
+NAMES = ("digits", *SEEDS, "mnist", "gtsrb", "flower")
 _MODELS = {"digits": "tiny_cnn", "mnist": "small_cnn", "gtsrb": "resnet_2", "flower": "resnet_1"}
 _PLAIN = ("digits", "mnist")  # convolutions and dense layers
 ULPS = 64
@@ -33,11 +38,18 @@ DRAWS = 12  # flips of a switch are rare and large: few draws miss them
 
 def load(name: str) -> dict[str, np.ndarray]:
     """Return all arrays of a golden file; skips the test where the file is absent."""
+    if name in SEEDS:
+        return dict(_computed(int(name.partition("-")[2])))
     path = pathlib.Path(__file__).with_name("golden_digits.npz") if name == "digits" else DIRECTORY / f"{name}.npz"
     if not path.is_file():
         pytest.skip(f"no golden values at {path} (set GOLDEN_DIR)")
     with np.load(path) as archive:
         return dict(archive)
+
+
+@functools.cache
+def _computed(seed: int) -> dict[str, np.ndarray]:
+    return reference.compute(seed)
 
 
 def weights(name: str, golden: dict) -> list[np.ndarray]:
@@ -47,9 +59,9 @@ def weights(name: str, golden: dict) -> list[np.ndarray]:
     for line in golden["weight_shapes"]:
         shape = [int(n) for n in re.findall(r"\d+", str(line).split(" ", 1)[1])]
         if len(shape) == 4:
-            std = 0.1 if name in _PLAIN else np.sqrt(2.0 / (shape[0] * shape[1] * shape[3]))
+            std = 0.1 if _kind(name) in _PLAIN else np.sqrt(2.0 / (shape[0] * shape[1] * shape[3]))
         elif len(shape) == 2:
-            std = 0.03 if name in _PLAIN else np.sqrt(3.0 / shape[0])
+            std = 0.03 if _kind(name) in _PLAIN else np.sqrt(3.0 / shape[0])
         else:
             std = 0.05
         arrays.append((rng.standard_normal(shape) * std).astype(np.float32))
@@ -59,9 +71,13 @@ def weights(name: str, golden: dict) -> list[np.ndarray]:
 def network(name: str, golden: dict | None = None):
     """Return a fresh ReLU network that holds the golden weights."""
     golden = load(name) if golden is None else golden
-    net = models.build(_MODELS[name], golden["x"].shape[1:], golden["logits_relu"].shape[1])
+    net = models.build(_MODELS[_kind(name)], golden["x"].shape[1:], golden["logits_relu"].shape[1])
     net.set_weights(weights(name, golden))
     return net
+
+
+def _kind(name):
+    return name.partition("-")[0]
 
 
 def settings(golden: dict) -> dict:

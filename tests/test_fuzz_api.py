@@ -6,6 +6,7 @@
 
 import dataclasses
 import logging
+import os
 import random
 
 import keras
@@ -24,7 +25,7 @@ from rar_tf.settings import items
 import toys
 
 pytestmark = pytest.mark.slow
-SEED = 20260726
+SEED = int(os.environ.get("FUZZ_SEED", 20260726))
 IMAGES, LABELS = toys.digits(24)
 QUICK = {"epsilon": 0.1, "steps": 1, "ig_steps": 2, "k": 8, "metric_k": 8, "pgd_steps": 1}
 METHOD = {"epsilon": 0.1, "steps": 1}
@@ -185,6 +186,9 @@ CASES = [
     ("evaluate: metric_k above the map", evaluate, dict(metric_k=65), no("1 … 64")),
     ("evaluate: epsilon as large as the range", evaluate, dict(epsilon=1), no("as large as the pixel range")),
     ("evaluate: pgd_epsilon as large as the range", evaluate, dict(pgd_epsilon=1), no("as large as the pixel range")),
+    ("evaluate: a protocol", evaluate, dict(evaluation_protocol="chen2019"), ok()),
+    ("evaluate: a contradicted protocol", evaluate, dict(evaluation_protocol="chen2019", start="random"), odd("evaluated as ours")),
+    ("evaluate: an unknown protocol", evaluate, dict(evaluation_protocol="chen"), no("unknown evaluation_protocol 'chen'")),
     ("evaluate: bounds the wrong way", evaluate, dict(bounds=(1, 0)), no("bounds must be (low, high)")),
     ("evaluate: NaN bounds", evaluate, dict(bounds=(0, np.nan)), no("bounds must be finite")),
     ("evaluate: a softmax", evaluate, dict(net=lambda: keras.Sequential([toys.network(), layers.Softmax()])),

@@ -100,6 +100,8 @@ def test_uniform_smoothing_leaves_rows_a_summary_and_plots(network, data, tmp_pa
     assert (summary["num_examples"], summary["num_certifiable"]) == (COUNT, COUNT - 1)
     for entry, radius in zip(summary["results"], (0.5, 1.0)):
         assert entry["radius"] == radius
+        cosines = [float(row["certified_cosine"] or "nan") for row in rows if row["radius"] == str(radius)]
+        assert entry["certified"]["count"] == sum(cosine >= 0.8 for cosine in cosines)  # the lowest threshold
         assert entry["largest_epsilon_0.9"]["mean"] < entry["largest_epsilon_0.8"]["mean"]
         assert entry["violation"] == {"count": 0, "of": 1, "share": 0.0}
     assert summary["results"][0]["smallest_radius_0.8"]["count"] > 0

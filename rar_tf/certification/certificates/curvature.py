@@ -95,7 +95,7 @@ class Curvature(Certificate):
                 "change": bound.length,
                 "lipschitz": bound.length / epsilon,
                 "certified_cosine": cosine,
-                "certified": int(not math.isnan(cosine)),
+                "certified": int(cosine >= min(s.threshold)),
                 **self._ranks(values, bound),
                 **largest,
             }

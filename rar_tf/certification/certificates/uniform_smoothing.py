@@ -1,7 +1,5 @@
 """Uniformly smoothed attributions, SmoothSM and SmoothIG: one row per image and radius."""
 
-import math
-
 import numpy as np
 import tensorflow as tf
 from absl import logging
@@ -174,7 +172,7 @@ class UniformSmoothing(SmoothedCertificate):
             "radius": radius,
             "num_samples": estimate.num_samples,
             **found,
-            "certified": int(not math.isnan(found["certified_cosine"])),
+            "certified": int(found["certified_cosine"] >= min(s.threshold)),
             **self.label(estimate, radius),
         }
         if s.certify_label:
