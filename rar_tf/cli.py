@@ -60,9 +60,10 @@ def run(name: str) -> None:
         _parse(arguments)
         _say_plainly()
         given = flagfile.given() if hasattr(command, "READS") else {}
-        if hasattr(command, "check"):
-            command.check(given)
-        _import_tensorflow()
+        with _without_noise():
+            if hasattr(command, "check"):
+                command.check(given)
+            _import_tensorflow()
         if hasattr(command, "reads"):
             settings = flagfile.all_items() if hasattr(command, "READS") else [flag.name for flag in _own(command)]
             for sentence in flagfile.unread(_names(arguments), settings, name, command.reads(given)):
@@ -162,26 +163,33 @@ _NOISE = (
     "optimized to use available CPU instructions",
     "failed call to cuInit",
     "Unable to register",
+    "computation placer already registered",
 )
 
 
-def _import_tensorflow():
-    """Import TensorFlow without the lines that its C++ prints on every machine without a GPU; others are shown."""
+@contextlib.contextmanager
+def _without_noise():
+    """Keep from stderr what TensorFlow's C++ prints at its import on every machine without a GPU; show other lines."""
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as file:
         os.dup2(file.fileno(), 2)
         try:
-            import tensorflow as tf
-
-            tf.config.list_physical_devices()  # looks for GPUs now, not in the middle of something
+            yield
         finally:
+            sys.stderr.flush()
             os.dup2(kept, 2)
             os.close(kept)
             file.seek(0)
             for line in file.read().decode(errors="replace").splitlines():
                 if not any(noise in line for noise in _NOISE):
                     print(line, file=sys.stderr)
+
+
+def _import_tensorflow():
+    import tensorflow as tf
+
+    tf.config.list_physical_devices()  # looks for GPUs now, not in the middle of something
     tf.get_logger().setLevel("ERROR")  # its advice on tracing is for who writes the functions
 
 

@@ -110,6 +110,14 @@ class TestErrors:
         assert_one_line(done, "belongs to other flags (--epsilon was 0.2, now 0.3; --step_size was 0.05, now 0.075)")
         assert pathlib.Path(tmp_path / "flags.cfg").read_text() == flags
 
+    def test_a_line_alone_without_the_noise_of_tensorflow(self, tmp_path):
+        (tmp_path / "flags.cfg").write_text(flagfile.to_flagfile(Experiment.of({}).flags()))
+        (tmp_path / "model.keras").touch()
+        options = f"--model_dir={tmp_path}", f"--output_dir={tmp_path}"
+        done = script("evaluate", *options, TF_CPP_MIN_LOG_LEVEL=None)  # the run's flags are read with TensorFlow
+        assert_one_line(done, "did not write")
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+
     def test_exporting_nothing(self, tmp_path):
         assert_one_line(script("export", f"--output_dir={tmp_path / 'out'}"), "exactly one")
 
