@@ -222,7 +222,7 @@ class EvaluationSettings(Seeded, Bounded, Chunked):
             features = math.prod(self.map_shape(image_shape))
             checks.at_most(features, f"the {features} features of a map", k=self.k, metric_k=self.metric_k)
             checks.budget(self.bounds, self.ball, **{"epsilon (--ifia_epsilon)": self.epsilon})
-        checks.budget(self.bounds, **{"pgd_epsilon (--eval_pgd_epsilon)": self.pgd_epsilon})
+        checks.budget(self.bounds, "linf", **{"pgd_epsilon (--eval_pgd_epsilon)": self.pgd_epsilon})
 
     def record(self) -> dict:
         """Return the settings as JSON holds them, by field name."""
