@@ -202,7 +202,7 @@ def scatter_figure(panels: dict[str, tuple[np.ndarray, np.ndarray]], x_label: st
     figure = Figure(figsize=(3.2 * len(panels), 3), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, (name, (x, y)) in zip(axes, panels.items()):
-        axis.scatter(x, y, s=6, alpha=0.6)
+        axis.scatter(x, y, s=14, alpha=0.6)
         axis.set(xlabel=x_label, ylabel=y_label)
         axis.set_title(name, fontsize=8)
         axis.grid(alpha=0.3)

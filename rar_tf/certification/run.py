@@ -173,7 +173,7 @@ class CertificationJob(results.Job):
         correct = [row for row in rows if row["correct"]]
         if correct:
             for name, figure in certificate_of(record["method"]).plots(correct, record, folder).items():
-                figure.suptitle(_title(record, len(correct), len(rows)), fontsize=8)
+                figure.suptitle(title(rows, record), fontsize=8)
                 with atomic_write(folder / name) as temporary:
                     figure.savefig(temporary, dpi=110)
         return {**summarize(rows, record, notes["guarantee"]), "seconds": notes["seconds"]}
@@ -189,11 +189,17 @@ class CertificationJob(results.Job):
         return {"guarantee": summaries[0]["guarantee"], "seconds": seconds}
 
 
-def _title(record, certified, images):
-    """What a plot is of: data, certificate, attribution, network, and when it was made."""
+def title(rows: list[dict], record: Mapping[str, Any]) -> str:
+    """Return what a plot is of: data and certificate, attribution and images, network and when it was made."""
     data = ", ".join(str(record[name]) for name in ("dataset", "split") if record.get(name))
-    said = f"{record['method']}, {record['attribution']}; {certified} of {images} images"
-    return f"{data}: {said}\n{provenance.in_words(record)}" if data else f"{said}\n{provenance.in_words(record)}"
+    certified, images = (len({row["index"] for row in some}) for some in ([r for r in rows if r["correct"]], rows))
+    return "\n".join(
+        [
+            ": ".join(filter(None, [data, record["method"]])),
+            f"{record['attribution']}; {certified} of {images} images",
+            provenance.in_words(record),
+        ]
+    )
 
 
 def _predictions(network, images, labels, bounds):

@@ -574,3 +574,12 @@ def test_label_and_map_are_certified_together_at_several_epsilons(network, data)
             assert row["cosine_at_0.005"] > row["cosine_at_0.01"] > row["certified_cosine"]
             assert row["joint"] == int(row["label_epsilon"] >= 0.02)
     assert "stays the label" in found.guarantee
+
+
+def test_a_plot_says_what_it_is_of():
+    rows = [{"index": index, "correct": int(index < 5)} for index in range(6) for _ in ("radius 1", "radius 2")]
+    record = {"dataset": "digits", "split": "test", "method": "uniform_smoothing", "attribution": "saliency"}
+    record |= {"model_dir": "runs/mine", "made": {"git_revision": "0123456789abcdef", "date": "2026-01-31T12:00:00"}}
+    data, images, made = run.title(rows, record).splitlines()
+    assert data == "digits, test: uniform_smoothing" and images == "saliency; 5 of 6 images"
+    assert made == "mine, commit 0123456789, 2026-01-31"
