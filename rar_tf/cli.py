@@ -22,6 +22,7 @@ from rar_tf.version import __version__  # noqa: E402
 
 FLAGS = flags.FLAGS
 COMMANDS = ("train", "evaluate", "certify", "prepare_data", "export", "report", "sweep", "benchmark", "reproduce")
+TOLD = "RAR_TF_TOLD"  # in the environment of a command that another one runs, which has said what is odd
 INTERRUPTED = 130  # the exit status that shells give SIGINT
 
 
@@ -45,8 +46,9 @@ def run(name: str) -> None:
     """Parse the command line for a command and run it; a user's mistake ends with one line on stderr and status 2.
 
     A command is a module with `main()`; with `READS`, the records of settings that its help shows, by headline; with
-    `check(given)`, which refuses what can be seen without TensorFlow; and with `reads(given)`, the records of settings,
-    or the flags by name, that it reads, so that another flag of the command line is not ignored in silence.
+    `check(given)`, which refuses what can be seen without the data and returns what is odd, in sentences; and with
+    `reads(given)`, the records of settings, or the flags by name, that it reads, so that another flag of the command
+    line is not ignored in silence.
     """
     command = importlib.import_module(f"rar_tf.commands.{name}")
     if hasattr(command, "READS"):
@@ -61,12 +63,10 @@ def run(name: str) -> None:
         _say_plainly()
         given = flagfile.given() if hasattr(command, "READS") else {}
         with _without_noise():
-            if hasattr(command, "check"):
-                command.check(given)
+            odd = command.check(given) if hasattr(command, "check") else None
             _import_tensorflow()
-        if hasattr(command, "reads"):
-            settings = flagfile.all_items() if hasattr(command, "READS") else [flag.name for flag in _own(command)]
-            for sentence in flagfile.unread(_names(arguments), settings, name, command.reads(given)):
+        if TOLD not in os.environ:
+            for sentence in (*(odd or ()), *_unread(name, command, given, arguments)):
                 logging.warning("%s", sentence)
         command.main()
     except (flags.Error, UsageError) as error:
@@ -87,7 +87,7 @@ def run(name: str) -> None:
 def call(name: str, *arguments: str) -> None:
     """Run a command in a process of its own, shown before it; end with its status where it fails."""
     print(f"\n$ rar_tf {name} {shlex.join(arguments)}", flush=True)
-    status = subprocess.call([sys.executable, "-m", "rar_tf", name, *arguments])
+    status = subprocess.call([sys.executable, "-m", "rar_tf", name, *arguments], env={**os.environ, TOLD: name})
     if status:
         sys.exit(status)
 
@@ -100,7 +100,7 @@ def in_parts(name: str, count: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     arguments = [sys.executable, "-m", "rar_tf", name, *sys.argv[1:], "--processes=1"]
     threads = max(1, (os.cpu_count() or 1) // count)  # of each, so that they do not stand in each other's way
-    environment = {"TF_NUM_INTRAOP_THREADS": str(threads), **os.environ}
+    environment = {"TF_NUM_INTRAOP_THREADS": str(threads), **os.environ, TOLD: name}
     with contextlib.ExitStack() as stack:
         messages = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(count)]
         running = []
@@ -127,6 +127,14 @@ def _parse(arguments):
     rest = FLAGS(["rar_tf", *flagfile.expand(arguments)])
     if len(rest) > 1:
         raise UsageError(f"not a flag: {rest[1]} (flags are --name=value; see --help)")
+
+
+def _unread(name, command, given, arguments):
+    """Sentences about flags of the command line that the command does not read."""
+    if not hasattr(command, "reads"):
+        return []
+    known = flagfile.all_items() if hasattr(command, "READS") else [flag.name for flag in _own(command)]
+    return flagfile.unread(_names(arguments), known, name, command.reads(given))
 
 
 def _names(arguments):

@@ -361,6 +361,11 @@ SCRIPTS = [
         f"sweep {TINY} --over=radius=1,2 --output_dir={{o}}",
         no("nothing reads --over=radius"),
     ),
+    (
+        "sweeps with what nobody reads",
+        f"sweep {NET} {DATA} {QUICK} --attack=none --radius=1 --over=eval_pgd_epsilon=0.05,0.1 --output_dir={{o}}",
+        odd("sweep does not read --radius"),
+    ),
     ("sweeps shards", f"sweep {TINY} --over=epsilon=0.1,0.2 --shard=0/2 --output_dir={{o}}", no("no --shard")),
     ("sweeps into documents", f"sweep {TINY} --over=epsilon=0.1,0.2 --output_dir={{w}}/documents", no("letter.txt")),
     (

@@ -6,18 +6,19 @@ is measured; --over=NAME=VALUES measures the growth with any setting; --ifia mea
 """
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
 
 from absl import flags
 
-from rar_tf import files
+from rar_tf import cli, files
 from rar_tf.commands import train
 from rar_tf.errors import UsageError, brief
 from rar_tf.evaluation.settings import EvaluationSettings
 from rar_tf.experiment import flagfile
-from rar_tf.experiment.settings import RunSettings
+from rar_tf.experiment.settings import Experiment, RunSettings
 
 READS = {name: train.READS[name] for name in ("data", "network", "methods (each reads some of these)")} | {
     "what is measured": (RunSettings, EvaluationSettings),
@@ -35,8 +36,15 @@ SHOWN = (*TIMES, "examples_per_second", "peak_memory_gib", "attack_gradient_shar
 
 
 def check(given):
-    if not flags.FLAGS.one:
-        EvaluationSettings.warn(given)
+    return EvaluationSettings.odd(given)
+
+
+def reads(given):
+    if flags.FLAGS.compare:
+        return ()
+    if (flags.FLAGS.over or "").startswith("method="):
+        return [record for records in READS.values() for record in records]
+    return [*map(type, Experiment.of(given).records), "output_dir"]
 
 
 def main():
@@ -47,7 +55,6 @@ def main():
         return print(comparison(*map(read, paths)))
     if flags.FLAGS.one:
         from rar_tf import benchmark
-        from rar_tf.experiment.settings import Experiment
 
         measure = benchmark.measure_ifia if flags.FLAGS.ifia else benchmark.measure
         return print(json.dumps(measure(Experiment.of(flagfile.given()), flags.FLAGS.repeats)))
@@ -89,6 +96,7 @@ def measured(flag, label):
         [sys.executable, "-m", "rar_tf", "benchmark", *arguments, *([flag] if flag else []), "--one"],
         text=True,
         stdout=subprocess.PIPE,
+        env={**os.environ, cli.TOLD: "benchmark"},
     )
     if done.returncode:
         sys.exit(done.returncode)

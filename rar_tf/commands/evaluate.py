@@ -29,10 +29,10 @@ OF_MAPS = ("insertion", "deletion", "randomisation_spearman", "sparseness")
 def check(given):
     given = {**flagfile.of_run(given.get("model_dir")), **given}
     chosen = EvaluationSettings.of(given)
-    EvaluationSettings.warn(given)
     DataSettings.of(given)
     job = JobSettings.of(given)
     job.check(given, default_folder(chosen, job), "evaluate")
+    return EvaluationSettings.odd(given)
 
 
 def reads(given):

@@ -14,7 +14,7 @@ import pathlib
 import sys
 import time
 
-from absl import flags
+from absl import flags, logging
 
 from rar_tf import cli
 from rar_tf.commands import evaluate, train
@@ -27,6 +27,20 @@ flags.DEFINE_multi_string(
 )
 
 
+def reads(given):
+    from rar_tf.sweeps import plan
+
+    return plan.reads(*asked())
+
+
+def asked():
+    """Return the axes, and the flags that each command gets."""
+    from rar_tf.sweeps import plan
+
+    axes = [plan.Axis.of(text) for text in flags.FLAGS.over]
+    return axes, plan.own_arguments(sys.argv[1:], without=("over", "output_dir"))
+
+
 def main():
     from rar_tf import files
     from rar_tf.errors import UsageError
@@ -36,10 +50,11 @@ def main():
 
     if not flags.FLAGS.over:
         raise UsageError("give --over=NAME=VALUE,VALUE,… with a setting's name, or flagfile")
-    axes = [plan.Axis.of(text) for text in flags.FLAGS.over]
+    axes, arguments = asked()
     folder = output_dir(axes)
-    arguments = plan.own_arguments(sys.argv[1:], without=("over", "output_dir"))
     rows = plan.plan(axes, arguments, folder)
+    for sentence in plan.odd(rows):
+        logging.warning("%s", sentence)
     if not flags.FLAGS.overwrite:
         plan.check_unchanged(rows)
     files.claim(folder, "sweep")

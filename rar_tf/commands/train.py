@@ -31,7 +31,7 @@ def check(given):
     files.require(model_dir(given), "train", option="--model_dir")
     for record in (DataSettings, NetworkSettings, EvaluationSettings):
         record.of(given)
-    EvaluationSettings.warn(given)
+    return EvaluationSettings.odd(given)
 
 
 def reads(given):

@@ -160,17 +160,16 @@ class EvaluationSettings(Seeded, Bounded, Chunked):
     def make(cls, values: Mapping[str, Any]) -> "EvaluationSettings":
         """As `Record.make`, with what the evaluation protocol fixes; a warning where values contradict it."""
         given = {item.flag: values[item.name] for item in items(cls) if item.flag and item.name in values}
-        cls.warn(given)
+        for sentence in cls.odd(given):
+            logging.warning("%s", sentence)
         fixed = cls._fixed(given)
         return super().make({**values, **{item.name: fixed[item.flag] for item in items(cls) if item.flag in fixed}})
 
     @classmethod
-    def warn(cls, given: Mapping[str, Any]) -> None:
-        """Log a warning where flags contradict the evaluation protocol."""
-        contradicted = cls._contradicted(given)
-        if contradicted:
-            said = " --".join(contradicted), given["evaluation_protocol"]
-            logging.warning("--%s is not what --evaluation_protocol=%s does: evaluated as ours", *said)
+    def odd(cls, given: Mapping[str, Any]) -> list[str]:
+        """Return a sentence where flags contradict the evaluation protocol."""
+        flags, name = " --".join(cls._contradicted(given)), given.get("evaluation_protocol")
+        return [f"--{flags} is not what --evaluation_protocol={name} does: evaluated as ours"] if flags else []
 
     @classmethod
     def _fixed(cls, given):

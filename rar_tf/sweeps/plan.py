@@ -90,9 +90,7 @@ def plan(axes: list[Axis], arguments: list[str], folder: pathlib.Path) -> list[R
         raise UsageError("give each --over once, with all of its values")
     rows: dict[tuple, Row] = {}
     unread = {axis.name for axis in axes}
-    for values in itertools.product(*(axis.values for axis in axes)):
-        chosen = dict(zip((axis.name for axis in axes), values))
-        given = flagfile.parse(_arguments(arguments, chosen), known_only=True)
+    for chosen, given in _combinations(axes, arguments):
         trained, evaluated = _reads(given)
         chosen = {name: value for name, value in chosen.items() if name in trained | evaluated}
         unread -= set(chosen)
@@ -107,6 +105,28 @@ def plan(axes: list[Axis], arguments: list[str], folder: pathlib.Path) -> list[R
     if len(set(folders)) < len(folders):
         raise UsageError("two rows would have the same folder; rename a flag file, or give another value")
     return list(rows.values())
+
+
+def reads(axes: list[Axis], arguments: list[str]) -> set[str]:
+    """Return the flags that the training or the evaluation of some row reads."""
+    return set().union(*(flags for _, given in _combinations(axes, arguments) for flags in _reads(given)))
+
+
+def odd(rows: list[Row]) -> list[str]:
+    """Return sentences about flags of rows that contradict their evaluation protocol, each once."""
+    return list(dict.fromkeys(sentence for row in rows for sentence in EvaluationSettings.odd(_with_run(row))))
+
+
+def _with_run(row):
+    """What a row's evaluation is given, on top of the flags of a run that was there before."""
+    return row.given if row.model_dir is not None else {**flagfile.of_run(row.given.get("model_dir")), **row.given}
+
+
+def _combinations(axes, arguments):
+    """All values of the axes by name, and what they and the arguments give."""
+    for values in itertools.product(*(axis.values for axis in axes)):
+        chosen = dict(zip((axis.name for axis in axes), values))
+        yield chosen, flagfile.parse(_arguments(arguments, chosen), known_only=True)
 
 
 def _reads(given):
@@ -169,9 +189,7 @@ def check_unchanged(rows: list[Row]) -> None:
     for row in rows:
         if not (row.folder / "settings.json").is_file():
             continue
-        known, given = read_json(row.folder / "settings.json"), row.given
-        if row.model_dir is None:
-            given = {**flagfile.of_run(given.get("model_dir")), **given}
+        known, given = read_json(row.folder / "settings.json"), _with_run(row)
         changed = [
             f"--{name} was {flagfile.text(known[name])}, now {flagfile.text(value)}"
             for name, value in EvaluationSettings.of(given).flags().items()

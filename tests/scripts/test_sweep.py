@@ -120,6 +120,17 @@ def test_a_method_without_the_setting_has_one_row():
     ]
 
 
+def test_what_no_row_reads_and_what_contradicts_is_known_once():
+    axes = [plan.Axis.of("method=natural,trades")]
+    read = plan.reads(axes, ["--epsilon=0.1"])
+    assert {"epsilon", "beta", "ifia_steps", "model", "num_examples"} <= read and not {
+        "radius",
+        "attribution_weight",
+    } & read
+    rows = plan.plan(axes, ["--evaluation_protocol=chen2019", "--ifia_start=random"], pathlib.Path("out"))
+    assert plan.odd(rows) == ["--ifia_start is not what --evaluation_protocol=chen2019 does: evaluated as ours"]
+
+
 def test_changed_settings_are_named_before_anything_runs(tmp_path):
     (row,) = planned("seed=3", arguments=["--method=natural", "--ifia_steps=7"], folder=tmp_path)
     row.folder.mkdir(parents=True)
