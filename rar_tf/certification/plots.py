@@ -23,6 +23,27 @@ def against_bound(panels, x_label: str, y_label: str, *, from_below: bool = Fals
     return figure
 
 
+def over_epsilon(lines: dict[str, tuple[list[dict], str]]) -> Figure:
+    """Draw the mean of certified_<name> over ε, a line a label (rows, name), and dashed that of attack_<name>.
+
+    Where images were attacked both are of those alone: means of different images say nothing of each other. What a row
+    has not is nothing certified, 0.
+    """
+    curves: dict[str, tuple[np.ndarray, ...]] = {}
+    for label, (rows, name) in lines.items():
+        attacked = [row for row in rows if f"attack_{name}" in row]
+        shown, kinds = (attacked, ("certified", "attack")) if attacked else (rows, ("certified",))
+        epsilons = sorted({row["epsilon"] for row in shown})
+        at = [[row for row in shown if row["epsilon"] == each] for each in epsilons]
+        means = [
+            np.array([np.mean([row.get(f"{kind}_{name}", 0.0) for row in group]) for group in at]) for kind in kinds
+        ]
+        curves[label] = (np.array(epsilons), *means)
+    dashed = any(len(curve) > 2 for curve in curves.values())
+    said = "mean certified; dashed: attacked" if dashed else "mean certified"
+    return figures.curves_figure(curves, "l2 perturbation ε", said)
+
+
 def histogram(values: dict[str, np.ndarray], label: str) -> Figure:
     """Draw how many images have which value [N], one colour a name."""
     figure = Figure(figsize=(4.6, 3), layout="constrained")

@@ -11,7 +11,7 @@ from keras import layers
 
 import rar_tf
 from rar_tf import export
-from rar_tf.certification import CERTIFICATES, run
+from rar_tf.certification import CERTIFICATES, plots, run
 from rar_tf.certification.field import attribution_field
 from rar_tf.certification.lipschitz import gradient_bound
 from rar_tf.errors import UsageError
@@ -583,3 +583,12 @@ def test_a_plot_says_what_it_is_of():
     data, images, made = run.title(rows, record).splitlines()
     assert data == "digits, test: uniform_smoothing" and images == "saliency; 5 of 6 images"
     assert made == "mine, commit 0123456789, 2026-01-31"
+
+
+def test_certified_and_attacked_values_are_drawn_of_the_same_images():
+    rows = [{"epsilon": epsilon, "certified_topk": 0.9} for epsilon in (0.1, 0.2)]
+    rows += [{"epsilon": 0.1, "certified_topk": 0.5, "attack_topk": 0.6}, {"epsilon": 0.2, "attack_topk": 0.4}]
+    (axis,) = plots.over_epsilon({"top-k": (rows, "topk")}).axes
+    np.testing.assert_array_equal([line.get_ydata() for line in axis.lines], [[0.5, 0.0], [0.6, 0.4]])
+    (axis,) = plots.over_epsilon({"top-k": (rows[:2], "topk")}).axes
+    np.testing.assert_array_equal([line.get_ydata() for line in axis.lines], [[0.9, 0.9]])

@@ -5,11 +5,10 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from rar_tf import figures
 from rar_tf.attributions import ATTRIBUTIONS
 from rar_tf.attributions.path_integral import quadrature
 from rar_tf.certification import attack as attacks
-from rar_tf.certification import curvature, ranks, settings
+from rar_tf.certification import curvature, plots, ranks, settings
 from rar_tf.certification.certificate import Certificate
 from rar_tf.certification.field import attribution_field
 from rar_tf.errors import UsageError
@@ -164,21 +163,4 @@ class Curvature(Certificate):
 
     @classmethod
     def plots(cls, rows, record, folder):
-        curves, epsilons = {}, sorted({row["epsilon"] for row in rows})
-        for name, label in (("cosine", "cosine"), ("topk", "top-k intersection")):
-            lines = []
-            for kind in ("certified", "attack"):
-                groups = [
-                    [row.get(f"{kind}_{name}", 0.0) for row in rows if row["epsilon"] == each] for each in epsilons
-                ]
-                if kind == "certified" or any(f"attack_{name}" in row for row in rows):
-                    lines.append(np.array([np.mean(group) for group in groups]))
-            if len(lines) == 2:  # of those that were attacked
-                lines[1] = np.array(
-                    [
-                        np.mean([r[f"attack_{name}"] for r in rows if r["epsilon"] == e and f"attack_{name}" in r])
-                        for e in epsilons
-                    ]
-                )
-            curves[label] = (np.array(epsilons), *lines)
-        return {"certified.png": figures.curves_figure(curves, "l2 perturbation ε", "certified, dashed: attacked")}
+        return {"certified.png": plots.over_epsilon({"cosine": (rows, "cosine"), "top-k intersection": (rows, "topk")})}

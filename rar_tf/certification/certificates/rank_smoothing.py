@@ -5,10 +5,9 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from rar_tf import figures
 from rar_tf.attributions.maps import rar_map, top_k_mask
 from rar_tf.certification import attack as attacks
-from rar_tf.certification import ranks, settings
+from rar_tf.certification import plots, ranks, settings
 from rar_tf.certification.field import Field, attribution_field
 from rar_tf.certification.limits import bernstein_limits, binomial_limits
 from rar_tf.certification.smoothed import SmoothedCertificate, said_of_samples
@@ -168,26 +167,16 @@ class RankSmoothing(SmoothedCertificate):
 
     @classmethod
     def plots(cls, rows, record, folder):
-        curves = {}
-        for name, label in (("topk", "top-k intersection"), ("kendall", "Kendall's tau-a")):
-            for radius in sorted({row["radius"] for row in rows}):
-                group = [row for row in rows if row["radius"] == radius]
-                epsilons = sorted({row["epsilon"] for row in group})
-                lines = [
-                    np.array([np.mean(_values(group, epsilon, f"{kind}_{name}")) for epsilon in epsilons])
-                    for kind in ("certified", "attack")
-                    if all(_values(group, epsilon, f"{kind}_{name}") for epsilon in epsilons)
-                ]
-                curves[f"{label}, r = {radius:g}"] = (np.array(epsilons), *lines)
-        found = {"certified.png": figures.curves_figure(curves, "l2 perturbation ε", "certified, dashed: attacked")}
+        lines = {
+            f"{label}, r = {radius:g}": ([row for row in rows if row["radius"] == radius], name)
+            for name, label in (("topk", "top-k intersection"), ("kendall", "Kendall's tau-a"))
+            for radius in sorted({row["radius"] for row in rows})
+        }
+        found = {"certified.png": plots.over_epsilon(lines)}
         if (folder / "pixels.npz").is_file():
             with np.load(folder / "pixels.npz") as archive:
                 found["pixels.png"] = pixels_figure(**archive)
         return found
-
-
-def _values(rows, epsilon, name):
-    return [row[name] for row in rows if row["epsilon"] == epsilon and name in row]
 
 
 def rank_field(field: Field, settings: settings.RankSmoothing, *, smooth: bool = False) -> Field:
