@@ -144,7 +144,7 @@ def _names(arguments):
 
 
 def _fail(error):
-    words = (word if len(word) <= 300 else f"{word[:150]}…" for word in str(error).split())
+    words = (word if len(word) <= 300 else f"{word[:150]}…" for word in flagfile.said(error).split())
     print(f"error: {' '.join(words)}", file=sys.stderr)
     sys.exit(getattr(error, "exit_status", 2))
 

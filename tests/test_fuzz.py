@@ -353,7 +353,11 @@ SCRIPTS = [
     ("sweeps nothing", "sweep --output_dir={o}", no("give --over")),
     ("sweeps the unknown", "sweep --over=nonsense=1 --output_dir={o}", no("give --over")),
     ("sweeps without values", "sweep --over=epsilon= --output_dir={o}", no("give --over")),
-    ("sweeps decimals of a whole number", f"sweep {TINY} --over=steps=1.5,2 --output_dir={{o}}", no("1.5")),
+    (
+        "sweeps decimals of a whole number",
+        f"sweep {TINY} --over=steps=1.5,2 --output_dir={{o}}",
+        no("--steps=1.5: must be a whole number"),
+    ),
     ("sweeps words", f"sweep {TINY} --over=epsilon=a,b --output_dir={{o}}", no("epsilon")),
     ("sweeps one value twice", f"sweep {TINY} --over=epsilon=0.1,0.1 --output_dir={{o}}", no("two values are called")),
     (

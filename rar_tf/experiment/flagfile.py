@@ -3,6 +3,7 @@
 import difflib
 import os
 import pathlib
+import re
 from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
@@ -157,8 +158,23 @@ def parse(arguments: list[str], *, of: str = "", known_only: bool = False) -> di
     try:
         values(["arguments", *expand(arguments)], known_only=known_only)
     except (flags.Error, UnicodeDecodeError) as error:
-        raise UsageError(f"{of}: {error}" if of else str(error)) from error
+        raise UsageError(f"{of}: {said(error)}" if of else said(error)) from error
     return {name: getattr(values, name) for name in all_items() if values[name].present}
+
+
+def said(error: BaseException) -> str:
+    """Return what an error says, without the words of Python's own conversions."""
+    text = str(error)
+    for words, plain in _CONVERSIONS.items():
+        text = re.sub(words, plain, text)
+    return text
+
+
+_CONVERSIONS = {
+    r"invalid literal for int\(\) with base 10: .*": "must be a whole number",
+    r"could not convert string to float: .*": "must be a number",
+    r"\('Non-boolean argument to boolean flag', .*\)": "must be true or false",
+}
 
 
 def to_flagfile(values: Mapping[str, Any]) -> str:
