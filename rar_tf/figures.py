@@ -162,6 +162,8 @@ def curves_figure(curves: dict[str, tuple[np.ndarray, ...]], x_label: str, y_lab
         for dashed in more:
             axis.plot(x, dashed, linestyle="--", linewidth=1, color=line.get_color())
     axis.set(xlabel=x_label, ylabel=y_label)
+    axis.ticklabel_format(useOffset=False)
+    axis.locator_params(axis="x", nbins=6)
     axis.grid(alpha=0.3)
     if len(curves) > 4 or any(len(name) > 20 for name in curves):  # they would hide the curves
         figure.set_figwidth(8)

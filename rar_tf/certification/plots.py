@@ -48,8 +48,9 @@ def histogram(values: dict[str, np.ndarray], label: str) -> Figure:
     """Draw how many images have which value [N], one colour a name."""
     figure = Figure(figsize=(4.6, 3), layout="constrained")
     axis = figure.subplots()
+    edges = np.histogram_bin_edges(np.concatenate(list(values.values())), bins=20)
     for name, each in values.items():
-        axis.hist(each, bins=20, alpha=0.5, label=name)
+        axis.hist(each, bins=edges.tolist(), alpha=0.5, label=f"{name}: {len(each)} images")
     axis.set(xlabel=label, ylabel="images")
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend(fontsize=8)
@@ -58,12 +59,12 @@ def histogram(values: dict[str, np.ndarray], label: str) -> Figure:
 
 def heatmaps(picture: dict[str, np.ndarray]) -> Figure:
     """Draw |J| of one image on a logarithmic scale (Wang and Kong 2023, Figs. 4 to 7): its `first` rows and `whole`."""
-    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    figure = Figure(figsize=(8.5, 4.6), layout="constrained")
     for axis, (name, title) in zip(figure.subplots(1, 2), (("first", "first features"), ("whole", "all, averaged"))):
         values = picture[name]
         floor = max(values.max() * 1e-5, 1e-30)
         shown = axis.imshow(np.log10(np.maximum(values, floor)), cmap="inferno")
         axis.set_title(title, fontsize=figures.TITLE)
         axis.set(xlabel="feature j of the image", ylabel="feature i of the attribution g")
-        figure.colorbar(shown, ax=axis, label="log₁₀ |∂gᵢ/∂xⱼ|", shrink=0.9)
+        figure.colorbar(shown, ax=axis, label="log₁₀ |∂gᵢ/∂xⱼ|", shrink=0.8)
     return figure

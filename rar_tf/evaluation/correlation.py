@@ -145,7 +145,7 @@ def _same_distance_blocks(evaluations):
     columns = [("image", three[0].image, three[0].map)] if one else []
     for each, k, c in zip(three, metrics.kendall(before, after), metrics.cosine(before, after)):
         columns += [] if one else [(f"image {each.number}", each.image, each.map)]
-        title = f"attacked: ℓ1 distance {each.distance:.2f}\nKendall {k:.2f}, cosine {c:.2f}"
+        title = f"attacked\nℓ1 distance {each.distance:.2f}\nKendall {k:.2f}\ncosine {c:.2f}"
         columns.append((title, each.perturbed, each.perturbed_map))
     attacks = "one image, attacked in three ways" if one else "three images, each attacked once"
     return [
