@@ -220,8 +220,10 @@ class EvaluationSettings(Seeded, Bounded, Chunked):
                 raise UsageError("--ifia_objective=target_map needs a map to go for: --ifia_target=FILE.npy")
             features = math.prod(self.map_shape(image_shape))
             checks.at_most(features, f"the {features} features of a map", k=self.k, metric_k=self.metric_k)
-            checks.budget(self.bounds, self.ball, **{"epsilon (--ifia_epsilon)": self.epsilon})
-        checks.budget(self.bounds, "linf", **{"pgd_epsilon (--eval_pgd_epsilon)": self.pgd_epsilon})
+            checks.budget(self.bounds, self.ball, **{"epsilon (--ifia_epsilon, by default --epsilon)": self.epsilon})
+        checks.budget(
+            self.bounds, "linf", **{"pgd_epsilon (--eval_pgd_epsilon, by default --epsilon)": self.pgd_epsilon}
+        )
 
     def record(self) -> dict:
         """Return the settings as JSON holds them, by field name."""
