@@ -399,7 +399,7 @@ SCRIPTS = [
     ("reproduces an empty shard", "reproduce --table=chen2019:1 --shard=0/1000", no("empty")),
     ("lists tables of a recipe", "reproduce --list --recipe=fast", odd("reproduce does not read --recipe")),
     # Preparing data.
-    ("prepares nothing", "prepare_data", no("dataset")),
+    ("prepares nothing", "prepare_data", no("error: give --dataset")),
     (
         "prepares the absent",
         "prepare_data --dataset=gtsrb --source_dir={w}/absent --output_dir={o}",

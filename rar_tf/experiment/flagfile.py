@@ -163,7 +163,7 @@ def parse(arguments: list[str], *, of: str = "", known_only: bool = False) -> di
 
 
 def said(error: BaseException) -> str:
-    """Return what an error says, without the words of Python's own conversions."""
+    """Return what an error says, in plain words where Python's own conversions or absl said it."""
     text = str(error)
     for words, plain in _CONVERSIONS.items():
         text = re.sub(words, plain, text)
@@ -173,6 +173,7 @@ def said(error: BaseException) -> str:
 _CONVERSIONS = {
     r"invalid literal for int\(\) with base 10: .*": "must be a whole number",
     r"could not convert string to float: .*": "must be a number",
+    r"flag --(\w+)=None: Flag --\w+ must have a value other than None\.": r"give --\1",
     r"\('Non-boolean argument to boolean flag', .*\)": "must be true or false",
 }
 
