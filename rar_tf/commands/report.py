@@ -7,7 +7,11 @@ first, image by image; certifications are named.
 
 from absl import flags
 
-flags.DEFINE_list("model_dirs", [], "model directories or evaluation folders, separated by commas")
+flags.DEFINE_string(
+    "model_dirs",
+    "",
+    "model directories or evaluation folders, separated by commas; by semicolons, where a name holds commas: FOLDER;…",
+)
 flags.DEFINE_string("output_dir", "report", "where report.md, report_figures/ and report.html are written")
 
 
@@ -16,11 +20,13 @@ def main():
     from rar_tf.errors import UsageError
     from rar_tf.evaluation import report
 
-    if not flags.FLAGS.model_dirs:
+    separator = ";" if ";" in flags.FLAGS.model_dirs else ","
+    folders = [each for each in flags.FLAGS.model_dirs.split(separator) if each]
+    if not folders:
         raise UsageError("give --model_dirs, the model directories or evaluation folders to report on")
     output_dir = checks.path(output_dir=flags.FLAGS.output_dir)
     files.require(output_dir, "report")
-    found = report.read([checks.path(model_dirs=each) for each in flags.FLAGS.model_dirs])
+    found = report.read([checks.path(model_dirs=each) for each in folders])
     files.claim(output_dir, "report")
     for path in report.write(found, output_dir):
         print(f"wrote {path}")

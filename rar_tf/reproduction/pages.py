@@ -180,7 +180,8 @@ def _verdict(found):
     sentences = []
     for model in dict.fromkeys(record["flags"]["model"] for record in found):
         group = [r for r in found if r["flags"]["model"] == model and AUTO in r["evaluations"]]
-        base = next((r for r in group if r["method"] == "madry"), None)
+        plain = [r for r in group if r["method"] == "madry"]
+        base = min(plain, key=lambda r: len(r["network"]), default=None)  # with the fewest flags laid over it
         others = [r for r in group if r is not base]
         if base is None or not others:
             continue

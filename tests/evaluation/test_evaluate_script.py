@@ -102,6 +102,9 @@ def test_directions_of_another_network(workplace, evaluated):
 def test_report(workplace, evaluated):
     succeeded(command("report", f"--model_dirs={evaluated[0]}", f"--output_dir={workplace / 'report'}"))
     assert "data:image/png" in (workplace / "report" / "report.html").read_text()
+    (workplace / "a,b").symlink_to(evaluated[0])  # as sweeps and tables name their folders
+    both = f"--model_dirs={workplace / 'a,b'};{evaluated[0]}"
+    succeeded(command("report", both, f"--output_dir={workplace / 'report'}"))
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,8 @@ def test_it_says_who_is_above_adversarial_training_and_who_is_not():
     verdict = pages._verdict(RECORDS).splitlines()
     assert verdict[0].endswith("(intervals apart): mnist_trades.")  # mart's interval meets madry's
     assert verdict[1].endswith("none.")
+    changed = [record("mnist_madry,stem=dark", "madry", 0.9), *RECORDS]  # that is another network
+    assert pages._verdict(changed).splitlines()[0].endswith(": mnist_madry,stem=dark, mnist_trades.")
 
 
 def test_means_over_seeds_with_their_deviation():
