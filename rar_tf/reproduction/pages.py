@@ -148,7 +148,7 @@ def _ranking(found):
         cpu = record["cost"]["cpu_minutes"]
         cells.append(
             [
-                record["network"],
+                _label(record),
                 record["recipe"],
                 tables.share(accuracy, "natural_accuracy"),
                 tables.share(accuracy, "adversarial_accuracy"),
@@ -170,24 +170,33 @@ def _ranking(found):
     )
 
 
+def _label(record):
+    """A network's name without its data set's, with room to break after each flag."""
+    return record["network"].removeprefix(f"{record['dataset']}_").replace(",", ", ")
+
+
 def _attainable(evaluation, name):
     value = evaluation.get("scores", {}).get(name, {}).get("attainable")
     return "-" if value is None else f"{value:.2f}"
 
 
 def _verdict(found):
-    """Which methods' scores under auto lie above adversarial training's on the same network, and which do not."""
+    """Which methods' scores under auto lie above adversarial training's on the same network, and which do not.
+
+    Those with the fewest flags laid over their flag files: others are variants of them.
+    """
     sentences = []
     for model in dict.fromkeys(record["flags"]["model"] for record in found):
         group = [r for r in found if r["flags"]["model"] == model and AUTO in r["evaluations"]]
-        plain = [r for r in group if r["method"] == "madry"]
-        base = min(plain, key=lambda r: len(r["network"]), default=None)  # with the fewest flags laid over it
+        least = min((r["network"].count(",") for r in group), default=0)
+        group = [r for r in group if r["network"].count(",") == least]
+        base = next((r for r in group if r["method"] == "madry"), None)
         others = [r for r in group if r is not base]
         if base is None or not others:
             continue
         for name, title in zip(_COLUMNS[:3], _TITLES):
             high = base["evaluations"][AUTO]["scores"][name]["ci95"][1]
-            above = [r["network"] for r in others if r["evaluations"][AUTO]["scores"][name]["ci95"][0] > high]
+            above = [r["method"] for r in others if r["evaluations"][AUTO]["scores"][name]["ci95"][0] > high]
             said = ", ".join(above) or "none"
             sentences.append(f"- {model}, {title}: above adversarial training under `auto` (intervals apart): {said}.")
     return "\n".join(sentences) + "\n"

@@ -104,7 +104,7 @@ def _is_card(path):
 def _fresh(flags, dataset):
     data = RECORDS[dataset]
     settings = NetworkSettings.of(flags)
-    return models.build(settings.model, data.image_shape, data.num_classes, **settings.options())
+    return models.build(settings.model, data.image_shape, data.num_classes, bounds=data.bounds, **settings.options())
 
 
 def _predictions(network, images):
