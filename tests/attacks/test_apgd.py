@@ -46,14 +46,16 @@ def test_worst_case_of_a_linear_network(ball, dual, loss):
 
 
 def test_the_ratio_sees_through_a_saturated_softmax():
-    images, labels = (tf.constant(array) for array in toys.digits(10))
-    budget = {"epsilon": 0.4, "steps": 20, "bounds": (0.0, 1.0)}
-
     def network(x, training=False):
-        return 1000 * toys.network()(x, training=training)
+        return 1e6 * toys.network()(x, training=training)  # nothing is left of the cross-entropy's gradient in float32
+
+    images, labels = toys.digits(10)
+    right = np.argmax(network(images), 1) == labels
+    images, labels = tf.constant(images[right]), tf.constant(labels[right])
+    budget = {"epsilon": 0.4, "steps": 20, "bounds": (0.0, 1.0)}
 
     def still_correct(perturbed):
         return np.mean(np.argmax(network(perturbed), 1) == labels)
 
-    assert still_correct(images) == still_correct(pgd(network, images, labels, step_size=0.05, **budget)) == 0.8
+    assert len(images) >= 5 and still_correct(pgd(network, images, labels, step_size=0.05, **budget)) == 1
     assert still_correct(apgd(network, images, labels, loss=dlr, **budget)) == 0
