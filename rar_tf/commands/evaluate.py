@@ -15,6 +15,7 @@ from rar_tf.evaluation.settings import EvaluationSettings
 from rar_tf.experiment import flagfile
 from rar_tf.experiment.jobs import JobSettings
 from rar_tf.experiment.settings import Experiment
+from rar_tf.models.settings import is_file
 
 READS = {
     "network, images and folder": (JobSettings,),
@@ -111,7 +112,7 @@ def other_network(path):
 
     if path is None:
         return None
-    return export.load_network(**{"keras_model" if path.endswith(".keras") else "model_dir": path})
+    return export.load_network(**{"keras_model" if is_file(path) else "model_dir": path})
 
 
 def show(summary, folder):

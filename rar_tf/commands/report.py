@@ -19,9 +19,9 @@ def main():
     from rar_tf import checks, files
     from rar_tf.errors import UsageError
     from rar_tf.evaluation import report
+    from rar_tf.experiment import flagfile
 
-    separator = ";" if ";" in flags.FLAGS.model_dirs else ","
-    folders = [each for each in flags.FLAGS.model_dirs.split(separator) if each]
+    folders = flagfile.several(flags.FLAGS.model_dirs)
     if not folders:
         raise UsageError("give --model_dirs, the model directories or evaluation folders to report on")
     output_dir = checks.path(output_dir=flags.FLAGS.output_dir)

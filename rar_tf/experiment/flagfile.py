@@ -112,6 +112,11 @@ class _TupleSerializer(flags.ListSerializer):
         return ",".join(map(str, value))
 
 
+def several(argument: str) -> tuple[str, ...]:
+    """Return the values that a flag lists: between commas, or between semicolons, so that values may hold commas."""
+    return tuple(filter(None, map(str.strip, argument.split(";" if ";" in argument else ","))))
+
+
 def given() -> dict[str, Any]:
     """Return the settings that the command line or its flag files gave, by flag name."""
     return {name: item.checked(getattr(FLAGS, name)) for name, item in all_items().items() if FLAGS[name].present}

@@ -36,7 +36,7 @@ class Axis(NamedTuple):
         Raises: UsageError for another form, an unknown setting, or two values that would have one name.
         """
         name, _, values = text.partition("=")
-        found = tuple(filter(None, map(str.strip, values.split(";" if ";" in values else ","))))
+        found = flagfile.several(values)
         if not found or (name != FILES and name not in flagfile.all_items()):
             raise UsageError(f"give --over=NAME=VALUE,VALUE,… with a setting's name, or flagfile; got --over={text}")
         if name in ("output_dir", "shard", "merge"):
