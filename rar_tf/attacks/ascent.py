@@ -51,7 +51,7 @@ def ascend(
 
     def body(step, iterate, memory, state):
         climbed = (lambda x: objective(x, step)) if changing else objective
-        value, gradient = _value_and_gradient(climbed, iterate)
+        value, gradient = value_and_gradient(climbed, iterate)
         here = Move(step, iterate, value, gradient, ball.direction, project)
         base, proposal, memory = rule.propose(here, memory)
         iterate = proposal if move is None else move(base, proposal)
@@ -68,7 +68,8 @@ def ascend(
     return tf.stop_gradient(iterate), state
 
 
-def _value_and_gradient(objective, images):
+def value_and_gradient(objective: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return an objective's values [B] at images [B, H, W, C], and its gradient there."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(images)
         value = objective(images)

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from rar_tf import checks, metrics
 from rar_tf.attacks import MEASURES, OBJECTIVES
-from rar_tf.attacks.ascent import ascend
+from rar_tf.attacks.ascent import ascend, value_and_gradient
 from rar_tf.attacks.balls import LINF, Ball
 from rar_tf.attacks.objectives import Clean, chosen
 from rar_tf.attacks.patches import patch_search, square_sides, uniform_draws
@@ -143,6 +143,12 @@ class Ifia:
         return (self.measure, *(name for name in self.track if name != self.measure))
 
     @property
+    def wanders(self) -> bool:
+        """Whether the path points that directions come from move from step to step."""
+        explainer = self.directions or self.explainer
+        return isinstance(explainer, Explainer) and explainer.rule == "midpoint"
+
+    @property
     def settled(self) -> tuple[str, ...]:
         """The names of the columns of `Kept.lowest`."""
         return (*self.tracked, *self.settle_too)
@@ -200,6 +206,15 @@ class Ifia:
         )
         return pool, curve.stack()
 
+    def moves(self, surrogate, clean: Clean, start: tf.Tensor) -> tf.Tensor:
+        """Return whether the objective has a gradient at `start` [B, H, W, C]; bool [B].
+
+        A fixed step without a gradient leads nowhere, and so do all that follow.
+        """
+        objective = self.objective_of(surrogate, clean)
+        _, gradient = value_and_gradient(lambda x: objective(x, 0), start)
+        return tf.reduce_any(gradient != 0, axis=[1, 2, 3])
+
     def search_patches(
         self, network, clean: Clean, start: tf.Tensor, indices: tf.Tensor, seed: tf.Tensor, queries: int
     ) -> Pool:
@@ -252,11 +267,10 @@ class Ifia:
         """Return what the ascent climbs: (perturbed images [B, H, W, C], step) -> [B]."""
         value = chosen(self, clean) if self.among else OBJECTIVES[self.objective](self, clean)
         explainer = self.directions or self.explainer
-        coarse = explainer.rule == "midpoint" if isinstance(explainer, Explainer) else False
 
         def climbed(perturbed, step=0):
             # Few path points that stay where they are leave gaps that an attack fits itself to: they move every step.
-            shift = tf.math.floormod(0.618034 * tf.cast(step, tf.float32) + 0.5, 1.0) - 0.5 if coarse else None
+            shift = tf.math.floormod(0.618034 * tf.cast(step, tf.float32) + 0.5, 1.0) - 0.5 if self.wanders else None
             return value(perturbed, explainer(surrogate, perturbed, clean.labels, shift))
 
         return climbed

@@ -185,8 +185,33 @@ class AttributionAttack(Measurement):
 
     def _searched(self, batch, clean, frozen=False):
         """Pool and curve of the plain attack, over all its restarts."""
-        pool, curve = None, None
         self.subject.beta.assign(1.0)
+        moving = self._moving(clean, frozen)
+        if moving.all():
+            return self._restarts(batch.index, clean, frozen)
+        pool = Pool(*map(np.array, self.plain.empty(tf.constant(batch.images))))
+        curve = np.ones((self.plain.steps, len(moving)), np.float32)
+        if moving.any():
+            found, curve[:, moving] = self._restarts(batch.index[moving], [each[moving] for each in clean], frozen)
+            for whole, part in zip(pool, found):
+                whole[moving] = part
+        return pool, curve
+
+    def _moving(self, clean, frozen):
+        """Which images [B] the plain attack can move; one that begins where its objective has no gradient scores 1."""
+        if self.settings.start == "random" or self.plain.wanders or self.plain.measure == "mass_center":
+            return np.ones(len(clean[0]), bool)
+
+        def moves(images, labels, maps, smooth):
+            found = Clean(images, labels, maps, smooth)
+            attack, network = self._attack(found, frozen)
+            return attack.moves(network, found, images)
+
+        return self.subject.compiled(f"moves {frozen}", moves)(*clean)
+
+    def _restarts(self, index, clean, frozen):
+        """Pool and curve of images by their index [B], over all restarts."""
+        pool, curve = None, None
 
         def search(images, labels, maps, smooth, index, seed):
             found, empty = Clean(images, labels, maps, smooth), self.plain.empty(images)
@@ -201,7 +226,7 @@ class AttributionAttack(Measurement):
 
         compiled = self.subject.compiled(f"plain {frozen}", search)
         for restart in range(self.settings.restarts):
-            found, own = compiled(*clean, batch.index, np.int64(self.settings.seed * 1009 + restart))
+            found, own = compiled(*clean, index, np.int64(self.settings.seed * 1009 + restart))
             pool = found if pool is None else merged(pool, found)
             curve = own if curve is None else np.minimum(curve, own)
         return pool, curve

@@ -50,6 +50,24 @@ def evaluated(evaluator, data):
     return evaluation.run(evaluator, *data, batch_size=5)
 
 
+def test_images_that_the_papers_attack_cannot_move_cost_one_gradient(data, monkeypatch):
+    chosen = EvaluationSettings.make({**SETTINGS, "k": 30, "evaluation_protocol": "chen2019"})
+    evaluator = Evaluator(toys.network(), chosen)
+    attack = evaluator.measurements[1]
+    searched = []
+    restarts = attack._restarts
+    monkeypatch.setattr(attack, "_restarts", lambda index, *rest: searched.append(index) or restarts(index, *rest))
+    short = evaluation.run(evaluator, *data)
+    monkeypatch.setattr(attack, "_moving", lambda clean, frozen: np.ones(len(clean[0]), bool))
+    whole = evaluation.run(evaluator, *data)
+    moved, _, everything, _ = searched
+    assert 0 < len(moved) < len(everything)
+    for row, full in zip(short.rows, whole.rows):
+        if row["index"] in everything:
+            assert row["fallback"] == full["fallback"] and row["kendall"] == pytest.approx(full["kendall"], abs=1e-5)
+            assert row["index"] in moved or (full["fallback"] == 1 and full["kendall"] == 1)
+
+
 def test_summary_holds_what_the_contract_says(evaluated, data):
     summary = json.loads(json.dumps(evaluated.summary()))
     correct = np.argmax(toys.network()(data[0]), 1) == data[1]
