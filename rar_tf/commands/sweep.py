@@ -1,5 +1,7 @@
 """Train and evaluate once for each value of a setting, or for all combinations of several, and show one table.
 
+With --one_at_a_time the settings as they are come first, then each value alone, and a second table has the differences.
+
     python scripts/sweep.py --flagfile=flags/mnist_ig_norm.cfg --over=ig_steps=10,20,30 --output_dir=runs/table3
     python scripts/sweep.py --over=flagfile=flags/a.cfg,flags/b.cfg --over=seed=0,1,2 --output_dir=runs/methods
     python scripts/sweep.py --model_dir=runs/mnist --over=ifia_epsilon=0.05,0.1,0.2
@@ -11,6 +13,7 @@ interrupted sweep.
 """
 
 import pathlib
+import re
 import sys
 import time
 
@@ -25,12 +28,17 @@ READS = {**train.READS, **evaluate.READS}
 flags.DEFINE_multi_string(
     "over", [], "NAME=VALUE,VALUE,…: a setting, or flagfile, and the values that it takes; may be given several times"
 )
+flags.DEFINE_boolean(
+    "one_at_a_time",
+    False,
+    "the settings as they are, then each value of --over alone, in place of all combinations; with every seed",
+)
 
 
 def reads(given):
     from rar_tf.sweeps import plan
 
-    return plan.reads(*asked())
+    return plan.reads(*asked(), alone=flags.FLAGS.one_at_a_time)
 
 
 def asked():
@@ -38,12 +46,14 @@ def asked():
     from rar_tf.sweeps import plan
 
     axes = [plan.Axis.of(text) for text in flags.FLAGS.over]
-    return axes, plan.own_arguments(sys.argv[1:], without=("over", "output_dir"))
+    others = [text for text in sys.argv[1:] if not re.fullmatch("--?(no)?one_at_a_time(=.*)?", text)]
+    return axes, plan.own_arguments(others, without=("over", "output_dir"))
 
 
 def main():
     from rar_tf import files
     from rar_tf.errors import UsageError
+    from rar_tf.evaluation.outcome import read_rows
     from rar_tf.files import atomic_write
     from rar_tf.results import read_json
     from rar_tf.sweeps import plan, tables
@@ -52,7 +62,7 @@ def main():
         raise UsageError("give --over=NAME=VALUE,VALUE,… with a setting's name, or flagfile")
     axes, arguments = asked()
     folder = output_dir(axes)
-    rows = plan.plan(axes, arguments, folder)
+    rows = plan.plan(axes, arguments, folder, alone=flags.FLAGS.one_at_a_time)
     for sentence in plan.odd(rows):
         logging.warning("%s", sentence)
     if not flags.FLAGS.overwrite:
@@ -66,6 +76,8 @@ def main():
         cli.call("evaluate", *row.evaluate)
         summaries.append(read_json(row.folder / "summary.json"))
     table = tables.table(axes, rows, summaries)
+    if flags.FLAGS.one_at_a_time:
+        table += "\n" + tables.differences(rows, [read_rows(row.folder / "examples.csv")[0] for row in rows])
     with atomic_write(folder / "table.md") as temporary:
         temporary.write_text(table, encoding="utf-8")
     picture = tables.curves(axes, rows, summaries)

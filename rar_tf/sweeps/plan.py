@@ -1,7 +1,8 @@
 """Which networks a sweep trains, which evaluations it makes of them, and where they lie.
 
-An axis is a setting, or flagfile, and the values that it takes; a sweep is their product. What only evaluation reads
-does not train again; what the method of a combination does not read makes no further row.
+An axis is a setting, or flagfile, and the values that it takes; a sweep is their product, or the settings as they are
+and one value at a time instead. What only evaluation reads does not train again; what the method of a combination does
+not read makes no further row.
 """
 
 import dataclasses
@@ -20,7 +21,7 @@ from rar_tf.results import read_json
 from rar_tf.settings import items
 
 NETWORKS = ("model_dir", "keras_model", "saved_model")
-FILES = "flagfile"
+FILES, SEED, BASE = "flagfile", "seed", "base"
 
 
 class Axis(NamedTuple):
@@ -77,12 +78,13 @@ class Row:
     given: Mapping[str, Any]
 
 
-def plan(axes: list[Axis], arguments: list[str], folder: pathlib.Path) -> list[Row]:
+def plan(axes: list[Axis], arguments: list[str], folder: pathlib.Path, *, alone: bool = False) -> list[Row]:
     """Return the rows of a sweep, those with one network side by side.
 
     Args:
       arguments: the flags that every command gets.
       folder: gets a model directory for each network, or evaluations where the flags name a network.
+      alone: one value at a time, after the settings as they are; with each seed where there are several.
 
     Raises: UsageError for values that cannot be, an axis that no row reads, or folders that would be the same.
     """
@@ -90,11 +92,11 @@ def plan(axes: list[Axis], arguments: list[str], folder: pathlib.Path) -> list[R
         raise UsageError("give each --over once, with all of its values")
     rows: dict[tuple, Row] = {}
     unread = {axis.name for axis in axes}
-    for chosen, given in _combinations(axes, arguments):
+    for chosen, given in _combinations(axes, arguments, alone):
         trained, evaluated = _reads(given)
         chosen = {name: value for name, value in chosen.items() if name in trained | evaluated}
         unread -= set(chosen)
-        row = _row(axes, arguments, folder, given, chosen, trained)
+        row = _row(axes, arguments, folder, given, chosen, trained, BASE if alone else "")
         rows.setdefault(tuple(chosen.items()), row)
     if unread:
         raise UsageError(
@@ -107,9 +109,9 @@ def plan(axes: list[Axis], arguments: list[str], folder: pathlib.Path) -> list[R
     return list(rows.values())
 
 
-def reads(axes: list[Axis], arguments: list[str]) -> set[str]:
+def reads(axes: list[Axis], arguments: list[str], *, alone: bool = False) -> set[str]:
     """Return the flags that the training or the evaluation of some row reads."""
-    return set().union(*(flags for _, given in _combinations(axes, arguments) for flags in _reads(given)))
+    return set().union(*(flags for _, given in _combinations(axes, arguments, alone) for flags in _reads(given)))
 
 
 def odd(rows: list[Row]) -> list[str]:
@@ -122,11 +124,14 @@ def _with_run(row):
     return row.given if row.model_dir is not None else {**flagfile.of_run(row.given.get("model_dir")), **row.given}
 
 
-def _combinations(axes, arguments):
-    """All values of the axes by name, and what they and the arguments give."""
-    for values in itertools.product(*(axis.values for axis in axes)):
-        chosen = dict(zip((axis.name for axis in axes), values))
-        yield chosen, flagfile.parse(_arguments(arguments, chosen), known_only=True)
+def _combinations(axes, arguments, alone):
+    """Values of the axes by name, and what they and the arguments give."""
+    varied = [axis for axis in axes if axis.name != SEED]
+    singles = [[], *([axis._replace(values=(value,))] for axis in varied for value in axis.values)]
+    for group in [[*single, *(axis for axis in axes if axis.name == SEED)] for single in singles] if alone else [axes]:
+        for values in itertools.product(*(axis.values for axis in group)):
+            chosen = dict(zip((axis.name for axis in group), values))
+            yield chosen, flagfile.parse(_arguments(arguments, chosen), known_only=True)
 
 
 def _reads(given):
@@ -144,11 +149,11 @@ def _flags(*records):
     return {item.flag for record in records for item in items(type(record)) if item.flag}
 
 
-def _row(axes, arguments, folder, given, chosen, trained):
+def _row(axes, arguments, folder, given, chosen, trained, base):
     known = {axis.name: axis for axis in axes}
 
     def name_of(part):
-        return ",".join(known[name].part(value) for name, value in part.items())
+        return ",".join(known[name].part(value) for name, value in part.items()) or base
 
     training = {name: value for name, value in chosen.items() if name in trained}
     rest = {name: value for name, value in chosen.items() if name not in trained}
@@ -158,7 +163,7 @@ def _row(axes, arguments, folder, given, chosen, trained):
         place = folder / name_of(chosen)
         return Row(labels, None, (), (*flags_of[False], f"--output_dir={place}"), place, given)
     model_dir = folder / name_of(training)
-    place = model_dir / (name_of(rest) or "evaluation")
+    place = model_dir / (name_of(rest) if rest else "evaluation")
     where = f"--model_dir={model_dir}"
     evaluate = (*flags_of[False], where, f"--output_dir={place}")
     return Row(labels, model_dir, (*flags_of[True], where), evaluate, place, given)

@@ -1,15 +1,14 @@
-"""The table and the curves of a sweep, from its rows' summaries alone."""
+"""The tables and the curves of a sweep, from its rows' evaluations."""
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from rar_tf.evaluation.curves import SCORES, curves_figure
 from rar_tf.evaluation.page import markdown_table
 from rar_tf.evaluation.words import accuracies, attack_of, cell, mean_of
 from rar_tf.experiment import flagfile
-from rar_tf.statistics import over_runs
-from rar_tf.sweeps.plan import Axis, Row
-
-SEED = "seed"
+from rar_tf.statistics import over_runs, paired
+from rar_tf.sweeps.plan import SEED, Axis, Row
 
 
 def table(axes: list[Axis], rows: list[Row], summaries: list[dict]) -> str:
@@ -17,7 +16,7 @@ def table(axes: list[Axis], rows: list[Row], summaries: list[dict]) -> str:
     names = [axis.name for axis in axes]
     found = _table(names, rows, [[summary] for summary in summaries], summaries)
     others = [name for name in names if name != SEED]
-    groups = _over_seeds(rows, summaries)
+    groups = _over_seeds(rows)
     attacks, said = set(map(attack_of, summaries)), ""
     if len(attacks) == 1:
         said = f"Attack: {attacks.pop()}.\n\n"
@@ -28,7 +27,39 @@ def table(axes: list[Axis], rows: list[Row], summaries: list[dict]) -> str:
     return f"{said}Means over seeds ± their sample standard deviation.\n\n{over}\nEach seed.\n\n{found}"
 
 
-def _over_seeds(rows, summaries):
+def differences(rows: list[Row], evaluated: list[list[dict]]) -> str:
+    """Return a Markdown table of each row's scores less the first row's, image by image, with 95 % intervals.
+
+    Of several seeds an image has the mean over those with which both attack it. evaluated: the rows of examples.csv.
+    """
+    groups = _over_seeds(rows)
+    found = []
+    for where in groups[1:]:
+        pairs = [[_attacked(evaluated[place]) for place in pair] for pair in zip(groups[0], where)]
+        labels = [f"{name}={value}" for name, value in rows[where[0]].labels.items() if name != SEED]
+        images = {index for first, second in pairs for index in first.keys() & second.keys()}
+        found.append([", ".join(labels), len(images), *(_less(pairs, name) for name in SCORES)])
+    said = "Less the first row, image by image on those that both attack: mean difference [95 % interval].\n\n"
+    return said + markdown_table(["", "images", *SCORES.values()], found)
+
+
+def _attacked(rows):
+    return {row["index"]: row for row in rows if row["correct"]}
+
+
+def _less(pairs, name):
+    values: dict[int, list] = {}
+    for first, second in pairs:
+        for index in first.keys() & second.keys():
+            if name in first[index] and name in second[index]:
+                values.setdefault(index, []).append((first[index][name], second[index][name]))
+    if not values:
+        return "-"
+    found = paired(*np.transpose([np.mean(each, axis=0) for each in values.values()]))
+    return f"{found.difference:+.3f} [{found.ci95[0]:+.3f}, {found.ci95[1]:+.3f}]"
+
+
+def _over_seeds(rows):
     """The places of the rows that differ in the seed alone."""
     groups: dict[tuple, list[int]] = {}
     for place, row in enumerate(rows):

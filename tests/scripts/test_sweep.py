@@ -166,6 +166,34 @@ def test_a_table_over_seeds_has_means_and_deviations():
     assert each.count("[0.490, 0.510]; median 0.250") == 3 * len(tables.SCORES)
 
 
+def test_one_value_at_a_time_is_beside_the_settings_as_they_are():
+    axes = [plan.Axis.of(over) for over in ("batch_size=20,40", "steps=7", "seed=0,1")]
+    rows = plan.plan(axes, ["--dataset=digits"], pathlib.Path("out"), alone=True)
+    assert [dict(row.labels) for row in rows[::2]] == [
+        {"seed": "0"}, {"batch_size": "20", "seed": "0"}, {"batch_size": "40", "seed": "0"}, {"steps": "7", "seed": "0"}
+    ]  # fmt: skip
+    alone = plan.plan(axes[:2], ["--dataset=digits"], pathlib.Path("out"), alone=True)
+    assert [row.model_dir.name for row in alone] == ["base", "batch_size=20", "batch_size=40", "steps=7"]
+
+
+def test_differences_are_of_the_same_images_and_of_the_same_seed():
+    axes = [plan.Axis.of(over) for over in ("steps=7,9", "seed=0,1")]
+    rows = plan.plan(axes, ["--dataset=digits"], pathlib.Path("out"), alone=True)
+
+    def images(**kendall):
+        return [{"index": int(i[1:]), "correct": int(v is not None), "kendall": v} for i, v in kendall.items()]
+
+    evaluated = [
+        images(i0=0.1, i1=0.2, i2=0.9), images(i0=0.3, i1=None),
+        images(i0=0.2, i1=0.6), images(i0=0.4, i1=0.1),
+        images(i5=0.2), images(i6=0.2),
+    ]  # fmt: skip
+    steps, none = tables.differences(rows, evaluated).strip().splitlines()[-2:]
+    cells = [cell.strip() for cell in steps.strip("|").split("|")]
+    assert cells[:2] == ["steps=7", "2"] and "+0.250 [+0.100, +0.400]" in cells
+    assert none.count("| - ") == len(tables.SCORES)
+
+
 def test_rows_with_different_attacks_say_their_own():
     axes = [plan.Axis.of("attack=ifia,auto")]
     summaries = [{**summary(0.1), "attack": attack} for attack in ("ifia", "auto")]
