@@ -1,5 +1,6 @@
 """Statistics of scores: over images, of one network against another on the same images, over a method's seeds."""
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -43,6 +44,19 @@ def paired(first: np.ndarray, second: np.ndarray) -> Paired:
         float(np.median(differences)),
         metrics.bootstrap_interval(differences),
     )
+
+
+def paired_runs(pairs: Sequence[tuple[Mapping[int, float], Mapping[int, float]]]) -> Paired | None:
+    """Return the differences of two networks' values by image, over runs such as seeds; None where they share no image.
+
+    pairs: both networks' values by image, run by run. An image has the mean over the runs in which both have it: the
+    interval is over images.
+    """
+    values: dict[int, list[tuple[float, float]]] = {}
+    for first, second in pairs:
+        for image in first.keys() & second.keys():
+            values.setdefault(image, []).append((first[image], second[image]))
+    return paired(*np.transpose([np.mean(values[image], axis=0) for image in sorted(values)])) if values else None
 
 
 def over_runs(values: np.ndarray) -> tuple[float, float]:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from rar_tf.statistics import Paired
+
 
 def setting_of(summary: Mapping[str, Any], flag: str) -> Any:
     """Return an evaluation's setting by its flag, or None; from Python it has its field's name."""
@@ -57,6 +59,11 @@ def cell(value, digits: int = 4, attainable: bool = False) -> str:
             found += f"; attainable {value['attainable']:.{digits}f}"
         return found
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def less(found: Paired | None) -> str:
+    """Return a mean difference with its interval, as a table has it."""
+    return "-" if found is None else f"{found.difference:+.3f} [{found.ci95[0]:+.3f}, {found.ci95[1]:+.3f}]"
 
 
 def mean_of(value: Any) -> Any:

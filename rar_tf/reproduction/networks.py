@@ -42,6 +42,10 @@ class Network:
         merged = {**dict(self.overrides), **overrides}
         return dataclasses.replace(self, overrides=tuple(sorted(merged.items())))
 
+    def without(self, *flags: str) -> "Network":
+        """Return the network without some of the flags laid over it."""
+        return dataclasses.replace(self, overrides=tuple(pair for pair in self.overrides if pair[0] not in flags))
+
     def __str__(self):
         return ",".join([self.name, *(f"{flag}={value}" for flag, value in self.overrides)])
 

@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Sequence
 
 from rar_tf import files, results
-from rar_tf.evaluation import report
+from rar_tf.evaluation import report, words
 from rar_tf.evaluation.evaluated import read as read_evaluations
 from rar_tf.evaluation.page import markdown_table
 from rar_tf.experiment.settings import Experiment
@@ -13,6 +13,7 @@ from rar_tf.reproduction import pictures, records, tables
 from rar_tf.reproduction.index import TABLES, Row, Table
 from rar_tf.reproduction.networks import Network
 from rar_tf.reproduction.work import ACCURACY, AUTO, Step, network_of
+from rar_tf.statistics import paired_runs
 
 Done = tuple[Row, Network, dict[str, Step]]
 
@@ -35,8 +36,7 @@ def table(table: Table, done: Sequence[Done], root: pathlib.Path, recipe: str, s
         body = tables.scores(table, measured)
         groups: dict[str, list[dict]] = {}
         for row, network, record in measured:
-            without = str(Network(network.name, recipe, tuple(o for o in network.overrides if o[0] != "seed")))
-            groups.setdefault(tables.label(row, Network.of(without, recipe)), []).append(record)
+            groups.setdefault(tables.label(row, network.without("seed")), []).append(record)
         if any(len(group) > 1 for group in groups.values()):
             body += "\nOver seeds, ± the sample standard deviation:\n\n" + tables.over_seeds(groups)
         if results_dir is not None:
@@ -106,7 +106,7 @@ def _results(found, folder):
     for dataset in datasets:
         of_data = [record for record in found if record["dataset"] == dataset]
         parts.append(f"## {dataset}\n\n{_ranking(of_data)}")
-        parts.append(_verdict(of_data))
+        parts += filter(None, (_over_seeds(of_data), _differences(of_data)))
         name = f"loss_{dataset}.png"
         with atomic_write(folder / name) as temporary:
             pictures.courses(of_data).savefig(temporary, dpi=90)
@@ -148,7 +148,7 @@ def _ranking(found):
         cpu = record["cost"]["cpu_minutes"]
         cells.append(
             [
-                _label(record),
+                _label(record["network"], found),
                 record["recipe"],
                 tables.share(accuracy, "natural_accuracy"),
                 tables.share(accuracy, "adversarial_accuracy"),
@@ -170,9 +170,9 @@ def _ranking(found):
     )
 
 
-def _label(record):
+def _label(network, found):
     """A network's name without its data set's, with room to break after each flag."""
-    return record["network"].removeprefix(f"{record['dataset']}_").replace(",", ", ")
+    return str(network).removeprefix(f"{found[0]['dataset']}_").replace(",", ", ")
 
 
 def _attainable(evaluation, name):
@@ -180,26 +180,56 @@ def _attainable(evaluation, name):
     return "-" if value is None else f"{value:.2f}"
 
 
-def _verdict(found):
-    """Which methods' scores under auto lie above adversarial training's on the same network, and which do not.
+def _by_network(found):
+    """The records that have figures under auto, by seed, of each network."""
+    groups: dict[Network, dict[int, dict]] = {}
+    for record in found:
+        if AUTO in record["evaluations"]:
+            network = Network.of(record["network"], record["recipe"]).without("seed")
+            groups.setdefault(network, {})[record["seed"]] = record
+    return groups
 
-    Those with the fewest flags laid over their flag files: others are variants of them.
-    """
-    sentences = []
-    for model in dict.fromkeys(record["flags"]["model"] for record in found):
-        group = [r for r in found if r["flags"]["model"] == model and AUTO in r["evaluations"]]
-        least = min((r["network"].count(",") for r in group), default=0)
-        group = [r for r in group if r["network"].count(",") == least]
-        base = next((r for r in group if r["method"] == "madry"), None)
-        others = [r for r in group if r is not base]
-        if base is None or not others:
-            continue
-        for name, title in zip(_COLUMNS[:3], _TITLES):
-            high = base["evaluations"][AUTO]["scores"][name]["ci95"][1]
-            above = [r["method"] for r in others if r["evaluations"][AUTO]["scores"][name]["ci95"][0] > high]
-            said = ", ".join(above) or "none"
-            sentences.append(f"- {model}, {title}: above adversarial training under `auto` (intervals apart): {said}.")
-    return "\n".join(sentences) + "\n"
+
+def _over_seeds(found):
+    """Means over seeds, of the networks that have several."""
+    groups = {
+        _label(network, found): list(by_seed.values())
+        for network, by_seed in _by_network(found).items()
+        if len(by_seed) > 1
+    }
+    return f"Over seeds, ± the sample standard deviation:\n\n{tables.over_seeds(groups)}" if groups else ""
+
+
+def _differences(found):
+    """Each network's scores under auto less those of adversarial training of the same one, image by image."""
+    groups, lines = _by_network(found), []
+    for network, by_seed in groups.items():
+        model = {flag: value for flag, value in network.overrides if flag == "model"}
+        base = Network(f"{found[0]['dataset']}_madry", network.recipe).replace(**model)
+        seeds = sorted(by_seed.keys() & groups.get(base, {}).keys())
+        pairs = [(groups[base][seed], by_seed[seed]) for seed in seeds if network != base]
+        less = [
+            paired_runs([tuple(records.by_image(record, name) for record in pair) for pair in pairs])
+            for name in _COLUMNS
+        ]
+        if less[0] is not None:
+            shares = [_share_less(pairs, name) for name in ("natural_accuracy", "adversarial_accuracy")]
+            cells = [_label(network, found), less[0].images, len(pairs), *shares, *map(words.less, less)]
+            lines.append((-less[0].difference, cells))
+    header = ["network", "images", "seeds", "natural", "adversarial", *_TITLES]
+    said = (
+        "Less adversarial training of the same network under `auto`, image by image on those that both attack (the "
+        "mean over seeds), with 95 % intervals over images:\n\n"
+    )
+    return said + markdown_table(header, [cells for _, cells in sorted(lines)]) if lines else ""
+
+
+def _share_less(pairs, name):
+    shares = [
+        [record["evaluations"].get(ACCURACY, {}).get("accuracies", {}).get(name) for record in pair] for pair in pairs
+    ]
+    known = [second["share"] - first["share"] for first, second in shares if first and second]
+    return f"{sum(known) / len(known):+.3f}" if known else "-"
 
 
 _ABOUT_TABLES = f"""{records.TABLES}

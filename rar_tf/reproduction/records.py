@@ -9,11 +9,12 @@ from scipy import stats
 
 from rar_tf import files, results
 from rar_tf.errors import UsageError
+from rar_tf.evaluation.outcome import read_rows
 from rar_tf.evaluation.summary import SCORES
 from rar_tf.experiment import flagfile
 from rar_tf.experiment.settings import Experiment
 from rar_tf.reproduction.networks import Network
-from rar_tf.reproduction.work import Step
+from rar_tf.reproduction.work import AUTO, Step
 
 RESULTS, TABLES = "# Measured results", "# Tables and figures of the papers"  # how the pages about records begin
 PLACES = ("data_dir", "model_dir", "init_from", "output_dir")
@@ -51,7 +52,7 @@ def of(network: Network, root: pathlib.Path, evaluations: dict[str, Step]) -> di
             },
             "history": _history(folder / "history.csv"),
             "evaluations": {
-                name: _evaluation(results.read_json(step.file))
+                name: _evaluation(results.read_json(step.file), step.file.parent)
                 for name, step in evaluations.items()
                 if step.file.is_file()
             },
@@ -73,7 +74,7 @@ def interval(share: float, count: int) -> list[float]:
     return [float(found.low), float(found.high)]
 
 
-def _evaluation(summary):
+def _evaluation(summary, folder):
     count = summary["accuracy_examples"]
     shares = {
         name: {"share": value, "ci95": interval(value, count)}
@@ -92,6 +93,7 @@ def _evaluation(summary):
         "accuracy_examples": count,
         "accuracies": shares,
         "scores": scores,
+        "by_image": _by_image(folder) if summary["attack"] == "auto" else {},
         "fallback_rate": summary["fallback_rate"],
         "settings": {name: value for name, value in summary.items() if name.startswith(kept)},
         "images_digest": summary["images_digest"],
@@ -99,6 +101,20 @@ def _evaluation(summary):
         "seconds": summary.get("seconds"),
         "warnings": summary["warnings"] if summary["num_attacked"] else [],
     }
+
+
+def _by_image(folder):
+    """The scores of the attacked images, each in a line: what paired differences are made of."""
+    rows = [row for row in read_rows(folder / "examples.csv")[0] if row["correct"] and "kendall" in row]
+    by_name = {name: " ".join(f"{row.get(name, np.nan):.4f}" for row in rows) for name in SCORES}
+    return {"index": " ".join(str(row["index"]) for row in rows), **by_name}
+
+
+def by_image(record: dict, name: str) -> dict[int, float]:
+    """Return a score under the ensemble by image; empty where the record has none."""
+    known = record["evaluations"].get(AUTO, {}).get("by_image", {})
+    pairs = zip(known.get("index", "").split(), map(float, known.get(name, "").split()))
+    return {int(index): value for index, value in pairs if not np.isnan(value)}
 
 
 def _has(summary, name):

@@ -1,13 +1,13 @@
 """The tables and the curves of a sweep, from its rows' evaluations."""
 
-import numpy as np
 from matplotlib.figure import Figure
 
+from rar_tf.evaluation import words
 from rar_tf.evaluation.curves import SCORES, curves_figure
 from rar_tf.evaluation.page import markdown_table
 from rar_tf.evaluation.words import accuracies, attack_of, cell, mean_of
 from rar_tf.experiment import flagfile
-from rar_tf.statistics import over_runs, paired
+from rar_tf.statistics import over_runs, paired_runs
 from rar_tf.sweeps.plan import SEED, Axis, Row
 
 
@@ -32,31 +32,22 @@ def differences(rows: list[Row], evaluated: list[list[dict]]) -> str:
 
     Of several seeds an image has the mean over those with which both attack it. evaluated: the rows of examples.csv.
     """
-    groups = _over_seeds(rows)
-    found = []
+    groups, found = _over_seeds(rows), []
     for where in groups[1:]:
-        pairs = [[_attacked(evaluated[place]) for place in pair] for pair in zip(groups[0], where)]
         labels = [f"{name}={value}" for name, value in rows[where[0]].labels.items() if name != SEED]
-        images = {index for first, second in pairs for index in first.keys() & second.keys()}
-        found.append([", ".join(labels), len(images), *(_less(pairs, name) for name in SCORES)])
+        less = [
+            paired_runs(
+                [(_by_image(evaluated[a], name), _by_image(evaluated[b], name)) for a, b in zip(groups[0], where)]
+            )
+            for name in SCORES
+        ]
+        found.append([", ".join(labels), max(each.images if each else 0 for each in less), *map(words.less, less)])
     said = "Less the first row, image by image on those that both attack: mean difference [95 % interval].\n\n"
     return said + markdown_table(["", "images", *SCORES.values()], found)
 
 
-def _attacked(rows):
-    return {row["index"]: row for row in rows if row["correct"]}
-
-
-def _less(pairs, name):
-    values: dict[int, list] = {}
-    for first, second in pairs:
-        for index in first.keys() & second.keys():
-            if name in first[index] and name in second[index]:
-                values.setdefault(index, []).append((first[index][name], second[index][name]))
-    if not values:
-        return "-"
-    found = paired(*np.transpose([np.mean(each, axis=0) for each in values.values()]))
-    return f"{found.difference:+.3f} [{found.ci95[0]:+.3f}, {found.ci95[1]:+.3f}]"
+def _by_image(rows, name):
+    return {row["index"]: row[name] for row in rows if row["correct"] and name in row}
 
 
 def _over_seeds(rows):

@@ -1,9 +1,9 @@
-"""What the pages say of records: ranks, what is above adversarial training, means over seeds; by hand."""
+"""What the pages say of records: ranks, differences from adversarial training, means over seeds; by hand."""
 
 from rar_tf.reproduction import pages, records, tables
 
 
-def record(network, method, support, topk=0.5, cosine=0.5, adversarial=0.5, minutes=1.0):
+def record(network, method, support, topk=0.5, cosine=0.5, adversarial=0.5, minutes=1.0, images=None):
     def score(mean):
         return {"mean": mean, "median": mean, "ci95": [mean - 0.05, mean + 0.05], "attainable": 0.9}
 
@@ -11,7 +11,11 @@ def record(network, method, support, topk=0.5, cosine=0.5, adversarial=0.5, minu
     accuracies = {
         name: {"share": adversarial, "ci95": [0.4, 0.6]} for name in ("natural_accuracy", "adversarial_accuracy")
     }
+    by_image = {} if images is None else {"index": " ".join(map(str, images))}
+    by_image.update(dict.fromkeys(scores if images else (), " ".join(map(str, (images or {}).values()))))
+    seed = int(network.rpartition("seed=")[2]) if "seed=" in network else 0
     return {
+        "seed": seed,
         "network": network,
         "recipe": "fast",
         "dataset": "mnist",
@@ -21,7 +25,7 @@ def record(network, method, support, topk=0.5, cosine=0.5, adversarial=0.5, minu
         "history": {"step": [1.0, 2.0], "loss": [2.0, 1.0]},
         "evaluations": {
             "accuracy": {"accuracies": accuracies, "accuracy_examples": 100},
-            "auto": {"scores": {**scores, "kendall": score(0.2)}, "examples": 20},
+            "auto": {"scores": {**scores, "kendall": score(0.2)}, "examples": 20, "by_image": by_image},
         },
     }
 
@@ -39,12 +43,21 @@ def test_rows_are_sorted_by_what_holds_over_the_support_under_auto():
     assert "- / 20 / 100" in lines[0] and "0.700 [0.650, 0.750]" in lines[0]
 
 
-def test_it_says_who_is_above_adversarial_training_and_who_is_not():
-    verdict = pages._verdict(RECORDS).splitlines()
-    assert verdict[0].endswith("(intervals apart): trades.")  # mart's interval meets madry's
-    assert verdict[1].endswith("none.")
-    changed = [record("mnist_madry,stem=dark", "madry", 0.9), *RECORDS]  # that is another network
-    assert pages._verdict(changed) == pages._verdict(RECORDS)
+def test_differences_from_adversarial_training_are_image_by_image_and_over_seeds():
+    found = [
+        record("mnist_madry,model=tiny_cnn", "madry", 0.5, images={0: 0.1, 1: 0.2, 2: 0.9}),
+        record("mnist_madry,model=tiny_cnn,seed=1", "madry", 0.5, images={0: 0.3}),
+        record("mnist_trades,model=tiny_cnn", "trades", 0.5, images={0: 0.2, 1: 0.6, 7: 0.0}, adversarial=0.6),
+        record("mnist_trades,model=tiny_cnn,seed=1", "trades", 0.5, images={0: 0.4, 1: 0.1}, adversarial=0.8),
+        record("mnist_mart,model=tiny_cnn", "mart", 0.5, images={1: 0.1}),
+        record("mnist_art,model=tiny_cnn", "art", 0.5, images={}),
+        record("mnist_art", "art", 0.5, images={0: 0.1}),  # adversarial training of that network is not there
+    ]
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in pages._differences(found).splitlines()[4:]]
+    assert [line[:3] for line in lines] == [["trades, model=tiny_cnn", "2", "2"], ["mart, model=tiny_cnn", "1", "1"]]
+    assert lines[0][3:6] == ["+0.200", "+0.200", "+0.250 [+0.100, +0.400]"]
+    assert lines[1][5] == "-0.100 [-0.100, -0.100]"
+    assert "trades, model=tiny_cnn" in pages._over_seeds(found) and "mart" not in pages._over_seeds(found)
 
 
 def test_means_over_seeds_with_their_deviation():
