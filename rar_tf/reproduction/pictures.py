@@ -1,5 +1,7 @@
 """Pictures across networks: the same images under all of them, and the courses of their trainings."""
 
+import textwrap
+
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -8,6 +10,7 @@ from rar_tf.evaluation.evaluated import Evaluated
 from rar_tf.evaluation.words import attack_of
 
 SAMPLES = 3
+ACROSS, WIDTH = 4, 42  # pictures in a row, letters in a line of their titles
 
 
 def panel(evaluations: list[Evaluated]) -> Figure | None:
@@ -37,10 +40,21 @@ def panel(evaluations: list[Evaluated]) -> Figure | None:
 
 
 def courses(records: list[dict]) -> Figure:
-    """Return the loss over the steps of each record's training."""
-    curves: dict[str, tuple[np.ndarray, ...]] = {
-        record["network"]: (np.array(record["history"]["step"]), np.array(record["history"]["loss"]))
+    """Return the loss over the steps of each record's training, one picture a network: what losses sum differs."""
+    curves = {
+        "\n".join(textwrap.wrap(record["network"].replace(",", ", "), WIDTH)): record["history"]
         for record in records
         if record["history"].get("step")
     }
-    return figures.curves_figure(curves, "step", "training loss, of each method its own")
+    rows = max(1, -(-len(curves) // ACROSS))
+    figure = Figure(figsize=(3 * ACROSS, 2.6 * rows), layout="constrained")
+    for place, (name, history) in enumerate(curves.items(), start=1):
+        axis = figure.add_subplot(rows, ACROSS, place)
+        axis.plot(history["step"], history["loss"])
+        axis.set_title(name, fontsize=7)
+        axis.tick_params(labelsize=7)
+        axis.set_ylim(bottom=0)
+        axis.grid(alpha=0.3)
+    figure.supxlabel("step", fontsize=8)
+    figure.supylabel("training loss, of each method its own", fontsize=8)
+    return figure
