@@ -52,13 +52,14 @@ class Surrogate(StandIn):
 
     def __call__(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Return the logits in evaluation mode, whatever `training` says: a surrogate keeps no statistics."""
-        logits, _ = self.clone.stateless_call(
-            [v.value for v in self.trainable_variables],
-            [v.value for v in self.non_trainable_variables],
-            images,
-            training=False,
-        )
-        return logits
+        return _on_weights(self.clone, self.trainable_variables, self.non_trainable_variables, images)
+
+
+def _on_weights(model, trainable, fixed, inputs):
+    """A model's outputs in evaluation mode, on the values of other variables than its own."""
+    values = [[variable.value for variable in variables] for variables in (trainable, fixed)]
+    outputs, _ = model.stateless_call(*values, inputs, training=False)
+    return outputs
 
 
 def layers_and_weights(network) -> tuple[Any, Any]:
@@ -81,13 +82,7 @@ class Part:
         self._fixed = [shared[id(variable)] for variable in part.non_trainable_variables]
 
     def __call__(self, inputs):
-        outputs, _ = self.part.stateless_call(
-            [variable.value for variable in self._trainable],
-            [variable.value for variable in self._fixed],
-            inputs,
-            training=False,
-        )
-        return outputs
+        return _on_weights(self.part, self._trainable, self._fixed, inputs)
 
 
 def softplus_surrogate(
