@@ -13,7 +13,6 @@ interrupted sweep.
 """
 
 import pathlib
-import re
 import sys
 import time
 
@@ -46,8 +45,7 @@ def asked():
     from rar_tf.sweeps import plan
 
     axes = [plan.Axis.of(text) for text in flags.FLAGS.over]
-    others = [text for text in sys.argv[1:] if not re.fullmatch("--?(no)?one_at_a_time(=.*)?", text)]
-    return axes, plan.own_arguments(others, without=("over", "output_dir"))
+    return axes, plan.own_arguments(sys.argv[1:], without=("over", "output_dir"), switches=("one_at_a_time",))
 
 
 def main():

@@ -106,7 +106,8 @@ def _results(found, folder):
     for dataset in datasets:
         of_data = [record for record in found if record["dataset"] == dataset]
         parts.append(f"## {dataset}\n\n{_ranking(of_data)}")
-        parts += filter(None, (_over_seeds(of_data), _differences(of_data)))
+        by_network = _by_network(of_data)
+        parts += filter(None, (_over_seeds(by_network, dataset), _differences(by_network, dataset)))
         name = f"loss_{dataset}.png"
         with atomic_write(folder / name) as temporary:
             pictures.courses(of_data).savefig(temporary, dpi=90)
@@ -148,7 +149,7 @@ def _ranking(found):
         cpu = record["cost"]["cpu_minutes"]
         cells.append(
             [
-                _label(record["network"], found),
+                pictures.label(record["network"], record["dataset"]),
                 record["recipe"],
                 tables.share(accuracy, "natural_accuracy"),
                 tables.share(accuracy, "adversarial_accuracy"),
@@ -170,11 +171,6 @@ def _ranking(found):
     )
 
 
-def _label(network, found):
-    """A network's name without its data set's, with room to break after each flag."""
-    return str(network).removeprefix(f"{found[0]['dataset']}_").replace(",", ", ")
-
-
 def _attainable(evaluation, name):
     value = evaluation.get("scores", {}).get(name, {}).get("attainable")
     return "-" if value is None else f"{value:.2f}"
@@ -190,31 +186,30 @@ def _by_network(found):
     return groups
 
 
-def _over_seeds(found):
+def _over_seeds(by_network, dataset):
     """Means over seeds, of the networks that have several."""
     groups = {
-        _label(network, found): list(by_seed.values())
-        for network, by_seed in _by_network(found).items()
+        pictures.label(network, dataset): list(by_seed.values())
+        for network, by_seed in by_network.items()
         if len(by_seed) > 1
     }
     return f"Over seeds, ± the sample standard deviation:\n\n{tables.over_seeds(groups)}" if groups else ""
 
 
-def _differences(found):
+def _differences(by_network, dataset):
     """Each network's scores under auto less those of adversarial training of the same one, image by image."""
-    groups, lines = _by_network(found), []
-    for network, by_seed in groups.items():
+    lines = []
+    for network, by_seed in by_network.items():
         model = {flag: value for flag, value in network.overrides if flag == "model"}
-        base = Network(f"{found[0]['dataset']}_madry", network.recipe).replace(**model)
-        seeds = sorted(by_seed.keys() & groups.get(base, {}).keys())
-        pairs = [(groups[base][seed], by_seed[seed]) for seed in seeds if network != base]
+        base = by_network.get(Network(f"{dataset}_madry", network.recipe).replace(**model), {})
+        pairs = [(base[seed], by_seed[seed]) for seed in sorted(by_seed.keys() & base.keys()) if base is not by_seed]
         less = [
             paired_runs([tuple(records.by_image(record, name) for record in pair) for pair in pairs])
             for name in _COLUMNS
         ]
         if less[0] is not None:
             shares = [_share_less(pairs, name) for name in ("natural_accuracy", "adversarial_accuracy")]
-            cells = [_label(network, found), less[0].images, len(pairs), *shares, *map(words.less, less)]
+            cells = [pictures.label(network, dataset), less[0].images, len(pairs), *shares, *map(words.less, less)]
             lines.append((-less[0].difference, cells))
     header = ["network", "images", "seeds", "natural", "adversarial", *_TITLES]
     said = (

@@ -13,6 +13,11 @@ SAMPLES = 3
 ACROSS, WIDTH = 4, 42  # pictures in a row, letters in a line of their titles
 
 
+def label(network, dataset: str) -> str:
+    """Return a network's name without its data set's, with room to break after each flag."""
+    return str(network).removeprefix(f"{dataset}_").replace(",", ", ")
+
+
 def panel(evaluations: list[Evaluated]) -> Figure | None:
     """Return the first images that all networks were attacked on, their maps before and after, and both scores.
 
@@ -42,7 +47,7 @@ def panel(evaluations: list[Evaluated]) -> Figure | None:
 def courses(records: list[dict]) -> Figure:
     """Return the loss over the steps of each record's training, one picture a network: what losses sum differs."""
     curves = {
-        "\n".join(textwrap.wrap(record["network"].replace(",", ", "), WIDTH)): record["history"]
+        "\n".join(textwrap.wrap(label(record["network"], record["dataset"]), WIDTH)): record["history"]
         for record in records
         if record["history"].get("step")
     }

@@ -53,7 +53,9 @@ def network_of(row: Row, table: Table, recipe: str) -> Network | None:
     if recipe == "paper":
         return network
     network = dataclasses.replace(network, name=network.name.removesuffix("_p2"))
-    network = network.replace(**table.fast)
+    for dataset, flags in table.fast.items():
+        if network.name.startswith(f"{dataset}_"):
+            network = network.replace(**flags)
     return network if network.flagfile.is_file() else None
 
 

@@ -175,17 +175,17 @@ def _arguments(arguments, chosen):
     return sorted(found, key=lambda argument: not argument.startswith(f"--{FILES}="))
 
 
-def own_arguments(arguments: list[str], without: tuple[str, ...]) -> list[str]:
-    """Return a command line's arguments but for some flags, whether their value is joined by = or follows."""
+def own_arguments(arguments: list[str], without: tuple[str, ...], switches: tuple[str, ...] = ()) -> list[str]:
+    """Return a command line's arguments but for some flags, whose value is joined by = or follows, and switches."""
     kept, rest = [], iter(arguments)
     for argument in rest:
         name, equals, value = argument.lstrip("-").partition("=")
-        if not argument.startswith("-") or name not in (*without, FILES):
+        if argument.startswith("-") and name in (*without, FILES):
+            value = value if equals else next(rest, "")
+            if name not in without:
+                kept.append(f"--{name}={value}")
+        elif not (argument.startswith("-") and name.removeprefix("no") in switches):
             kept.append(argument)
-            continue
-        value = value if equals else next(rest, "")
-        if name not in without:
-            kept.append(f"--{name}={value}")
     return kept
 
 

@@ -53,11 +53,14 @@ def test_differences_from_adversarial_training_are_image_by_image_and_over_seeds
         record("mnist_art,model=tiny_cnn", "art", 0.5, images={}),
         record("mnist_art", "art", 0.5, images={0: 0.1}),  # adversarial training of that network is not there
     ]
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in pages._differences(found).splitlines()[4:]]
+    by_network = pages._by_network(found)
+    table = pages._differences(by_network, "mnist")
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[4:]]
     assert [line[:3] for line in lines] == [["trades, model=tiny_cnn", "2", "2"], ["mart, model=tiny_cnn", "1", "1"]]
     assert lines[0][3:6] == ["+0.200", "+0.200", "+0.250 [+0.100, +0.400]"]
     assert lines[1][5] == "-0.100 [-0.100, -0.100]"
-    assert "trades, model=tiny_cnn" in pages._over_seeds(found) and "mart" not in pages._over_seeds(found)
+    over_seeds = pages._over_seeds(by_network, "mnist")
+    assert "trades, model=tiny_cnn" in over_seeds and "mart" not in over_seeds
 
 
 def test_means_over_seeds_with_their_deviation():

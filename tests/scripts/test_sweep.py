@@ -145,6 +145,8 @@ def test_own_arguments():
     given = ["--over=a=1", "--over", "b=2", "--flagfile", "x.cfg", "--output_dir=o", "--model_dir", "runs/a"]
     kept = plan.own_arguments(given, without=("over", "output_dir"))
     assert kept == ["--flagfile=x.cfg", "--model_dir", "runs/a"]
+    switches = ["--one_at_a_time", "--seed=1", "-noone_at_a_time", "--one_at_a_time=true", "one_at_a_time"]
+    assert plan.own_arguments(switches, without=(), switches=("one_at_a_time",)) == ["--seed=1", "one_at_a_time"]
 
 
 def summary(value, accuracy=0.5):
