@@ -114,9 +114,10 @@ def test_the_head_says_where_from_what_it_costs_and_how_to_run_it(path):
     assert not any(word in text for word in ("METHODS", "DESIGN", "PITFALLS", "[I]"))
 
 
-def test_fast_recipes_are_there_for_fifteen_methods_on_four_data_sets():
+def test_fast_recipes_are_there_for_fifteen_methods_on_four_data_sets_and_for_chens_on_flowers():
     datasets, methods = ("cifar10", "fashion_mnist", "gtsrb", "mnist"), (*METHODS, "r2et", "align_at")
     wanted = [f"{dataset}_{method}" for dataset in datasets for method in methods]
+    wanted += [f"flower_{method}" for method in ("natural", "madry", "ig_norm", "ig_sum_norm", "cacr_wacr")]
     assert sorted(wanted) == [path.stem for path in FAST]
 
 
