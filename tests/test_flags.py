@@ -153,9 +153,10 @@ def test_a_fast_recipe_changes_schedule_adversary_and_points_and_not_the_objecti
     assert changed <= {"reduction", *SCHEDULE, *budget}
 
 
+@pytest.mark.parametrize("dataset", ["mnist", "fashion_mnist"])
 @pytest.mark.parametrize("method", ["madry", "ig_norm", "ig_sum_norm", "cacr_wacr"])
-def test_a_fast_recipe_and_its_paper_have_the_same_objective_on_one_batch(method, tiny_network):
-    files = [ROOT / "flags" / folder / f"mnist_{method}.cfg" for folder in ("", "fast")]
+def test_a_fast_recipe_and_its_paper_have_the_same_objective_on_one_batch(method, dataset, tiny_network):
+    files = [ROOT / "flags" / folder / f"{dataset}_{method}.cfg" for folder in ("", "fast")]
     points = {"ig_steps": 10, "attack_ig_steps": 2}
     settings = [Experiment.of({**flagfile.read(path), **points}) for path in files]
     record = record_of(settings[0].data)

@@ -7,6 +7,7 @@ from rar_tf import files, results
 from rar_tf.evaluation import report, words
 from rar_tf.evaluation.evaluated import read as read_evaluations
 from rar_tf.evaluation.page import markdown_table
+from rar_tf.evaluation.protocols import EVALUATION_PROTOCOLS
 from rar_tf.experiment.settings import Experiment
 from rar_tf.files import atomic_write
 from rar_tf.reproduction import pictures, records, tables
@@ -282,7 +283,27 @@ def _reproduction(found):
         + markdown_table(header, cells)
         + "\nNetworks: of the paper's table, and the steps that training all of them takes. Measured: those of the "
         "fast recipe that [results.md](results.md) has, and the minutes that their training took.\n"
+        + "".join(_beside_print(each, known) for each in TABLES.values())
     )
+
+
+def _beside_print(each, known):
+    """A table's rows that records (by recipe and network) have under its protocol, beside the printed ones."""
+    lines = []
+    for row in () if each.absent or each.picture or each.paper == "panel" else each.rows:
+        record = known.get(("fast", str(network := network_of(row, each, "fast"))))
+        if record is None or row.flags or row.certificate:
+            continue
+        wanted = EVALUATION_PROTOCOLS[each.protocol].flags
+        evaluations = {
+            name: evaluation
+            for name, evaluation in record["evaluations"].items()
+            if name in (ACCURACY, AUTO) or EVALUATION_PROTOCOLS[name].flags == wanted
+        }
+        if tables.papers_own(evaluations):
+            lines.append((row, network, {**record, "evaluations": evaluations}))
+    note = f" {each.note}" if each.note else ""
+    return f"\n## {each.key}: {each.title}\n\nFast recipe.{note}\n\n{tables.scores(each, lines)}" if lines else ""
 
 
 def _exists(network):

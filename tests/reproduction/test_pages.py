@@ -1,6 +1,6 @@
 """What the pages say of records: ranks, differences from adversarial training, means over seeds; by hand."""
 
-from rar_tf.reproduction import pages, records, tables
+from rar_tf.reproduction import index, pages, records, tables
 
 
 def record(network, method, support, topk=0.5, cosine=0.5, adversarial=0.5, minutes=1.0, images=None):
@@ -66,6 +66,21 @@ def test_differences_from_adversarial_training_are_image_by_image_and_over_seeds
 def test_means_over_seeds_with_their_deviation():
     table = tables.over_seeds({"mnist_madry": [record("a", "madry", 0.5), record("b", "madry", 0.7)]})
     assert "0.600 ± 0.141" in table and "| 2 " in table
+
+
+def test_rows_measured_under_a_papers_protocol_stand_beside_the_printed_ones():
+    found = {("fast", name): record(name, "madry", 0.5) for name in ("mnist_madry", "mnist_natural", "gtsrb_madry")}
+    for name in ("mnist_madry", "gtsrb_madry"):
+        found["fast", name]["evaluations"]["sarkar2021"] = found["fast", name]["evaluations"]["auto"]
+    found["fast", "mnist_madry"]["evaluations"]["wang2022"] = {"scores": {}, "examples": 7}
+    (head, _, body) = pages._beside_print(index.find("chen2019:1"), found).partition("\n\n| ")
+    assert head.strip().startswith("## chen2019:1: ")
+    cells = {line.split("|")[1].strip(): line for line in body.splitlines()[2:]}
+    assert list(cells) == ["mnist_madry", "gtsrb_madry"]  # the other has no attack of the paper's
+    assert "98.40%" in cells["mnist_madry"] and "83.24%" in cells["gtsrb_madry"] and "| 20 / " in cells["mnist_madry"]
+    assert "median 0.200" in pages._beside_print(index.find("sarkar2021:3"), found)  # the same attack, other statistic
+    assert pages._beside_print(index.find("wang2022:2"), found) == ""  # another network of the fast recipe
+    assert pages._beside_print(index.find("chen2019:fig3"), found) == ""
 
 
 def test_the_page_of_records_is_the_same_each_time(tmp_path, monkeypatch):
