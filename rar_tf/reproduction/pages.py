@@ -244,7 +244,7 @@ for two CPU cores:
   otherwise stays at ln 10 for hundreds to thousands of steps; Glorot initialisation helps as well;
 - Adam, whose rate grows over the first tenth and falls to nothing over the last 40 % (`--learning_rate_warmup`,
   `--learning_rate_decay`, `--decay_shape`), batches of 64, mean losses;
-- five adversary steps of ε/3 (three of ε/2 on GTSRB), ten path points, two in the adversary;
+- five adversary steps of ε/3 (three of ε/2 on colour images), ten path points, two in the adversary;
 - objectives with attributions are a second stage: they start from the network of an adversarial, TRADES or MART
   training (`--init_from`), R2ET from a natural one. `reproduce` trains the first stage where it is missing.
 
