@@ -58,7 +58,7 @@ def courses(records: list[dict]) -> Figure:
         axis.plot(history["step"], history["loss"])
         axis.set_title(name, fontsize=7)
         axis.tick_params(labelsize=7)
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(min(0, *history["loss"]), 1.08 * max(history["loss"]))  # a high flat curve stays inside
         axis.grid(alpha=0.3)
     figure.supxlabel("step", fontsize=8)
     figure.supylabel("training loss, of each method its own", fontsize=8)
