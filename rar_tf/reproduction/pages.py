@@ -289,8 +289,10 @@ def _reproduction(found):
 
 def _beside_print(each, known):
     """A table's rows that records (by recipe and network) have under its protocol, beside the printed ones."""
+    if each.absent or each.picture:
+        return ""
     lines = []
-    for row in () if each.absent or each.picture or each.paper == "panel" else each.rows:
+    for row in each.rows:
         record = known.get(("fast", str(network := network_of(row, each, "fast"))))
         if record is None or row.flags or row.certificate:
             continue
