@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from rar_tf import checks
 from rar_tf.attributions import RULES
-from rar_tf.attributions.gradients import Kind, ScoreFunction, gradient, input_x_gradient
+from rar_tf.attributions.gradients import Kind, ScoreFunction, gradient
 
 
 def quadrature(rule: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -55,8 +55,8 @@ def integrated_gradients(
 
     Where the target declares itself invariant to the scale of its images (`target.scale_invariant`), the baseline is
     the number 0 and the rule is `right`, the sum has the closed form (1 + 1/2 + … + 1/steps) x ⊙ ∇target(x), which
-    takes one gradient instead of `steps`. It is used for each image whose darkest path point stays above the floor
-    of per-image standardisation, std(x)/steps ≥ 1/sqrt(HWC); the others get the sum, not chunked.
+    takes one gradient instead of `steps`. Path points that are too dark for it, below the floor of per-image
+    standardisation, std(x)·k/steps < 1/sqrt(HWC), are summed one by one, not chunked.
 
     Shape: images [B, H, W, C], baseline a number or broadcastable to the images -> [B, H, W, C].
 
@@ -72,8 +72,8 @@ def integrated_gradients(
     Raises: UsageError for an unknown rule, steps < 1 or chunk < 1.
     """
     images = tf.convert_to_tensor(images)
-    if _has_closed_form(target, baseline, rule):
-        return _scale_invariant_integrated_gradients(target, images, steps)
+    if _is_along_a_ray(target, baseline, rule):
+        return _ray_sum(target, images, steps, times=images)
     return _path_integrated_gradients(target, images, baseline, steps, rule, chunk, shift)
 
 
@@ -91,11 +91,9 @@ def mean_gradient(
     Shape: images [B, H, W, C] -> [B, H, W, C]. Args and Raises: as `integrated_gradients`.
     """
     images = tf.convert_to_tensor(images)
-    start = _start(images, baseline)
-    if _has_closed_form(target, baseline, rule):
-        closed = _harmonic(steps) * gradient(target, images)
-        return _where_invariant(images, steps, closed, lambda: _path_slope(target, start, images, steps, rule, None))
-    return _path_slope(target, start, images, steps, rule, chunk)
+    if _is_along_a_ray(target, baseline, rule):
+        return _ray_sum(target, images, steps)
+    return _path_slope(target, _start(images, baseline), images, steps, rule, chunk)
 
 
 def _start(images, baseline):
@@ -103,7 +101,7 @@ def _start(images, baseline):
     return tf.ensure_shape(start, images.shape)
 
 
-def _has_closed_form(target, baseline, rule):
+def _is_along_a_ray(target, baseline, rule):
     black = isinstance(baseline, (int, float)) and baseline == 0
     return black and rule == "right" and getattr(target, "scale_invariant", False)
 
@@ -141,33 +139,45 @@ def _shifted(points, steps, shift, end):
 
 
 def _mean_gradient(target, start, end, points, weights):
-    """Σ_k w_k ∂target/∂z at z = start + t_k (end − start), all path points in one batch."""
+    """Σ_k w_k ∂target/∂z at z = start + t_k (end − start), all path points in one batch.
+
+    Shape: start, end [B, ...], points [K], weights [K] or one for each image [K, B, 1, ...] -> [B, ...].
+    """
     along = tf.reshape(points, [-1] + [1] * end.shape.rank)
     path = start[None] + along * (end - start)[None]
     flat = tf.reshape(path, tf.concat([[-1], tf.shape(end)[1:]], 0))
     flat.set_shape([None] + end.shape[1:].as_list())
-    return tf.tensordot(weights, tf.reshape(gradient(target, flat), tf.shape(path)), 1)
+    gradients = tf.reshape(gradient(target, flat), tf.shape(path))
+    return tf.tensordot(weights, gradients, 1) if weights.shape.rank == 1 else tf.reduce_sum(weights * gradients, 0)
 
 
-def _scale_invariant_integrated_gradients(target, images, steps):
-    """Since f(αx) = f(x), ∇f(kx/m) = (m/k) ∇f(x), and the right Riemann sum is a harmonic number times x ⊙ ∇f(x)."""
-    closed = _harmonic(steps) * input_x_gradient(target, images)
-    # The sum is not chunked here: TensorFlow cannot differentiate a chunked one in a branch of a cond inside a loop.
-    return _where_invariant(
-        images, steps, closed, lambda: _path_integrated_gradients(target, images, 0.0, steps, "right", None)
+def _ray_sum(target, images, steps, times=1.0):
+    """times ⊙ Σ_k ∇f(kx/m) / m where f(αx) = f(x) holds above the floor of standardisation, and is not used below.
+
+    There ∇f(kx/m) = (m/k) ∇f(x), so that the points from the first one above the floor on, k ≥ j, weigh 1/j + … + 1/m.
+    """
+    floor = tf.math.rsqrt(tf.cast(tf.reduce_prod(tf.shape(images)[1:]), images.dtype))
+    deviation = tf.stop_gradient(tf.math.reduce_std(images, axis=[1, 2, 3], keepdims=True))
+    index = np.arange(1, steps + 1)
+    is_dark = tf.reshape(tf.constant(index / steps, images.dtype), [-1, 1, 1, 1, 1]) * deviation[None] < floor
+    rest = np.append(np.cumsum(1.0 / index[::-1])[::-1], 0.0)  # 1/j + … + 1/m for j = 1 … m + 1
+    dark = tf.reduce_sum(tf.cast(is_dark, tf.int32), 0)
+    bright = tf.gather(tf.constant(rest, images.dtype), dark) * (times * gradient(target, images))
+
+    def with_dark(count):
+        """`bright` and the dark ones among the first `count` points, all of them in one batch."""
+        points = tf.constant(index[:count] / steps, images.dtype)
+        weights = tf.cast(is_dark[:count], images.dtype) / steps
+        # Not chunked: TensorFlow cannot differentiate a chunked sum in a branch of a cond inside a loop.
+        return bright + times * _mean_gradient(target, tf.zeros_like(images), images, points, weights)
+
+    # Few numbers of points and not as many as there are dark ones: XLA compiles for fixed shapes.
+    darkest, few = tf.reduce_max(dark), -(-steps // 4)
+    return tf.cond(
+        darkest == 0,
+        lambda: bright,
+        lambda: tf.cond(darkest <= few, lambda: with_dark(few), lambda: with_dark(steps)),
     )
-
-
-def _harmonic(steps):
-    return float(np.sum(1.0 / np.arange(1, steps + 1)))
-
-
-def _where_invariant(images, steps, closed, path):
-    """The closed form where the darkest path point is above the floor of standardisation, else what `path` gives."""
-    pixels = tf.cast(tf.reduce_prod(tf.shape(images)[1:]), images.dtype)
-    deviation = tf.math.reduce_std(images, axis=[1, 2, 3], keepdims=True)
-    above_floor = tf.stop_gradient(deviation) / steps >= tf.math.rsqrt(pixels)
-    return tf.cond(tf.reduce_all(above_floor), lambda: closed, lambda: tf.where(above_floor, closed, path()))
 
 
 def _chunked_path_gradient(target, start, end, points, weights):

@@ -11,8 +11,10 @@ from rar_tf.attributions.explainer import attribute
 from rar_tf.attributions.gradients import gradient, input_x_gradient, saliency_map
 from rar_tf.attributions.path_integral import (
     _path_integrated_gradients,
+    _path_slope,
     hidden_integrated_gradients,
     integrated_gradients,
+    mean_gradient,
     quadrature,
 )
 from rar_tf.attributions.targets import HiddenTarget, Target
@@ -163,17 +165,32 @@ class TestScaleInvariance:
 
         assert np.abs(attack(images) - images).max() > 2.0
 
-    def test_images_near_the_floor_get_the_sum(self, network):
+    @pytest.mark.parametrize(
+        ("deviation", "dark"), [(0.15, 4), (0.06, 12), (0.02, 20)], ids=["few points", "many points", "all points"]
+    )
+    def test_points_below_the_floor_of_standardisation_are_summed(self, network, deviation, dark):
         bright = tf.random.stateless_uniform([1, 16, 16, 3], [1, 1], 0, 255)
-        dim = 100 + 0.05 * tf.random.stateless_normal([1, 16, 16, 3], [2, 2])
+        noise = tf.random.stateless_normal([1, 16, 16, 3], [2, 2])
+        dim = 0.5 + deviation * noise / tf.math.reduce_std(noise)
+        assert dark == np.sum(deviation * np.arange(1, 21) / 20 < 1 / np.sqrt(16 * 16 * 3))
         images = tf.concat([bright, dim], 0)
-        target = Target(network, tf.constant([1, 3]))
-        found = integrated_gradients(target, images, steps=20)
-        summed = _path_integrated_gradients(target, images, 0.0, 20, "right", None)
-        harmonic = np.sum(1 / np.arange(1, 21)) * input_x_gradient(target, images)
-        np.testing.assert_array_equal(found[1], summed[1])
-        np.testing.assert_array_equal(found[0], harmonic[0])
-        assert np.abs(harmonic[1] - summed[1]).max() > 0.1 * np.abs(summed[1]).max()  # the identity would be wrong
+        target = Target(softplus_surrogate(network), tf.constant([1, 3]))
+        direction = tf.random.stateless_normal(images.shape, [5, 5])
+
+        def both(function):
+            return function(images), gradient(lambda x: tf.reduce_sum(direction * function(x), [1, 2, 3]), images)
+
+        for of_slope in (False, True):
+            found = both(lambda x: (mean_gradient if of_slope else integrated_gradients)(target, x, steps=20))
+            start = tf.zeros_like(images)
+            summed = both(lambda x: (1.0 if of_slope else x) * _path_slope(target, start, x, 20, "right", None))
+            for one, other in zip(found, summed):
+                for row in (0, 1):
+                    np.testing.assert_allclose(one[row], other[row], atol=1e-4 * np.abs(other[row]).max())
+        identity = np.sum(1 / np.arange(1, 21)) * input_x_gradient(target, images)
+        np.testing.assert_array_equal(integrated_gradients(target, images, steps=20)[0], identity[0])
+        off = np.abs(identity[1] - integrated_gradients(target, images, steps=20)[1]).max()
+        assert off > 0.1 * np.abs(identity[1]).max()  # the identity alone would be wrong
 
 
 class TestHiddenLayer:
