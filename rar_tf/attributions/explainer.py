@@ -61,11 +61,16 @@ class Explainer:
     rule: str = "right"
     baseline: float = 0.0
 
-    def coarse(self, network, ig_steps: int) -> "Explainer":
-        """Return the same with fewer path points, in the middles of their intervals, where fewer are less work."""
+    def coarse(self, network, ig_steps: int, highest: float) -> "Explainer":
+        """Return the same with fewer path points, in the middles of their intervals, where fewer are less work.
+
+        highest: the highest pixel value.
+        """
         if callable(self.attribution) or not ATTRIBUTIONS[self.attribution].takes_path or ig_steps >= self.ig_steps:
             return self
-        if is_scale_invariant(network) and self.baseline == 0:  # the integral has a closed form
+        # The integral has a closed form where no path point is below the floor of standardisation, 1/sqrt(HWC): in
+        # images whose deviation is a share of 1/sqrt(HWC) of the highest value, or more.
+        if is_scale_invariant(network) and self.baseline == 0 and highest >= self.ig_steps:
             return self
         return dataclasses.replace(self, ig_steps=ig_steps, rule="midpoint")
 

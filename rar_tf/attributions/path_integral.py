@@ -53,10 +53,10 @@ def integrated_gradients(
 
     IG_i = (x_i − b_i) Σ_k w_k ∂target/∂z_i at z = b + t_k (x − b).
 
-    Where the target declares itself invariant to the scale of its images (`target.scale_invariant`), the baseline is
-    the number 0 and the rule is `right`, the sum has the closed form (1 + 1/2 + … + 1/steps) x ⊙ ∇target(x), which
-    takes one gradient instead of `steps`. Path points that are too dark for it, below the floor of per-image
-    standardisation, std(x)·k/steps < 1/sqrt(HWC), are summed one by one, not chunked.
+    Where the target declares itself invariant to the scale of its images (`target.scale_invariant`) and the baseline is
+    the number 0, the sum has the closed form Σ_k (w_k/t_k) x ⊙ ∇target(x), with the rule `right` (1 + 1/2 + … +
+    1/steps) x ⊙ ∇target(x), which takes one gradient instead of `steps`. Path points that are too dark for it, below
+    the floor of per-image standardisation, std(x)·t_k < 1/sqrt(HWC), are summed one by one, not chunked.
 
     Shape: images [B, H, W, C], baseline a number or broadcastable to the images -> [B, H, W, C].
 
@@ -72,8 +72,8 @@ def integrated_gradients(
     Raises: UsageError for an unknown rule, steps < 1 or chunk < 1.
     """
     images = tf.convert_to_tensor(images)
-    if _is_along_a_ray(target, baseline, rule):
-        return _ray_sum(target, images, steps, times=images)
+    if _is_along_a_ray(target, baseline):
+        return _ray_sum(target, images, steps, rule, shift, times=images)
     return _path_integrated_gradients(target, images, baseline, steps, rule, chunk, shift)
 
 
@@ -91,8 +91,8 @@ def mean_gradient(
     Shape: images [B, H, W, C] -> [B, H, W, C]. Args and Raises: as `integrated_gradients`.
     """
     images = tf.convert_to_tensor(images)
-    if _is_along_a_ray(target, baseline, rule):
-        return _ray_sum(target, images, steps)
+    if _is_along_a_ray(target, baseline):
+        return _ray_sum(target, images, steps, rule)
     return _path_slope(target, _start(images, baseline), images, steps, rule, chunk)
 
 
@@ -101,9 +101,8 @@ def _start(images, baseline):
     return tf.ensure_shape(start, images.shape)
 
 
-def _is_along_a_ray(target, baseline, rule):
-    black = isinstance(baseline, (int, float)) and baseline == 0
-    return black and rule == "right" and getattr(target, "scale_invariant", False)
+def _is_along_a_ray(target, baseline):
+    return isinstance(baseline, (int, float)) and baseline == 0 and getattr(target, "scale_invariant", False)
 
 
 def _path_integrated_gradients(target, images, baseline, steps, rule, chunk, shift=None):
@@ -124,18 +123,20 @@ def _path_gradient(target, start, end, steps, rule, chunk, shift=None):
     """Σ_k w_k ∂target/∂z at z = start + t_k (end − start), so many path points at once."""
     points, weights = quadrature(rule, steps)
     if chunk is None or chunk >= len(points):
-        return _mean_gradient(target, start, end, _shifted(points, steps, shift, end), tf.constant(weights, end.dtype))
+        return _mean_gradient(
+            target, start, end, _shifted(points, steps, shift, end.dtype), tf.constant(weights, end.dtype)
+        )
     checks.at_least_one(ig_chunk=chunk)
     padding = -len(points) % chunk  # padded points weigh nothing
     points, weights = (np.pad(values, (0, padding)).reshape(-1, chunk) for values in (points, weights))
-    points, weights = _shifted(points, steps, shift, end), tf.constant(weights, end.dtype)
+    points, weights = _shifted(points, steps, shift, end.dtype), tf.constant(weights, end.dtype)
     return _chunked_path_gradient(target, start, end, points, weights)
 
 
-def _shifted(points, steps, shift, end):
+def _shifted(points, steps, shift, dtype):
     """The path points as a tensor, moved by a part of an interval."""
-    points = tf.constant(points, end.dtype)
-    return points if shift is None else points + tf.cast(shift, end.dtype) / steps
+    points = tf.constant(points, dtype)
+    return points if shift is None else points + tf.cast(shift, dtype) / steps
 
 
 def _mean_gradient(target, start, end, points, weights):
@@ -151,32 +152,34 @@ def _mean_gradient(target, start, end, points, weights):
     return tf.tensordot(weights, gradients, 1) if weights.shape.rank == 1 else tf.reduce_sum(weights * gradients, 0)
 
 
-def _ray_sum(target, images, steps, times=1.0):
-    """times ⊙ Σ_k ∇f(kx/m) / m where f(αx) = f(x) holds above the floor of standardisation, and is not used below.
+def _ray_sum(target, images, steps, rule, shift=None, times=1.0):
+    """times ⊙ Σ_k w_k ∇f(t_k x) where f(αx) = f(x) holds above the floor of standardisation, and is not used below.
 
-    There ∇f(kx/m) = (m/k) ∇f(x), so that the points from the first one above the floor on, k ≥ j, weigh 1/j + … + 1/m.
+    There ∇f(t x) = ∇f(x)/t, so that the points from the first one above the floor on weigh Σ w_k/t_k together.
     """
+    points, weights = quadrature(rule, steps)  # rising
+    together = tf.math.cumsum(tf.constant(weights) / _shifted(points, steps, shift, tf.float64), reverse=True)
+    together = tf.cast(tf.concat([together, [0.0]], 0), images.dtype)
+    points = _shifted(points, steps, shift, images.dtype)
     floor = tf.math.rsqrt(tf.cast(tf.reduce_prod(tf.shape(images)[1:]), images.dtype))
     deviation = tf.stop_gradient(tf.math.reduce_std(images, axis=[1, 2, 3], keepdims=True))
-    index = np.arange(1, steps + 1)
-    is_dark = tf.reshape(tf.constant(index / steps, images.dtype), [-1, 1, 1, 1, 1]) * deviation[None] < floor
-    rest = np.append(np.cumsum(1.0 / index[::-1])[::-1], 0.0)  # 1/j + … + 1/m for j = 1 … m + 1
+    is_dark = tf.reshape(points, [-1, 1, 1, 1, 1]) * deviation[None] < floor
     dark = tf.reduce_sum(tf.cast(is_dark, tf.int32), 0)
-    bright = tf.gather(tf.constant(rest, images.dtype), dark) * (times * gradient(target, images))
+    bright = tf.gather(together, dark) * (times * gradient(target, images))
 
     def with_dark(count):
         """`bright` and the dark ones among the first `count` points, all of them in one batch."""
-        points = tf.constant(index[:count] / steps, images.dtype)
-        weights = tf.cast(is_dark[:count], images.dtype) / steps
+        own = tf.cast(is_dark[:count], images.dtype)
+        own *= tf.reshape(tf.constant(weights[:count], images.dtype), [-1, 1, 1, 1, 1])
         # Not chunked: TensorFlow cannot differentiate a chunked sum in a branch of a cond inside a loop.
-        return bright + times * _mean_gradient(target, tf.zeros_like(images), images, points, weights)
+        return bright + times * _mean_gradient(target, tf.zeros_like(images), images, points[:count], own)
 
     # Few numbers of points and not as many as there are dark ones: XLA compiles for fixed shapes.
-    darkest, few = tf.reduce_max(dark), -(-steps // 4)
+    darkest, few = tf.reduce_max(dark), -(-len(weights) // 4)
     return tf.cond(
         darkest == 0,
         lambda: bright,
-        lambda: tf.cond(darkest <= few, lambda: with_dark(few), lambda: with_dark(steps)),
+        lambda: tf.cond(darkest <= few, lambda: with_dark(few), lambda: with_dark(len(weights))),
     )
 
 

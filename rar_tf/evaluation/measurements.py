@@ -345,7 +345,7 @@ def explainer_of(settings: EvaluationSettings) -> Explainer:
 def plain_attack(settings: EvaluationSettings, network) -> Ifia:
     """Return the attack on attributions that resolved settings describe, the ensemble's first member."""
     s, explainer = settings.resolved(), explainer_of(settings)
-    screen = explainer.coarse(network, s.screen_ig_steps)
+    screen = explainer.coarse(network, s.screen_ig_steps, s.bounds[1])
     return Ifia(
         epsilon=s.epsilon,
         step_size=s.step_size,
@@ -356,7 +356,7 @@ def plain_attack(settings: EvaluationSettings, network) -> Ifia:
         objective=s.objective,
         measure=s.measure,
         explainer=explainer,
-        directions=explainer.coarse(network, s.attack_ig_steps),
+        directions=explainer.coarse(network, s.attack_ig_steps, s.bounds[1]),
         screen=None if screen == explainer else screen,
         candidates=s.candidates,
         ball=BALLS[s.ball],

@@ -7,11 +7,10 @@ import tensorflow as tf
 
 from rar_tf import losses, models
 from rar_tf.attacks.ascent import ascend
-from rar_tf.attributions.explainer import attribute
+from rar_tf.attributions.explainer import Explainer, attribute
 from rar_tf.attributions.gradients import gradient, input_x_gradient, saliency_map
 from rar_tf.attributions.path_integral import (
     _path_integrated_gradients,
-    _path_slope,
     hidden_integrated_gradients,
     integrated_gradients,
     mean_gradient,
@@ -166,31 +165,44 @@ class TestScaleInvariance:
         assert np.abs(attack(images) - images).max() > 2.0
 
     @pytest.mark.parametrize(
-        ("deviation", "dark"), [(0.15, 4), (0.06, 12), (0.02, 20)], ids=["few points", "many points", "all points"]
+        ("rule", "shift", "deviation", "dark"),
+        [
+            ("right", None, 0.15, 4),
+            ("midpoint", 0.3, 0.06, 12),
+            ("trapezoid", None, 0.06, 13),
+            ("gauss_legendre", None, 0.15, 6),
+            ("left", None, 0.02, 20),
+        ],
     )
-    def test_points_below_the_floor_of_standardisation_are_summed(self, network, deviation, dark):
+    def test_points_below_the_floor_of_standardisation_are_summed(self, network, rule, shift, deviation, dark):
         bright = tf.random.stateless_uniform([1, 16, 16, 3], [1, 1], 0, 255)
         noise = tf.random.stateless_normal([1, 16, 16, 3], [2, 2])
         dim = 0.5 + deviation * noise / tf.math.reduce_std(noise)
-        assert dark == np.sum(deviation * np.arange(1, 21) / 20 < 1 / np.sqrt(16 * 16 * 3))
+        points = quadrature(rule, 20)[0] + (shift or 0) / 20
+        assert dark == np.sum(deviation * points < 1 / np.sqrt(16 * 16 * 3))
         images = tf.concat([bright, dim], 0)
         target = Target(softplus_surrogate(network), tf.constant([1, 3]))
         direction = tf.random.stateless_normal(images.shape, [5, 5])
 
+        @tf.function
         def both(function):
             return function(images), gradient(lambda x: tf.reduce_sum(direction * function(x), [1, 2, 3]), images)
 
-        for of_slope in (False, True):
-            found = both(lambda x: (mean_gradient if of_slope else integrated_gradients)(target, x, steps=20))
-            start = tf.zeros_like(images)
-            summed = both(lambda x: (1.0 if of_slope else x) * _path_slope(target, start, x, 20, "right", None))
-            for one, other in zip(found, summed):
-                for row in (0, 1):
-                    np.testing.assert_allclose(one[row], other[row], atol=1e-4 * np.abs(other[row]).max())
-        identity = np.sum(1 / np.arange(1, 21)) * input_x_gradient(target, images)
-        np.testing.assert_array_equal(integrated_gradients(target, images, steps=20)[0], identity[0])
-        off = np.abs(identity[1] - integrated_gradients(target, images, steps=20)[1]).max()
-        assert off > 0.1 * np.abs(identity[1]).max()  # the identity alone would be wrong
+        found = both(lambda x: integrated_gradients(target, x, steps=20, rule=rule, shift=shift))
+        summed = both(lambda x: _path_integrated_gradients(target, x, 0.0, 20, rule, None, shift))
+        for one, other in zip(found, summed):
+            for row in (0, 1):
+                np.testing.assert_allclose(one[row], other[row], atol=1e-4 * np.abs(other[row]).max())
+        if shift is None:
+            slope = images * mean_gradient(target, images, steps=20, rule=rule)
+            np.testing.assert_allclose(slope, found[0], atol=1e-5 * np.abs(found[0]).max())
+
+    def test_fewer_points_are_less_work_only_where_some_are_below_the_floor(self, network):
+        explainer = Explainer(ig_steps=50)
+        assert explainer.coarse(network, 5, highest=255.0) is explainer
+        assert explainer.coarse(network, 5, highest=1.0) == Explainer(ig_steps=5, rule="midpoint")
+        assert explainer.coarse(network, 50, highest=1.0) is explainer
+        assert explainer.coarse(models.build("tiny_cnn", (16, 16, 3), 5), 5, highest=255.0).ig_steps == 5
 
 
 class TestHiddenLayer:
