@@ -11,6 +11,7 @@ from rar_tf.errors import UsageError
 from rar_tf.experiment import flagfile
 from rar_tf.experiment.settings import Experiment
 
+import forks
 from conftest import ROOT
 from runner import assert_one_line, python, script, succeeded
 
@@ -91,11 +92,11 @@ class TestErrors:
         ],
     )
     def test_usage(self, tmp_path, arguments, message):
-        assert_one_line(script("train", f"--model_dir={tmp_path / 'run'}", *arguments), message)
+        assert_one_line(forks.script("train", f"--model_dir={tmp_path / 'run'}", *arguments), message)
         assert not (tmp_path / "run").exists()
 
     def test_data_that_is_not_there(self, tmp_path):
-        done = script(
+        done = forks.script(
             "train",
             "--dataset=gtsrb",
             "--model=resnet_2",
@@ -108,7 +109,7 @@ class TestErrors:
     def test_a_model_directory_of_other_flags(self, tmp_path):
         flags = flagfile.to_flagfile(Experiment.of({"epsilon": 0.2}).flags())
         (tmp_path / "flags.cfg").write_text(flags)
-        done = script("train", f"--model_dir={tmp_path}", "--epsilon=0.3")
+        done = forks.script("train", f"--model_dir={tmp_path}", "--epsilon=0.3")
         assert_one_line(done, "belongs to other flags (--epsilon was 0.2, now 0.3; --step_size was 0.05, now 0.075)")
         assert pathlib.Path(tmp_path / "flags.cfg").read_text() == flags
 
@@ -121,7 +122,7 @@ class TestErrors:
         assert len(done.stderr.splitlines()) == 1, done.stderr
 
     def test_exporting_nothing(self, tmp_path):
-        assert_one_line(script("export", f"--output_dir={tmp_path / 'out'}"), "exactly one")
+        assert_one_line(forks.script("export", f"--output_dir={tmp_path / 'out'}"), "exactly one")
 
 
 HELP = """
@@ -164,6 +165,6 @@ def test_damaged_data(tmp_path):
     np.savez(folder / "train.npz", images=np.zeros([4, 28, 28, 1], np.uint8), labels=np.arange(4))
     content = (folder / "train.npz").read_bytes()
     (folder / "train.npz").write_bytes(content[: len(content) // 2])
-    done = script("train", "--dataset=mnist", f"--data_dir={tmp_path}", f"--model_dir={tmp_path / 'run'}")
+    done = forks.script("train", "--dataset=mnist", f"--data_dir={tmp_path}", f"--model_dir={tmp_path / 'run'}")
     assert_one_line(done, "train.npz")
     assert not (tmp_path / "run").exists()

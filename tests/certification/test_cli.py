@@ -11,6 +11,7 @@ from rar_tf.certification import CERTIFICATES, overlap, ranks
 from rar_tf.data.records import RECORDS
 from rar_tf.experiment import flagfile
 
+import forks
 from conftest import ROOT
 from runner import assert_one_line, script
 
@@ -95,4 +96,4 @@ def test_certifies_a_keras_file_and_says_what_it_guarantees(tmp_path):
     ],
 )
 def test_mistake_ends_with_one_line_and_status_2(arguments, message):
-    assert_one_line(script("certify", *arguments, "--keras_model=absent.keras"), message)
+    assert_one_line(forks.script("certify", *arguments, "--keras_model=absent.keras"), message)

@@ -10,7 +10,8 @@ from rar_tf import data
 from rar_tf.data import datasets, prepare
 from rar_tf.errors import UsageError
 
-from runner import assert_one_line, command, script, stop_when, succeeded
+import forks
+from runner import assert_one_line, command, stop_when, succeeded
 
 FILES = ("train.npz", "valid.npz", "test.npz", "prepared.json")
 
@@ -187,5 +188,5 @@ def test_script_killed_and_started_again(flowers, tmp_path):
 def test_script_errors_are_one_line(tmp_path, arguments, match):
     (tmp_path / "empty").mkdir()
     folders = f"--output_dir={tmp_path / 'out'}", f"--source_dir={tmp_path / 'empty'}"
-    assert_one_line(script("prepare_data", *folders, *arguments), match)
+    assert_one_line(forks.script("prepare_data", *folders, *arguments), match)
     assert not (tmp_path / "out").exists()

@@ -9,8 +9,9 @@ from rar_tf.commands import certify
 from rar_tf.commands import evaluate as evaluation
 from rar_tf.errors import UsageError
 
+import forks
 import toys
-from runner import assert_one_line, command, finished, stop_when, succeeded
+from runner import assert_one_line, command, stop_when, succeeded
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def workplace(tmp_path_factory):
 
 
 def evaluate(workplace, *arguments):
-    return command(
+    return [
         "evaluate",
         f"--dataset={workplace / 'digits8'}",
         "--pixel_range=0,1",
@@ -39,13 +40,13 @@ def evaluate(workplace, *arguments):
         "--ifia_k=10",
         "--ifia_metric_k=8",
         *arguments,
-    )
+    ]
 
 
 @pytest.fixture(scope="module")
 def evaluated(workplace):
     arguments = f"--keras_model={workplace / 'network.keras'}", f"--output_dir={workplace / 'whole'}"
-    return workplace / "whole", succeeded(evaluate(workplace, *arguments))
+    return workplace / "whole", succeeded(command(*evaluate(workplace, *arguments)))
 
 
 def test_summary_and_table(evaluated):
@@ -70,33 +71,33 @@ def test_a_run_knows_its_data_set(tmp_path):
 def test_processes_share_the_images(workplace, evaluated):
     keras_model = f"--keras_model={workplace / 'network.keras'}"
     arguments = keras_model, f"--output_dir={workplace / 'parts'}", "--processes=2"
-    succeeded(evaluate(workplace, *arguments))
+    succeeded(command(*evaluate(workplace, *arguments)))
     whole, parts = (json.loads((workplace / name / "summary.json").read_text()) for name in ("whole", "parts"))
     assert parts["shard"] == "0/1, from 2 parts" and parts["num_attacked"] == whole["num_attacked"]
     np.testing.assert_allclose(parts["kendall"]["mean"], whole["kendall"]["mean"], atol=1e-3)
-    assert_one_line(finished(evaluate(workplace, *arguments, "--ifia_epsilon=0.2")), "other settings")
-    assert_one_line(finished(evaluate(workplace, *arguments, "--shard=0/2")), "--processes")
+    assert_one_line(forks.script(*evaluate(workplace, *arguments, "--ifia_epsilon=0.2")), "other settings")
+    assert_one_line(forks.script(*evaluate(workplace, *arguments, "--shard=0/2")), "--processes")
 
 
 def test_kill_9_and_the_same_command_again(workplace, evaluated):
-    arguments = evaluate(
-        workplace, f"--keras_model={workplace / 'network.keras'}", f"--output_dir={workplace / 'killed'}"
-    )
+    keras_model, folder = f"--keras_model={workplace / 'network.keras'}", f"--output_dir={workplace / 'killed'}"
+    line = command(*evaluate(workplace, keras_model, folder))
     csv = workplace / "killed" / "examples.csv"
-    stop_when(lambda: csv.exists() and csv.stat().st_size > 0, arguments)
+    stop_when(lambda: csv.exists() and csv.stat().st_size > 0, line)
     assert 1 < len(csv.read_text().split("\n")) < 22, "it ended before it could be killed"
     assert not (csv.parent / "summary.json").exists()
-    succeeded(arguments)
+    succeeded(line)
     assert csv.read_bytes() == (evaluated[0] / "examples.csv").read_bytes()
 
 
 def test_directions_of_another_network(workplace, evaluated):
     model, other = f"--keras_model={workplace / 'network.keras'}", f"--transfer_from={workplace / 'network.keras'}"
-    succeeded(evaluate(workplace, model, other, f"--output_dir={workplace / 'transferred'}", "--num_examples=4"))
+    arguments = model, other, f"--output_dir={workplace / 'transferred'}", "--num_examples=4"
+    assert forks.script(*evaluate(workplace, *arguments)).returncode == 0
     summary = json.loads((workplace / "transferred" / "summary.json").read_text())
     assert summary["surrogate_weights_digest"] == summary["weights_digest"]
     absent = evaluate(workplace, model, "--transfer_from=nowhere.keras", f"--output_dir={workplace / 'x'}")
-    assert_one_line(finished(absent), "nowhere.keras")
+    assert_one_line(forks.script(*absent), "nowhere.keras")
 
 
 def test_report(workplace, evaluated):
@@ -118,6 +119,6 @@ def test_report(workplace, evaluated):
 )
 def test_a_users_mistake_is_one_line_and_status_2(workplace, evaluated, arguments, words):
     arguments = [a.replace("_dir=", f"_dir={workplace}/") for a in arguments]
-    done = finished(evaluate(workplace, f"--keras_model={workplace / 'network.keras'}", *arguments))
+    done = forks.script(*evaluate(workplace, f"--keras_model={workplace / 'network.keras'}", *arguments))
     assert_one_line(done, words)
     assert not (workplace / "new").exists()

@@ -9,6 +9,7 @@ import pytest
 from rar_tf.errors import UsageError
 from rar_tf.sweeps import plan, tables
 
+import forks
 import runner
 import toys
 from conftest import ROOT
@@ -40,7 +41,7 @@ def script(name, *arguments):
     ],
 )
 def test_bad_usage(name, arguments, message):
-    done = script(name, *arguments)
+    done = forks.script(name, *arguments)
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
 
 
