@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from rar_tf import figures
 from rar_tf.evaluation.evaluated import Evaluated
 from rar_tf.evaluation.words import attack_of
+from rar_tf.reproduction.networks import Network
 
 SAMPLES = 3
 ACROSS, WIDTH = 4, 42  # pictures in a row, letters in a line of their titles
@@ -45,20 +46,23 @@ def panel(evaluations: list[Evaluated]) -> Figure | None:
 
 
 def courses(records: list[dict]) -> Figure:
-    """Return the loss over the steps of each record's training, one picture a network: what losses sum differs."""
-    curves = {
-        "\n".join(textwrap.wrap(label(record["network"], record["dataset"]), WIDTH)): record["history"]
-        for record in records
-        if record["history"].get("step")
-    }
+    """Return the losses over the steps, one picture a network with all its seeds: what they sum differs by method."""
+    curves: dict[str, list[dict]] = {}
+    for record in records:
+        if record["history"].get("step"):
+            network = Network.of(record["network"], record["recipe"]).without("seed")
+            name = "\n".join(textwrap.wrap(label(network, record["dataset"]), WIDTH))
+            curves.setdefault(name, []).append(record["history"])
     rows = max(1, -(-len(curves) // ACROSS))
     figure = Figure(figsize=(3 * ACROSS, 2.6 * rows), layout="constrained")
-    for place, (name, history) in enumerate(curves.items(), start=1):
+    for place, (name, histories) in enumerate(curves.items(), start=1):
         axis = figure.add_subplot(rows, ACROSS, place)
-        axis.plot(history["step"], history["loss"])
+        for history in histories:
+            axis.plot(history["step"], history["loss"], marker="." if len(history["step"]) < 5 else None)
         axis.set_title(name, fontsize=7)
         axis.tick_params(labelsize=7)
-        axis.set_ylim(min(0, *history["loss"]), 1.08 * max(history["loss"]))  # a high flat curve stays inside
+        losses = [loss for history in histories for loss in history["loss"]]
+        axis.set_ylim(min(0, *losses), 1.08 * max(losses))  # a high flat curve stays inside
         axis.grid(alpha=0.3)
     figure.supxlabel("step", fontsize=8)
     figure.supylabel("training loss, of each method its own", fontsize=8)

@@ -1,6 +1,6 @@
 """What the pages say of records: ranks, differences from adversarial training, means over seeds; by hand."""
 
-from rar_tf.reproduction import index, pages, records, tables
+from rar_tf.reproduction import index, pages, pictures, records, tables
 
 
 def record(network, method, support, topk=0.5, cosine=0.5, adversarial=0.5, minutes=1.0, images=None):
@@ -61,6 +61,14 @@ def test_differences_from_adversarial_training_are_image_by_image_and_over_seeds
     assert lines[1][5] == "-0.100 [-0.100, -0.100]"
     over_seeds = pages._over_seeds(by_network, "mnist")
     assert "trades, model=tiny_cnn" in over_seeds and "mart" not in over_seeds
+
+
+def test_losses_have_a_picture_a_network_with_all_its_seeds():
+    short = {**record("mnist_trades", "trades", 0.5), "history": {"step": [100.0], "loss": [2.0]}}
+    found = [record("mnist_madry", "madry", 0.5), record("mnist_madry,seed=1", "madry", 0.5), short]
+    first, second = pictures.courses(found).axes
+    assert [first.get_title(), second.get_title()] == ["madry", "trades"]
+    assert len(first.lines) == 2 and second.lines[0].get_marker() == "."  # a line of one point alone is not seen
 
 
 def test_means_over_seeds_with_their_deviation():
