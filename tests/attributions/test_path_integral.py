@@ -197,6 +197,18 @@ class TestScaleInvariance:
             slope = images * mean_gradient(target, images, steps=20, rule=rule)
             np.testing.assert_allclose(slope, found[0], atol=1e-5 * np.abs(found[0]).max())
 
+    def test_bright_images_get_the_closed_form_and_dim_ones_beside_them_the_sum(self, network):
+        bright = tf.random.stateless_uniform([1, 16, 16, 3], [1, 1], 0, 255)
+        dim = 100 + 0.03 * tf.random.stateless_normal([1, 16, 16, 3], [2, 2])  # below the floor on the whole path
+        images = tf.concat([bright, dim], 0)
+        target = Target(network, tf.constant([1, 3]))
+        found = integrated_gradients(target, images, steps=20)
+        summed = _path_integrated_gradients(target, images, 0.0, 20, "right", None)
+        harmonic = np.sum(1 / np.arange(1, 21)) * input_x_gradient(target, images)
+        np.testing.assert_allclose(found[1], summed[1], atol=1e-6 * np.abs(summed[1]).max())
+        np.testing.assert_array_equal(found[0], harmonic[0])
+        assert np.abs(harmonic[1] - summed[1]).max() > 0.1 * np.abs(summed[1]).max()  # the identity would be wrong
+
     def test_fewer_points_are_less_work_only_where_some_are_below_the_floor(self, network):
         explainer = Explainer(ig_steps=50)
         assert explainer.coarse(network, 5, highest=255.0) is explainer
