@@ -94,7 +94,7 @@ protocol, and under `--attack=auto`, an ensemble that finds lower scores on the 
 that attack leaves of a network whose gradients never change. Rows are sorted by what holds under `auto`: Kendall over
 the support, then top-k, then cosine. Kendall over all pixels stands there because the papers print it; on black
 backgrounds it measures the background. Intervals are over images, not over trainings. Minutes are wall time on two
-shared CPU cores, CPU minutes beside them; stages of training before the last are counted in.
+shared CPU cores, CPU minutes in brackets; both count the stages of training before the last.
 """
 
 _COLUMNS = ("kendall_support", "topk_intersection", "cosine", "kendall")
@@ -147,7 +147,7 @@ def _ranking(found):
         evaluations = record["evaluations"]
         accuracy, auto = evaluations.get(ACCURACY, {}), evaluations.get(AUTO, {})
         paper = tables.papers_own(evaluations)
-        cpu = record["cost"]["cpu_minutes"]
+        cpu = record["cost"].get("cpu_minutes_of_all_stages")
         cells.append(
             [
                 pictures.label(record["network"], record["dataset"]),
@@ -267,8 +267,8 @@ def _reproduction(found):
     cells = []
     for each in TABLES.values():
         command = f"`--table={each.key} --recipe=fast`"
-        networks = {str(n): n for row in each.rows if (n := network_of(row, each, "fast")) is not None}
-        have = [known[("fast", name)] for name in networks if ("fast", name) in known]
+        networks = dict.fromkeys(str(network) for _, network in _fast_rows(each))
+        have = [known["fast", name] for name in networks if ("fast", name) in known]
         measured = f"{len(have)} of {len(networks)} fast"
         if each.absent:
             command, measured = "-", each.absent
@@ -292,8 +292,8 @@ def _beside_print(each, known):
     if each.absent or each.picture:
         return ""
     lines = []
-    for row in each.rows:
-        record = known.get(("fast", str(network := network_of(row, each, "fast"))))
+    for row, network in _fast_rows(each):
+        record = known.get(("fast", str(network)))
         if record is None or row.flags or row.certificate:
             continue
         wanted = EVALUATION_PROTOCOLS[each.protocol].flags
@@ -306,6 +306,11 @@ def _beside_print(each, known):
             lines.append((row, network, {**record, "evaluations": evaluations}))
     note = f" {each.note}" if each.note else ""
     return f"\n## {each.key}: {each.title}\n\nFast recipe.{note}\n\n{tables.scores(each, lines)}" if lines else ""
+
+
+def _fast_rows(table):
+    """A table's (row, network)s for which the fast recipe has a flag file."""
+    return [(row, network) for row in table.rows if (network := network_of(row, table, "fast")) is not None]
 
 
 def _exists(network):

@@ -30,8 +30,6 @@ def of(network: Network, root: pathlib.Path, evaluations: dict[str, Step]) -> di
     train = results.read_json(folder / "train.json")
     experiment = Experiment.of(flagfile.read(folder / "flags.cfg"))
     first = network.first_stage()
-    stage = None if first is None else of(first, root, {})["cost"]
-    minutes = train["wall_time_seconds"] / 60
     flags = {**experiment.defining(), "steps": experiment.run.steps}
     return results.as_json(
         {
@@ -44,12 +42,7 @@ def of(network: Network, root: pathlib.Path, evaluations: dict[str, Step]) -> di
             "seed": experiment.run.seed,
             "git_revision": train["git_revision"],
             "versions": train["versions"],
-            "cost": {
-                "minutes": round(minutes, 2),
-                "cpu_minutes": round(train["cpu_seconds"] / 60, 2) if "cpu_seconds" in train else None,
-                "minutes_of_all_stages": round(minutes + (stage["minutes_of_all_stages"] if stage else 0), 2),
-                "resumed": bool(train["resumed_at_step"] or (stage and stage["resumed"])),
-            },
+            "cost": _cost(train, None if first is None else of(first, root, {})["cost"]),
             "history": _history(folder / "history.csv"),
             "evaluations": {
                 name: _evaluation(results.read_json(step.file), step.file.parent)
@@ -58,6 +51,19 @@ def of(network: Network, root: pathlib.Path, evaluations: dict[str, Step]) -> di
             },
         }
     )
+
+
+def _cost(train, before):
+    """Minutes of a training, and with those of `before`, the cost of the stage that it starts from."""
+    own = {"minutes": train["wall_time_seconds"] / 60}
+    if "cpu_seconds" in train:
+        own["cpu_minutes"] = train["cpu_seconds"] / 60
+    cost = {name: round(value, 2) for name, value in own.items()}
+    for name, value in own.items():
+        of_all = f"{name}_of_all_stages"
+        if before is None or of_all in before:
+            cost[of_all] = round(value + (before[of_all] if before else 0), 2)
+    return {**cost, "resumed": bool(train["resumed_at_step"] or (before and before["resumed"]))}
 
 
 def _history(path):

@@ -21,7 +21,7 @@ def record(network, method, support, topk=0.5, cosine=0.5, adversarial=0.5, minu
         "dataset": "mnist",
         "method": method,
         "flags": {"model": "tiny_cnn"},
-        "cost": {"minutes": minutes, "minutes_of_all_stages": minutes, "cpu_minutes": None, "resumed": False},
+        "cost": {"minutes": minutes, "minutes_of_all_stages": minutes, "resumed": False},
         "history": {"step": [1.0, 2.0], "loss": [2.0, 1.0]},
         "evaluations": {
             "accuracy": {"accuracies": accuracies, "accuracy_examples": 100},
