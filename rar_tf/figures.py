@@ -1,12 +1,22 @@
 """Pictures, as matplotlib figures that need no display. They are made from arrays only; nothing here runs a network."""
 
+import io
 from collections.abc import Sequence
 
 import matplotlib
+import matplotlib.figure
 import numpy as np
-from matplotlib.figure import Figure
 
 TITLE, CELL = 10, 1.7  # points and inches: letters that can be read where four cells share a phone's width
+
+
+class Figure(matplotlib.figure.Figure):
+    """A figure that a notebook shows where pyplot, which would see to that, was never imported."""
+
+    def _repr_png_(self):
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png")
+        return buffer.getvalue()
 
 
 def plot_maps(

@@ -169,3 +169,4 @@ def test_the_gallery(tmp_path, monkeypatch):
     for number, each in enumerate(cell for cell in notebook["cells"] if cell["cell_type"] == "code"):
         exec(compile("".join(each["source"]), f"gallery, cell {number}", "exec"), names)
     assert names["curve"].epsilons[-1] == 0.2
+    assert all(np.isfinite(maps).all() and maps.any() for maps in names["rows"].values())

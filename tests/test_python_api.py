@@ -126,6 +126,7 @@ def test_maps_say_where_nothing_was_found_and_signed_ones_diverge(data):
     images, maps = data[0][:2], np.array([np.arange(64.0).reshape(8, 8)] * 2)
     moved = np.stack([images[0], 1 - images[1]])
     picture = rar_tf.plot_maps(images, moved, maps, maps, np.array([1.0, 0.5]), captions=["first", "second"])
+    assert picture._repr_png_().startswith(b"\x89PNG")  # what a notebook shows where nobody imported pyplot
     titles = [axis.get_title() for axis in picture.axes]
     assert "no change found\nKendall 1.00" in titles and "perturbed map\nKendall 0.50" in titles
     shown = [axis.images[0] for axis in picture.axes if axis.get_title() == "map"]

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from absl import logging
-from matplotlib.figure import Figure
 
 from rar_tf.certification import settings as records
 from rar_tf.errors import UsageError
+from rar_tf.figures import Figure
 from rar_tf.models.surrogate import is_smooth, softplus_surrogate
 
 

@@ -1,10 +1,10 @@
 """Kinds of plots that certificates draw of their rows."""
 
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from rar_tf import figures
+from rar_tf.figures import Figure
 
 
 def against_bound(panels, x_label: str, y_label: str, *, from_below: bool = False) -> Figure:

@@ -4,12 +4,12 @@ import os
 
 import numpy as np
 import tensorflow as tf
-from matplotlib.figure import Figure
 
 from rar_tf.data import augmentation
 from rar_tf.data.equalize import equalize
 from rar_tf.data.records import Record
 from rar_tf.data.splits import Split
+from rar_tf.figures import Figure
 from rar_tf.files import atomic_write
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from rar_tf import figures
 from rar_tf.evaluation.words import accuracies, mean_of
+from rar_tf.figures import Figure
 from rar_tf.statistics import over_runs
 
 SCORES = {

@@ -199,6 +199,7 @@ class AttributionAttack(Measurement):
 
     def _moving(self, clean, frozen):
         """Which images [B] the plain attack can move; one that begins where its objective has no gradient scores 1."""
+        # An image that stays has a measure of 1, but for the mass centre, whose distance to itself is 0.
         if self.settings.start == "random" or self.plain.wanders or self.plain.measure == "mass_center":
             return np.ones(len(clean[0]), bool)
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from rar_tf import figures, files, provenance, results
 from rar_tf.errors import UsageError
 from rar_tf.evaluation.curves import curves_figure
 from rar_tf.evaluation.summary import SCORES, Examples, summarize
 from rar_tf.evaluation.words import attack_of, setting_of
+from rar_tf.figures import Figure
 from rar_tf.files import atomic_write
 
 TEXT = ("curve",)

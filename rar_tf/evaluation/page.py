@@ -7,8 +7,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from matplotlib.figure import Figure
-
+from rar_tf.figures import Figure
 from rar_tf.files import atomic_write
 
 

@@ -3,11 +3,11 @@
 import textwrap
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from rar_tf import figures
 from rar_tf.evaluation.evaluated import Evaluated
 from rar_tf.evaluation.words import attack_of
+from rar_tf.figures import Figure
 from rar_tf.reproduction.networks import Network
 
 SAMPLES = 3

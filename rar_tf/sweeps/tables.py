@@ -1,12 +1,11 @@
 """The tables and the curves of a sweep, from its rows' evaluations."""
 
-from matplotlib.figure import Figure
-
 from rar_tf.evaluation import words
 from rar_tf.evaluation.curves import SCORES, curves_figure
 from rar_tf.evaluation.page import markdown_table
 from rar_tf.evaluation.words import accuracies, attack_of, cell, mean_of
 from rar_tf.experiment import flagfile
+from rar_tf.figures import Figure
 from rar_tf.statistics import over_runs, paired_runs
 from rar_tf.sweeps.plan import SEED, Axis, Row
 

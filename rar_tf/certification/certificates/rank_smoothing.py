@@ -2,7 +2,6 @@
 
 import numpy as np
 import tensorflow as tf
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from rar_tf.attributions.maps import rar_map, top_k_mask
@@ -11,6 +10,7 @@ from rar_tf.certification import plots, ranks, settings
 from rar_tf.certification.field import Field, attribution_field
 from rar_tf.certification.limits import bernstein_limits, binomial_limits
 from rar_tf.certification.smoothed import SmoothedCertificate, said_of_samples
+from rar_tf.figures import Figure
 
 
 class RankSmoothing(SmoothedCertificate):

@@ -3,7 +3,6 @@
 import numpy as np
 import tensorflow as tf
 from absl import logging
-from matplotlib.figure import Figure
 
 from rar_tf import figures
 from rar_tf.certification import attack as attacks
@@ -12,6 +11,7 @@ from rar_tf.certification.field import attribution_field, clipped_field, unit_fi
 from rar_tf.certification.lipschitz import gradient_bound
 from rar_tf.certification.smoothed import SmoothedCertificate, said_of_samples
 from rar_tf.errors import UsageError
+from rar_tf.figures import Figure
 
 CLOSE = 0.995  # of the certified ε: where it is attacked
 
