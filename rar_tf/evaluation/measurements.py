@@ -61,12 +61,13 @@ class Predictions(Measurement):
 
     def _attack(self, name, members, batch):
         """Which images stand after each member, int [M, B]."""
-        network, terms = self.subject.network, self._terms
+        subject, terms = self.subject, self._terms
 
         def survives(member, which, seed, run):
             def keep(images, labels, index, seed, run):
-                perturbed = member.perturb(network, images, labels, indices=index, seed=seed, run=run, terms=terms)
-                return keeps_label(network, perturbed, labels)
+                climbed = subject.climbed
+                perturbed = member.perturb(climbed, images, labels, indices=index, seed=seed, run=run, terms=terms)
+                return keeps_label(subject.network, perturbed, labels)
 
             compiled = self.subject.compiled(f"predictions {name} {member.name}", keep)
             return compiled(batch.images[which], batch.labels[which], batch.index[which], seed, run)

@@ -44,8 +44,44 @@ class InputStem(keras.layers.Layer):
         stretched = tf.where(images > black, stretched, low)
         return stretched if self.kind == "dark" else tf.where(images < white, stretched, high)
 
+    def smooth(self, sharpness: float) -> "SmoothInputStem":
+        """Return a stem with the same dead zone but for softplus at its edges."""
+        return SmoothInputStem(self.epsilon, self.kind, self.bounds, sharpness=sharpness, name=self.name)
+
     def compute_output_shape(self, input_shape):
         return input_shape
 
     def get_config(self):
         return {**super().get_config(), "epsilon": self.epsilon, "kind": self.kind, "bounds": self.bounds}
+
+
+@keras.saving.register_keras_serializable("rar_tf")
+class SmoothInputStem(InputStem):
+    """An input stem with softplus for its kinks, log(1 + e^{κz/ε})·ε/κ for max(z, 0): its stand-in in attacks.
+
+    In the dead zone of a stem gradients are zero, so that an ascent does not see that a pixel could leave it.
+
+    Args:
+      sharpness: κ.
+    """
+
+    def __init__(self, *args, sharpness: float, **settings):
+        super().__init__(*args, **settings)
+        checks.positive(sharpness=sharpness)
+        self.sharpness = float(sharpness)
+
+    def call(self, images):
+        low, high, epsilon = (tf.constant(value, images.dtype) for value in (*self.bounds, self.epsilon))
+        softness = epsilon / self.sharpness
+        black, white = low + epsilon, high if self.kind == "dark" else high - epsilon
+        from_black = (images - black) / softness
+        beyond = tf.math.softplus(from_black)
+        if self.kind == "clipped":
+            # The same from white down where images are bright: there the two softplus would cancel.
+            from_white = (images - white) / softness
+            above = (white - black) / softness + tf.math.softplus(-from_black) - tf.math.softplus(-from_white)
+            beyond = tf.where(from_black + from_white > 0, above, beyond - tf.math.softplus(from_white))
+        return low + (high - low) * softness * beyond / (white - black)
+
+    def get_config(self):
+        return {**super().get_config(), "sharpness": self.sharpness}

@@ -9,12 +9,14 @@ import pytest
 import tensorflow as tf
 
 from rar_tf import metrics, results
+from rar_tf.attacks.pgd import fgsm
 from rar_tf.errors import UsageError
 from rar_tf.evaluation import job as evaluation
 from rar_tf.evaluation import job as files
 from rar_tf.evaluation import outcome, summary
 from rar_tf.evaluation.evaluator import Evaluator
 from rar_tf.evaluation.settings import EvaluationSettings
+from rar_tf.models.stem import InputStem
 from rar_tf.models.surrogate import softplus_surrogate
 
 import toys
@@ -142,6 +144,24 @@ def test_directions_can_come_from_another_network(data):
     assert transferred.summary()["kendall"]["mean"] > own.summary()["kendall"]["mean"]
     digests = [found.summary().get("surrogate_weights_digest") for found in (own, same, transferred)]
     assert digests[:2] == [None, None] and digests[2] is not None
+
+
+def test_prediction_attacks_see_out_of_the_dead_zone_of_a_stem():
+    """Pixel 0 speaks for class 0; pixel 1 is dark, and would speak for class 1 louder once out of the dead zone."""
+    network = keras.Sequential(
+        [
+            keras.layers.Input((1, 2, 1)),
+            InputStem(0.1),
+            keras.layers.Flatten(),
+            keras.layers.Dense(2, kernel_initializer=keras.initializers.Constant(np.diag([1.0, 3.0]))),
+        ]
+    )
+    images, labels = np.float32([0.5, 0.05]).reshape(1, 1, 2, 1), np.array([0])
+    settings = {"bounds": (0, 1), "epsilon": 0.2, "attack": "none", "prediction_attacks": ("fgsm",)}
+    found = evaluation.evaluate(network, images, labels, **settings)
+    assert found.summary()["adversarial_accuracy_fgsm"] == 0
+    alone = fgsm(network, tf.constant(images), tf.constant(labels), epsilon=0.2, bounds=(0.0, 1.0))
+    assert np.argmax(network(alone)) == 0  # its own gradient leaves pixel 1 where it is
 
 
 def test_a_network_agrees_with_its_own_maps(data):

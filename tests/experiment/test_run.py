@@ -287,7 +287,8 @@ class TestRuns:
         )
         for network in (as_it_is, converted):
             assert_same([v.numpy() for v in network.variables], weights_of(finished))
-        assert is_smooth(converted) and not is_smooth(as_it_is)
+        assert [layer.name for layer in converted.layers][1] == "stem" and is_smooth(converted.layers[-1])
+        assert not is_smooth(as_it_is)
         run = experiment.train({**settings, **smooth, "steps": 2, "model_dir": str(tmp_path)})
         assert np.any(weights_of(run)[0] != weights_of(finished)[0])
         for options, message in (

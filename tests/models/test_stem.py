@@ -61,6 +61,24 @@ def test_files(tmp_path, kind):
     np.testing.assert_array_equal(keras.saving.load_model(tmp_path / "model.keras")(x), network(x))
 
 
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)])
+@pytest.mark.parametrize("kind", STEMS)
+def test_a_smooth_stem_is_near_it_and_has_a_gradient_in_the_dead_zone(kind, bounds):
+    width = bounds[1] - bounds[0]
+    stem = InputStem(0.2 * width, kind, bounds)
+    x = images(*(bounds[0] + width * np.linspace(0, 1, 41)))
+    for sharpness in (6.0, 24.0):
+        smooth = stem.smooth(sharpness)
+        value, slope = with_gradient(smooth, x)
+        apart = (
+            0.2 * width / sharpness * np.log(2) / (0.8 if kind == "dark" else 0.6)
+        )  # softplus(z) − max(z, 0) ≤ log 2
+        assert np.abs(value - stem(x).numpy().ravel()).max() <= apart * 1.001
+        assert slope.min() > 0
+        again = type(smooth).from_config(smooth.get_config())
+        np.testing.assert_array_equal(again(x), smooth(x))
+
+
 @pytest.mark.parametrize(
     "settings, message",
     [
