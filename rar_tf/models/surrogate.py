@@ -133,7 +133,7 @@ def without_dead_zones(network):
 
     Raises: UsageError where a network with a stem cannot be cloned layer by layer.
     """
-    if not any(isinstance(part, InputStem) for part in _parts(network)):
+    if not any(type(part) is InputStem for part in _parts(network)):
         return network
     clone = _clone(network, lambda layer: _smooth_stem(layer, FOR_PREDICTIONS), "its input stem cannot be made smooth")
     clone.trainable = network.trainable
