@@ -19,7 +19,6 @@ from rar_tf.errors import UsageError, brief
 from rar_tf.evaluation.settings import EvaluationSettings
 from rar_tf.experiment import flagfile
 from rar_tf.experiment.settings import Experiment, RunSettings
-from rar_tf.figures import Figure
 
 READS = {name: train.READS[name] for name in ("data", "network", "methods (each reads some of these)")} | {
     "what is measured": (RunSettings, EvaluationSettings),
@@ -145,6 +144,7 @@ def markdown(rows):
 
 
 def plot(rows):
+    from rar_tf.figures import Figure
 
     figure = Figure(figsize=(2 + 0.8 * len(rows), 3.2), layout="constrained")
     axis = figure.subplots()

@@ -33,8 +33,9 @@ class Predictions(Measurement):
         self.attacks = {name: PREDICTION_ATTACKS[name] for name in settings.prediction_attacks}
         self.columns = tuple(column for name in self.attacks for column in (accuracy_column(name), *self._parts(name)))
         self._terms: Terms | None = None
+        self.climbed = subject.climbed  # now, so that a continued evaluation warns as one in one go does
         shape = getattr(subject.network, "output_shape", None)
-        if shape is not None:  # now, so that a continued evaluation warns as one in one go does
+        if shape is not None:  # now, likewise
             self._agree(shape[-1])
 
     def __call__(self, batch):
@@ -61,13 +62,12 @@ class Predictions(Measurement):
 
     def _attack(self, name, members, batch):
         """Which images stand after each member, int [M, B]."""
-        subject, terms = self.subject, self._terms
+        network, climbed, terms = self.subject.network, self.climbed, self._terms
 
         def survives(member, which, seed, run):
             def keep(images, labels, index, seed, run):
-                climbed = subject.climbed
                 perturbed = member.perturb(climbed, images, labels, indices=index, seed=seed, run=run, terms=terms)
-                return keeps_label(subject.network, perturbed, labels)
+                return keeps_label(network, perturbed, labels)
 
             compiled = self.subject.compiled(f"predictions {name} {member.name}", keep)
             return compiled(batch.images[which], batch.labels[which], batch.index[which], seed, run)

@@ -13,7 +13,7 @@ from rar_tf.files import atomic_write
 from rar_tf.reproduction import pictures, records, tables
 from rar_tf.reproduction.index import TABLES, Row, Table
 from rar_tf.reproduction.networks import Network
-from rar_tf.reproduction.work import ACCURACY, AUTO, Step, network_of
+from rar_tf.reproduction.work import ACCURACY, AUTO, Step, networks_of
 from rar_tf.statistics import paired_runs
 
 Done = tuple[Row, Network, dict[str, Step]]
@@ -267,7 +267,7 @@ def _reproduction(found):
     cells = []
     for each in TABLES.values():
         command = f"`--table={each.key} --recipe=fast`"
-        networks = dict.fromkeys(str(network) for _, network in _fast_rows(each))
+        networks = dict.fromkeys(str(network) for _, network in networks_of(each, "fast"))
         have = [known["fast", name] for name in networks if ("fast", name) in known]
         measured = f"{len(have)} of {len(networks)} fast"
         if each.absent:
@@ -292,7 +292,7 @@ def _beside_print(each, known):
     if each.absent or each.picture:
         return ""
     lines = []
-    for row, network in _fast_rows(each):
+    for row, network in networks_of(each, "fast"):
         record = known.get(("fast", str(network)))
         if record is None or row.flags or row.certificate:
             continue
@@ -306,11 +306,6 @@ def _beside_print(each, known):
             lines.append((row, network, {**record, "evaluations": evaluations}))
     note = f" {each.note}" if each.note else ""
     return f"\n## {each.key}: {each.title}\n\nFast recipe.{note}\n\n{tables.scores(each, lines)}" if lines else ""
-
-
-def _fast_rows(table):
-    """A table's (row, network)s for which the fast recipe has a flag file."""
-    return [(row, network) for row in table.rows if (network := network_of(row, table, "fast")) is not None]
 
 
 def _exists(network):

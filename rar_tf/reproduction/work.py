@@ -59,6 +59,11 @@ def network_of(row: Row, table: Table, recipe: str) -> Network | None:
     return network if network.flagfile.is_file() else None
 
 
+def networks_of(table: Table, recipe: str) -> list[tuple[Row, Network]]:
+    """Return the rows of a table that can be made under a recipe, each with its network."""
+    return [(row, network) for row in table.rows if (network := network_of(row, table, recipe)) is not None]
+
+
 def with_seeds(network: Network, seeds: int) -> list[Network]:
     """Return a network with its own seed, and with 1, 2, … laid over it."""
     return [network, *(network.replace(seed=str(seed)) for seed in range(1, seeds))]
@@ -72,9 +77,8 @@ def lines(
     Raises: UsageError where none is left: of another name, or without a flag file of the recipe.
     """
     found = []
-    for row in table.rows:
-        network = network_of(row, table, recipe)
-        if network is not None and (not names or network.name.startswith(names)):
+    for row, network in networks_of(table, recipe):
+        if not names or network.name.startswith(names):
             found += [(row, each) for each in with_seeds(network, seeds)]
     if not found:
         raise UsageError(f"{table.key}: no row with these names and a flag file of the recipe {recipe}")

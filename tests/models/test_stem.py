@@ -70,9 +70,8 @@ def test_a_smooth_stem_is_near_it_and_has_a_gradient_in_the_dead_zone(kind, boun
     for sharpness in (6.0, 24.0):
         smooth = stem.smooth(sharpness)
         value, slope = with_gradient(smooth, x)
-        apart = (
-            0.2 * width / sharpness * np.log(2) / (0.8 if kind == "dark" else 0.6)
-        )  # softplus(z) − max(z, 0) ≤ log 2
+        # softplus(z) − max(z, 0) ≤ log 2
+        apart = 0.2 * width / sharpness * np.log(2) / (0.8 if kind == "dark" else 0.6)
         assert np.abs(value - stem(x).numpy().ravel()).max() <= apart * 1.001
         assert slope.min() > 0
         again = type(smooth).from_config(smooth.get_config())
