@@ -6,6 +6,7 @@ residual networks' 0.1x + 0.9·softplus(x) of Chen et al. (2019). Max-pooling ma
 a network that keeps it jump wherever another pixel wins, softplus or not.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -50,6 +51,11 @@ class Surrogate(StandIn):
     def __init__(self, network: keras.Model, clone: keras.Model):
         super().__init__(network)
         self.clone = clone
+
+    def stand_ins(self) -> set[str]:
+        """Return the names of the classes of layers and activations that stand in for the network's own."""
+        own, others = (Counter(type(part).__name__ for part in _parts(model)) for model in (self.network, self.clone))
+        return set(others - own)
 
     def stateless_call(self, *args, **kwargs):
         """As `keras.Model.stateless_call`, through the clone's activations."""
@@ -133,9 +139,11 @@ def without_dead_zones(network):
 
     Raises: UsageError where a network with a stem cannot be cloned layer by layer.
     """
-    if not any(type(part) is InputStem for part in _parts(network)):
+    layers = network._flatten_layers() if isinstance(network, keras.Layer) else []
+    if not any(type(layer) is InputStem for layer in layers):
         return network
-    clone = _clone(network, lambda layer: _smooth_stem(layer, FOR_PREDICTIONS), "its input stem cannot be made smooth")
+    stem = (lambda layer: _smooth_stem(layer, FOR_PREDICTIONS), "its input stem cannot be made smooth")
+    clone = _clone(network, *stem, sought="input stem")
     clone.trainable = network.trainable
     return BackwardThrough(network, Surrogate(network, clone))
 
@@ -155,7 +163,9 @@ def smooth_clone(
 
     Raises: UsageError where the network cannot be cloned layer by layer, or nothing in it is replaced.
     """
-    return _clone(network, lambda layer: other(layer) or _smooth_rectifier(layer, beta), refusal)
+    return _clone(
+        network, lambda layer: other(layer) or _smooth_rectifier(layer, beta), refusal, sought="ReLU or leaky ReLU"
+    )
 
 
 def _smooth_rectifier(layer, beta):
@@ -168,8 +178,8 @@ def _smooth_rectifier(layer, beta):
     return layer.__class__.from_config({**layer.get_config(), "activation": activation})
 
 
-def _clone(network, replacement, refusal):
-    """A clone with weights of its own, in which layers for which there is a replacement are replaced."""
+def _clone(network, replacement, refusal, *, sought):
+    """A clone with weights of its own, in which layers for which there is a replacement, those sought, are replaced."""
     replaced = []
 
     def clone_layer(layer):
@@ -184,7 +194,7 @@ def _clone(network, replacement, refusal):
     except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
         raise UsageError(f"{refusal}: it cannot be cloned layer by layer ({brief(error)})") from error
     if not replaced:
-        raise UsageError(f"{refusal}: no ReLU or leaky ReLU was found among its layers")
+        raise UsageError(f"{refusal}: no {sought} was found among its layers")
     return clone
 
 

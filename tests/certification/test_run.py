@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras import layers
 
 import rar_tf
-from rar_tf import export
+from rar_tf import export, models
 from rar_tf.certification import CERTIFICATES, plots, run
 from rar_tf.certification.field import attribution_field
 from rar_tf.certification.lipschitz import gradient_bound
@@ -134,6 +134,20 @@ def test_upper_bound_leaves_rows_a_summary_and_plots(network, data, tmp_path):
     )
     for name in ("observed.png", "differences.png", "jacobian.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "activation, pooling, said",
+    [
+        ("softplus", "average", "(a smooth input stem), not"),
+        ("relu", "max", "(a smooth input stem, softplus for rectifiers, a smooth maximum for max-pooling, inverse"),
+    ],
+)
+def test_a_bound_says_what_was_made_smooth(activation, pooling, said):
+    network = models.build(
+        "tiny_cnn", (12, 12, 1), 3, activation=activation, pooling=pooling, stem="dark", stem_epsilon=0.1
+    )
+    assert said in CERTIFICATES["upper_bound"](network, record_of(settings("upper_bound"))).guarantee()
 
 
 def test_bounds_hold_to_first_order_where_max_pooling_is_made_smooth(tmp_path):

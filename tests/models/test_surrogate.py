@@ -8,6 +8,7 @@ import tensorflow as tf
 import rar_tf
 from rar_tf import models
 from rar_tf.errors import UsageError
+from rar_tf.models.stem import InputStem
 from rar_tf.models.surrogate import is_smooth, softplus_surrogate, without_dead_zones
 
 IMAGES = tf.random.stateless_uniform([2, 8, 8, 3], [1, 2])
@@ -122,6 +123,36 @@ def test_stand_ins_see_out_of_the_dead_zone_of_a_stem(kind, activation):
         np.testing.assert_allclose(climbed(place), network(place), rtol=1e-5, atol=1e-6)
     for seeing in (models.build("tiny_cnn", (12, 12, 1), 3), climbed.stand_in.clone):
         assert without_dead_zones(seeing) is seeing
+
+
+def test_a_stem_that_no_clone_reaches_is_no_silent_dead_zone():
+    class Subclassed(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.head = InputStem(0.2), keras.layers.Dense(3)
+
+        def call(self, images):
+            return self.head(self.stem(images))
+
+    network = Subclassed()
+    network(tf.zeros((1, 4, 4, 1)))
+    with pytest.raises(UsageError, match="input stem cannot be made smooth: it cannot be cloned"):
+        without_dead_zones(network)
+
+    @keras.saving.register_keras_serializable("tests")
+    class Wrapped(keras.layers.Layer):
+        def __init__(self, **settings):
+            super().__init__(**settings)
+            self.stem = InputStem(0.2)
+
+        def call(self, images):
+            return self.stem(images)
+
+    network = keras.Sequential(
+        [keras.layers.Input((4, 4, 1)), Wrapped(), keras.layers.Flatten(), keras.layers.Dense(3)]
+    )
+    with pytest.raises(UsageError, match="input stem cannot be made smooth: no input stem was found"):
+        without_dead_zones(network)
 
 
 @pytest.mark.parametrize(

@@ -43,10 +43,12 @@ class UpperBound(Certificate):
         assumed = s.assume_smooth and not is_smooth(self.smooth, pooling=s.certify_smooth_pooling)
         self.subject = "the network, which is assumed to be smooth" if assumed else "the network"
         if self.smooth is not network:
-            pooling = " and a smooth maximum for max-pooling" if pools and not self.jumps else ""
+            stand_ins = self.smooth.stand_ins()
+            named = ", ".join(words for kind, words in _STAND_INS.items() if any(kind in name for name in stand_ins))
+            warm = stand_ins - {"SmoothInputStem"}  # whose sharpness is its own
+            beta = f", inverse temperature {s.certify_softplus_beta:g}" if warm else ""
             self.subject = (
-                f"the smooth network with the trained weights (softplus for rectifiers{pooling}, inverse "
-                f"temperature {s.certify_softplus_beta:g}), not of the network, whose maps jump"
+                f"the smooth network with the trained weights ({named}{beta}), not of the network, whose maps jump"
             )
         if self.jumps:
             logging.warning(
@@ -288,6 +290,14 @@ class UpperBound(Certificate):
             with np.load(folder / "jacobian.npz") as archive:
                 found["jacobian.png"] = plots.heatmaps(dict(archive))
         return found
+
+
+# What stands in for what, by what the names of classes hold.
+_STAND_INS = {
+    "SmoothInputStem": "a smooth input stem",
+    "Softplus": "softplus for rectifiers",
+    "MaxPooling": "a smooth maximum for max-pooling",
+}
 
 
 def _layer_kinds(network):
