@@ -4,6 +4,7 @@ One train_step serves every method: perturb the batch, then minimise a sum of te
 `rar_tf.objectives` that says what its adversary maximises and which terms the network minimises.
 """
 
+import functools
 import re
 
 import keras
@@ -18,6 +19,7 @@ from rar_tf.attributions.targets import Target
 from rar_tf.errors import UsageError
 from rar_tf.models.chain import stages_of
 from rar_tf.models.pooling import uses_max_pooling
+from rar_tf.models.surrogate import without_dead_zones
 from rar_tf.objectives.curvature import log_gradient_lipschitz
 from rar_tf.objectives.settings import Method
 
@@ -243,6 +245,19 @@ class RobustModel(keras.Model):
                 logging.warning("%s", caution)
             inputs.check_network(self.network, tuple(images.shape[1:]))
 
+    def make_test_function(self, *args, **kwargs):
+        self._climbed  # noqa: B018  made now, since traced functions make no variables
+        return super().make_test_function(*args, **kwargs)
+
+    @functools.cached_property
+    def _climbed(self):
+        """What the accuracy under attack climbs: the network, its gradients without the dead zone of an input stem."""
+        try:
+            return without_dead_zones(self.network)
+        except UsageError as error:
+            logging.warning("adversarial_accuracy sees nothing in the dead zone of the input stem (%s)", error)
+            return self.network
+
     def train_step(self, data):
         images, labels = self._unpack(data)
         step = self.optimizer.iterations
@@ -264,7 +279,7 @@ class RobustModel(keras.Model):
         natural = self.network(images, training=False)
         self._trackers["loss"].update_state(tf.reduce_mean(losses.cross_entropy(natural, labels)))
         start = self._random_start(images, tf.constant(0, tf.int64), EVALUATION)
-        perturbed = self._ascend(Target(self.network, labels, losses.cross_entropy), images, start)
+        perturbed = self._ascend(Target(self._climbed, labels, losses.cross_entropy), images, start)
         for name, logits in (("natural", natural), ("adversarial", self.network(perturbed, training=False))):
             self._accuracies[f"{name}_accuracy"].update_state(labels, logits)
         results = {metric.name: metric.result() for metric in (self._trackers["loss"], *self._accuracies.values())}

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import rar_tf
 from rar_tf import metrics, results
 from rar_tf.attacks.pgd import fgsm
 from rar_tf.errors import UsageError
@@ -162,6 +163,9 @@ def test_prediction_attacks_see_out_of_the_dead_zone_of_a_stem():
     assert found.summary()["adversarial_accuracy_fgsm"] == 0
     alone = fgsm(network, tf.constant(images), tf.constant(labels), epsilon=0.2, bounds=(0.0, 1.0))
     assert np.argmax(network(alone)) == 0  # its own gradient leaves pixel 1 where it is
+    model = rar_tf.Madry(network, epsilon=0.2, steps=5, step_size=0.2, bounds=(0, 1))
+    model.compile("adam")
+    assert model.evaluate(images, labels, verbose=0, return_dict=True)["adversarial_accuracy"] == 0
 
 
 def test_a_network_agrees_with_its_own_maps(data):
