@@ -10,7 +10,7 @@ from absl import logging
 from rar_tf import determinism, inputs
 from rar_tf.errors import UsageError
 from rar_tf.models.split import split_first_layer
-from rar_tf.models.surrogate import Surrogate, is_smooth, softplus_surrogate, without_dead_zones
+from rar_tf.models.surrogate import Surrogate, climbed, is_smooth, softplus_surrogate
 
 
 class Subject:
@@ -51,11 +51,7 @@ class Subject:
     @functools.cached_property
     def climbed(self):
         """What attacks on predictions climb: the network, its gradients without the dead zone of an input stem."""
-        try:
-            return without_dead_zones(self.network)
-        except UsageError as error:
-            self.warn(f"attacks on predictions see nothing in the dead zone of the input stem ({error})")
-            return self.network
+        return climbed(self.network, self.warn)
 
     def _smooth(self):
         if isinstance(self.source, Surrogate) or is_smooth(self.source, pooling=False):

@@ -142,10 +142,23 @@ def without_dead_zones(network):
     layers = network._flatten_layers() if isinstance(network, keras.Layer) else []
     if not any(type(layer) is InputStem for layer in layers):
         return network
-    stem = (lambda layer: _smooth_stem(layer, FOR_PREDICTIONS), "its input stem cannot be made smooth")
-    clone = _clone(network, *stem, sought="input stem")
+    clone = _clone(
+        network,
+        lambda layer: _smooth_stem(layer, FOR_PREDICTIONS),
+        "its input stem cannot be made smooth",
+        sought="input stem",
+    )
     clone.trainable = network.trainable
     return BackwardThrough(network, Surrogate(network, clone))
+
+
+def climbed(network, warn: Callable[[str], None]):
+    """Return what attacks on predictions climb: `without_dead_zones`, or with a warning the network itself."""
+    try:
+        return without_dead_zones(network)
+    except UsageError as error:
+        warn(f"attacks on predictions see nothing in the dead zone of the input stem ({error})")
+        return network
 
 
 def _smooth_stem(layer, sharpness):

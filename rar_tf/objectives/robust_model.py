@@ -19,7 +19,7 @@ from rar_tf.attributions.targets import Target
 from rar_tf.errors import UsageError
 from rar_tf.models.chain import stages_of
 from rar_tf.models.pooling import uses_max_pooling
-from rar_tf.models.surrogate import without_dead_zones
+from rar_tf.models.surrogate import climbed
 from rar_tf.objectives.curvature import log_gradient_lipschitz
 from rar_tf.objectives.settings import Method
 
@@ -252,11 +252,7 @@ class RobustModel(keras.Model):
     @functools.cached_property
     def _climbed(self):
         """What the accuracy under attack climbs: the network, its gradients without the dead zone of an input stem."""
-        try:
-            return without_dead_zones(self.network)
-        except UsageError as error:
-            logging.warning("adversarial_accuracy sees nothing in the dead zone of the input stem (%s)", error)
-            return self.network
+        return climbed(self.network, logging.warning)
 
     def train_step(self, data):
         images, labels = self._unpack(data)

@@ -45,8 +45,8 @@ class UpperBound(Certificate):
         if self.smooth is not network:
             stand_ins = self.smooth.stand_ins()
             named = ", ".join(words for kind, words in _STAND_INS.items() if any(kind in name for name in stand_ins))
-            warm = stand_ins - {"SmoothInputStem"}  # whose sharpness is its own
-            beta = f", inverse temperature {s.certify_softplus_beta:g}" if warm else ""
+            with_beta = stand_ins - {"SmoothInputStem"}  # whose sharpness is its own
+            beta = f", inverse temperature {s.certify_softplus_beta:g}" if with_beta else ""
             self.subject = (
                 f"the smooth network with the trained weights ({named}{beta}), not of the network, whose maps jump"
             )
