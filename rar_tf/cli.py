@@ -18,6 +18,7 @@ from absl import flags, logging  # noqa: E402
 from rar_tf import files  # noqa: E402
 from rar_tf.errors import UsageError  # noqa: E402
 from rar_tf.experiment import flagfile  # noqa: E402
+from rar_tf.provenance import THREADS  # noqa: E402
 from rar_tf.version import __version__  # noqa: E402
 
 FLAGS = flags.FLAGS
@@ -100,7 +101,7 @@ def in_parts(name: str, count: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     arguments = [sys.executable, "-m", "rar_tf", name, *sys.argv[1:], "--processes=1"]
     threads = max(1, (os.cpu_count() or 1) // count)  # of each, so that they do not stand in each other's way
-    environment = {"TF_NUM_INTRAOP_THREADS": str(threads), **os.environ, TOLD: name}
+    environment = {THREADS: str(threads), **os.environ, TOLD: name}
     with contextlib.ExitStack() as stack:
         messages = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(count)]
         running = []

@@ -1,7 +1,8 @@
-"""By which command, when and with which versions a file was made."""
+"""By which command, when, with which versions and on how many threads a file was made."""
 
 import datetime
 import functools
+import os
 import pathlib
 import platform
 import shlex
@@ -12,14 +13,17 @@ from typing import Any
 
 from rar_tf.version import __version__
 
+THREADS = "TF_NUM_INTRAOP_THREADS"  # in the environment: how many TensorFlow takes
+
 
 def made() -> dict:
-    """Return what a record says of its making: date (UTC), command, git revision and versions."""
+    """Return what a record says of its making: date (UTC), command, git revision, versions and threads."""
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "command": command(),
         "git_revision": git_revision(),
         "versions": versions(),
+        "threads": threads(),
     }
 
 
@@ -53,6 +57,16 @@ def versions() -> dict[str, str]:
     libraries = {"tensorflow": tensorflow, "keras": keras, "numpy": numpy}
     found = {name: library.__version__ for name, library in libraries.items()}
     return {"rar_tf": __version__, **found, "python": platform.python_version()}
+
+
+def threads() -> int:
+    """Return on how many CPU threads TensorFlow runs an operation: sums that they share are rounded by their number."""
+    import tensorflow
+
+    told = os.environ.get(THREADS, "")
+    given = tensorflow.config.threading.get_intra_op_parallelism_threads() or (int(told) if told.isdecimal() else 0)
+    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    return given or len(usable)
 
 
 @functools.cache

@@ -228,3 +228,11 @@ def test_the_command_is_what_was_typed_without_interpreter_and_folders(monkeypat
     ):
         monkeypatch.setattr("sys.orig_argv", typed)
         assert provenance.command() == shown
+
+
+def test_threads_are_those_that_tensorflow_was_told_or_all(monkeypatch):
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+    every = provenance.threads()
+    for told, found in (("7", 7), ("many", every)):
+        monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", told)
+        assert provenance.threads() == found and every >= 1

@@ -5,7 +5,6 @@ TensorBoard events while it trains, and model.keras and saved_model/ at the end.
 that was stopped, by SIGTERM or Ctrl-C with a checkpoint; --overwrite begins anew.
 """
 
-import shlex
 import sys
 
 from rar_tf import checks, files
@@ -52,7 +51,6 @@ def main():
     terminal, steps = sys.stdout.isatty(), RunSettings.of(given).steps
     found = run.train(
         given,
-        command=shlex.join(sys.argv),
         verbose=1 if terminal else 0,
         report=None if terminal else lambda row: print(_line(row, steps), flush=True),
     )

@@ -63,7 +63,6 @@ class Run:
 def train(
     given: Mapping[str, Any],
     *,
-    command: str = "",
     verbose: int | str = 0,
     report: Callable[[dict[str, float]], None] | None = None,
 ) -> Run:
@@ -74,7 +73,6 @@ def train(
 
     Args:
       given: the settings by flag name; what is not given is the method's, network's or data set's own.
-      command: the command line, for train.json.
       verbose: as in `keras.Model.fit`: 0 silent, 1 a progress bar, 2 a line at the end.
       report: called with each row of history.csv, and the examples per second.
 
@@ -106,7 +104,7 @@ def train(
         run.network.load_weights(folder / BEST)
     if run.writes and not (start_step == steps and _is_finished(folder, steps)):
         run.written = True
-        finish(run, start_step, time.monotonic() - began[0], time.process_time() - began[1], command)
+        finish(run, start_step, time.monotonic() - began[0], time.process_time() - began[1])
     distribution.wait_for_all(run.strategy)
     return run
 
@@ -282,7 +280,7 @@ def _monitor(run: Run, start_step: int, writer) -> Monitor:
     )
 
 
-def finish(run: Run, start_step: int, seconds: float, cpu_seconds: float, command: str = "") -> None:
+def finish(run: Run, start_step: int, seconds: float, cpu_seconds: float) -> None:
     """Write model.keras, saved_model/ and train.json. seconds, cpu_seconds: of this process, from `start_step` on."""
     with atomic_write(run.folder / "model.keras") as temporary:
         run.network.save(temporary)
@@ -291,7 +289,6 @@ def finish(run: Run, start_step: int, seconds: float, cpu_seconds: float, comman
         rows = list(csv.DictReader(file))
     summary = {
         **provenance.made(),
-        "command": command,
         "seed": run.settings.run.seed,
         "steps": run.settings.run.steps,
         **({"kept_step": best_of(run.folder / "monitor.csv")[0]} if run.settings.run.keep_best else {}),

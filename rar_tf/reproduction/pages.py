@@ -10,6 +10,7 @@ from rar_tf.evaluation.page import markdown_table
 from rar_tf.evaluation.protocols import EVALUATION_PROTOCOLS
 from rar_tf.experiment.settings import Experiment
 from rar_tf.files import atomic_write
+from rar_tf.provenance import THREADS
 from rar_tf.reproduction import pictures, records, tables
 from rar_tf.reproduction.index import TABLES, Row, Table
 from rar_tf.reproduction.networks import Network
@@ -86,7 +87,8 @@ _INTRODUCTION = f"""{records.RESULTS}
 
 One row a network, from the records in [{{name}}/]({{name}}); `python scripts/reproduce.py --results_dir=docs/{{name}}`
 writes this page from them. Each row's command, in a folder without runs, trains the same network and measures the
-same figures on the same kind of machine.
+same figures on the same kind of machine. Sums are rounded by the number of threads that share them, so that the weights
+are the same bit for bit with as many: two, and one for some of the networks whose commands do not say.
 
 Natural and adversarial accuracy with Wilson's 95 % interval, under PGD with the paper's number of steps, from a
 random start. Scores are means over the attacked images with the bootstrap's 95 % interval: under the paper's
@@ -131,7 +133,8 @@ def command(record: dict) -> str:
         "accuracy_examples": evaluations.get(ACCURACY, {}).get("accuracy_examples"),
     }
     said = " ".join(f"--{flag}={value}" for flag, value in extent.items() if value is not None)
-    return f"python scripts/reproduce.py --network={record['network']} --recipe={record['recipe']} {said}"
+    threads = f"{THREADS}={record['threads']} " if record.get("threads") else ""
+    return f"{threads}python scripts/reproduce.py --network={record['network']} --recipe={record['recipe']} {said}"
 
 
 def _mean(record, name):

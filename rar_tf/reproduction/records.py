@@ -42,6 +42,7 @@ def of(network: Network, root: pathlib.Path, evaluations: dict[str, Step]) -> di
             "seed": experiment.run.seed,
             "git_revision": train["git_revision"],
             "versions": train["versions"],
+            "threads": train.get("threads"),
             "cost": _cost(train, None if first is None else of(first, root, {})["cost"]),
             "history": _history(folder / "history.csv"),
             "evaluations": {

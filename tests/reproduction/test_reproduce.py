@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from rar_tf import cli
+from rar_tf import cli, provenance
 from rar_tf.errors import UsageError
 from rar_tf.experiment import flagfile
 from rar_tf.experiment import run as experiment
@@ -130,6 +130,9 @@ def test_records_say_how_it_was_trained_and_every_score_with_its_interval(reprod
     kendall = record["evaluations"]["chen2019"]["scores"]["kendall"]
     assert kendall["ci95"][0] <= kendall["mean"] <= kendall["ci95"][1]
     assert record["evaluations"]["chen2019"]["examples"] == 6
+    trained = json.loads((place / "runs/fast/digits_ig_norm/train.json").read_text())
+    assert trained["command"] == provenance.command()
+    assert trained["threads"] == record["threads"] == provenance.threads()
     text = json.dumps(found)
     assert str(place) not in text and "init_from" not in text  # nothing of this machine
 
@@ -139,6 +142,7 @@ def test_the_page_gives_a_command_that_makes_the_row_again(reproduced):
     results, reproduction = pages.write(place / "docs" / "results")
     text = results.read_text()
     command = "python scripts/reproduce.py --network=digits_ig_norm --recipe=fast --examples=6 --auto_examples=0"
+    command = f"TF_NUM_INTRAOP_THREADS={provenance.threads()} {command}"
     assert f"{command} --accuracy_examples=40" in text
     assert (place / "docs" / "results" / "loss_digits.png").is_file()
     for key in index.TABLES:
