@@ -60,14 +60,18 @@ def test_members_share_the_plain_attacks_budget_and_maps():
     assert attack.feasible and not plain.feasible
 
 
-@pytest.mark.parametrize("member", ensemble.MEMBERS, ids=lambda member: member.name)
-def test_members_stay_in_the_ball_and_never_lose_a_label(member):
-    images, labels = toys.digits(8)
+@pytest.fixture(scope="module")
+def compiled():
     network = toys.network()
+    return network, AttributionAttack(Subject(network), EvaluationSettings(attack="auto", **SETTINGS).resolved())
+
+
+@pytest.mark.parametrize("member", ensemble.MEMBERS, ids=lambda member: member.name)
+def test_members_stay_in_the_ball_and_never_lose_a_label(compiled, member):
+    images, labels = toys.digits(8)
+    network, attack = compiled
     correct = np.argmax(network(images), 1) == labels
     batch = Batch(np.arange(correct.sum()), images[correct], labels[correct])
-    settings = EvaluationSettings(attack="auto", **SETTINGS).resolved()
-    attack = AttributionAttack(Subject(network), settings)
     attack.members = (member,)
     attack(batch)
     assert np.abs(batch.perturbed - batch.images).max() <= 0.2 + 1e-6

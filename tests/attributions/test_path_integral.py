@@ -184,7 +184,6 @@ class TestScaleInvariance:
         target = Target(softplus_surrogate(network), tf.constant([1, 3]))
         direction = tf.random.stateless_normal(images.shape, [5, 5])
 
-        @tf.function
         def both(function):
             return function(images), gradient(lambda x: tf.reduce_sum(direction * function(x), [1, 2, 3]), images)
 
