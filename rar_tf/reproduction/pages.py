@@ -88,7 +88,7 @@ _INTRODUCTION = f"""{records.RESULTS}
 One row a network, from the records in [{{name}}/]({{name}}); `python scripts/reproduce.py --results_dir=docs/{{name}}`
 writes this page from them. Each row's command, in a folder without runs, trains the same network and measures the
 same figures on the same kind of machine. Sums are rounded by the number of threads that share them, so that the weights
-are the same bit for bit with as many: two, and, as their minutes suggest, one for some whose commands do not say.
+are the same bit for bit with as many.
 
 Natural and adversarial accuracy with Wilson's 95 % interval, under PGD with the paper's number of steps, from a
 random start. Scores are means over the attacked images with the bootstrap's 95 % interval: under the paper's
