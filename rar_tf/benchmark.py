@@ -64,7 +64,7 @@ def measure_ifia(settings: Experiment, repeats: int = 3, batch: int = 10, steps:
     labels = tf.argmax(network(images), axis=1)
     s = settings.evaluation.replace(bounds=record.bounds, steps=steps).resolved()
     attack = plain_attack(s, network)
-    took = seconds(tf.function(lambda: attack(network, surrogate, images, labels)), repeats)
+    took = seconds(tf.function(lambda: attack(network, surrogate, images, labels), autograph=False), repeats)
     found = {
         "peak_operations_per_second": matrix_product_peak(),
         "forward_operations": forward_operations(network),
@@ -101,7 +101,7 @@ def measure(settings: Experiment, repeats: int = 3) -> dict:
     perturbed = tf.clip_by_value(model.ball.start(images, s.epsilon, [1, 4]), low, high)
 
     def compiled(function):
-        return tf.function(function, jit_compile=run.jit_compile)
+        return tf.function(function, autograph=False, jit_compile=run.jit_compile)
 
     found = {"peak_operations_per_second": matrix_product_peak(), "forward_operations": forward_operations(network)}
     if model.adversary(images, labels) is not None:

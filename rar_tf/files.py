@@ -13,7 +13,14 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 
+from absl import logging
+
 from rar_tf.errors import UsageError, brief
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 LIST = ".rar_tf"
 
@@ -81,6 +88,34 @@ def claim(folder: str | os.PathLike, command: str, *, option: str = "--output_di
         if overwrite:
             for name in _listed(folder):
                 remove(folder / name)
+
+
+@contextlib.contextmanager
+def writing(
+    folder: str | os.PathLike, command: str, *, option: str = "--output_dir", overwrite: bool = False
+) -> Iterator[None]:
+    """Claim a folder, and keep other processes from doing so until the block, or this process, ends.
+
+    Where the file system has no locks, nothing is kept.
+
+    Raises: UsageError as `claim`, and where another process writes into the folder; nothing is removed then.
+    """
+    claim(folder, command, option=option)
+    with guarded(folder):
+        file = open(pathlib.Path(folder) / LIST, "a", encoding="utf-8")
+    with file:
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"{folder}: another process is writing into it: wait for its end, or give another {option}"
+            ) from None
+        except OSError as error:
+            logging.info("%s: no lock (%s)", folder, error.strerror)
+        if overwrite:
+            claim(folder, command, option=option, overwrite=True)
+        yield
 
 
 def mark(folder: pathlib.Path, command: str) -> None:

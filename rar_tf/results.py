@@ -96,7 +96,8 @@ def run(
       overwrite: begin anew: what such a job left in the folder, or in the part's, is removed first.
 
     Returns: the summary, of the whole where that is finished.
-    Raises: UsageError where the folder belongs to another job, or for a shard that cannot be.
+    Raises: UsageError where the folder belongs to another job, another process is at work on it, or for a shard that
+      cannot be.
     """
     part, own = shard_slice(shard, job.count), shard_folder(folder, shard)
     record = {**job.record, "shard": shard}
@@ -107,21 +108,21 @@ def run(
                 _check_same(read_json(other / "settings.json"), record, other, but=("shard",))
     if not overwrite:
         Table(own, record, job.columns, job.text)  # says what differs before anything is written
-    files.claim(folder, job.command, overwrite=overwrite and count == 1)
     if count > 1:
+        files.claim(folder, job.command)
         files.own(own)
-        files.claim(own, job.command, overwrite=overwrite)
-        if overwrite:
+    with files.writing(own, job.command, overwrite=overwrite):
+        if count > 1 and overwrite:
             (pathlib.Path(folder) / "summary.json").unlink(missing_ok=True)
-    for name in job.files:
-        files.own(own / name)
-    table, begun = Table(own, record, job.columns, job.text), time.monotonic()
-    rows = work(job, part, progress=progress, table=table)
-    notes = {**job.notes(), "seconds": round(time.monotonic() - begun, 1)}
-    if table.finished:
-        summary = read_json(own / "summary.json")
-    else:
-        summary = _finished(type(job), own, rows, table.record, notes)
+        for name in job.files:
+            files.own(own / name)
+        table, begun = Table(own, record, job.columns, job.text), time.monotonic()
+        rows = work(job, part, progress=progress, table=table)
+        notes = {**job.notes(), "seconds": round(time.monotonic() - begun, 1)}
+        if table.finished:
+            summary = read_json(own / "summary.json")
+        else:
+            summary = _finished(type(job), own, rows, table.record, notes)
     return merge(type(job), folder, count) if finished_folder(folder, shard) != own else summary
 
 

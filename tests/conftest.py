@@ -1,5 +1,6 @@
 """What the tests share."""
 
+import gc
 import os
 import pathlib
 
@@ -11,6 +12,12 @@ import pytest  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DATA = pathlib.Path(os.environ.get("RAR_TF_TEST_DATA", ROOT.parent / "shared" / "data"))
+
+
+def pytest_collection_finish():
+    """Collect garbage less often: tracing makes many objects, and most of them live as long as their graph."""
+    gc.freeze()
+    gc.set_threshold(200_000, 50, 1000)
 
 
 @pytest.fixture

@@ -29,6 +29,17 @@ DIRECTORY = pathlib.Path(
 )
 SEEDS = [f"digits-{seed}" for seed in os.environ.get("GOLDEN_SEEDS", "").split(",") if seed]
 NAMES = ("digits", *SEEDS, "mnist", "gtsrb", "flower")
+
+
+def cases(*quick: str) -> list:
+    """Return the names as parameters; those of the 2019 code that are not `quick` take minutes.
+
+    Where GOLDEN_DIR names values that shall be tried, none of them is marked as slow.
+    """
+    slow = [] if "GOLDEN_DIR" in os.environ else [name for name in NAMES if name not in (*quick, "digits", *SEEDS)]
+    return [pytest.param(name, marks=pytest.mark.slow) if name in slow else name for name in NAMES]
+
+
 _MODELS = {"digits": "tiny_cnn", "mnist": "small_cnn", "gtsrb": "resnet_2", "flower": "resnet_1"}
 _PLAIN = ("digits", "mnist")  # convolutions and dense layers
 ULPS = 64

@@ -1,5 +1,7 @@
 """Files are whole or absent, and what somebody else wrote is neither replaced nor removed."""
 
+import errno
+import os
 import pathlib
 
 import pytest
@@ -68,6 +70,26 @@ def test_what_was_there_stays_where_writing_fails(folder):
             raise ValueError
     assert contents(folder) == {"table.csv": "1", "notes.txt": "mine"}
     assert not list(folder.glob(".partial*"))
+
+
+def test_two_processes_do_not_write_into_one_folder(folder):
+    before = contents(folder)
+    with files.writing(folder, "evaluate"):
+        with pytest.raises(UsageError, match=f"{folder.name}: another process is writing into it"):
+            with files.writing(folder, "evaluate", overwrite=True):
+                raise AssertionError
+    assert contents(folder) == before
+    with files.writing(folder, "evaluate", overwrite=True):
+        assert contents(folder) == {"notes.txt": "mine"}
+
+
+def test_a_file_system_without_locks_is_written_to(folder, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(files.fcntl, "flock", refuse)
+    with files.writing(folder, "evaluate"):
+        assert contents(folder)["table.csv"] == "1"
 
 
 def test_paths(monkeypatch):

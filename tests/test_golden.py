@@ -18,7 +18,7 @@ from golden import assert_agrees, unequal
 METHODS = {"nat": "natural", "adv": "madry", "ar": "ig_norm", "adv_ar": "ig_sum_norm"}
 
 
-@pytest.fixture(params=golden.NAMES)
+@pytest.fixture(params=golden.cases("mnist"))
 def case(request):
     return golden.load(request.param), golden.network(request.param)
 

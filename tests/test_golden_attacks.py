@@ -16,7 +16,7 @@ KINDS = {"ig": "integrated_gradients", "simple_gradient": "saliency"}
 ATTACKS = [("topK", "kendall"), ("topK", "intersection"), ("mass_center", "mass_center"), ("target", "spearman")]
 
 
-@pytest.fixture(scope="module", params=golden.NAMES)
+@pytest.fixture(scope="module", params=golden.cases())
 def case(request):
     values = golden.load(request.param)
     network = golden.network(request.param, values)

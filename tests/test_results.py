@@ -130,6 +130,19 @@ def test_a_finished_run_is_not_made_again(whole):
     assert results.run(job, whole)["sum"] == pytest.approx(91 / 3) and job.made == []
 
 
+def test_a_job_at_work_is_not_begun_a_second_time(tmp_path):
+    class Twice(Squares):
+        def rows(self, group):
+            with pytest.raises(UsageError, match="another process is writing"):
+                results.run(Squares(), tmp_path, overwrite=True)
+            results.run(Squares(), tmp_path, shard="0/2")  # a part has a folder of its own
+            return super().rows(group)
+
+    job = Twice()
+    results.run(job, tmp_path)
+    assert job.made == list(range(COUNT)) and text(tmp_path).count("\n") == 1 + 2 * COUNT
+
+
 def test_other_records_and_columns_are_refused(whole):
     class Cubes(Squares):
         record = {"power": 3}

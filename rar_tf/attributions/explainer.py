@@ -151,7 +151,9 @@ def explain(
             f"targets must be classes 0 … {logits.shape[1] - 1}, whole numbers, got {classes[:5].tolist()}"
         )
     signature = [tf.TensorSpec([None, *images.shape[1:]]), tf.TensorSpec([None], tf.int64)]
-    explained = tf.function(lambda x, y: explainer.attributions(network, x, y), input_signature=signature)
+    explained = tf.function(
+        lambda x, y: explainer.attributions(network, x, y), autograph=False, input_signature=signature
+    )
     found = [explained(images[part], classes[part].astype(np.int64)).numpy() for part in parts]
     return np.concatenate(found)
 

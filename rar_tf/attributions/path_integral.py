@@ -194,7 +194,7 @@ def _chunked_path_gradient(target, start, end, points, weights):
 
     def accumulate(part, zeros):
         """Sum part(points, weights) over the chunks, one after the other."""
-        one = tf.function(part, experimental_attributes={"_noinline": True})
+        one = tf.function(part, autograph=False, experimental_attributes={"_noinline": True})
 
         def body(index, totals):
             return index + 1, [total + value for total, value in zip(totals, one(points[index], weights[index]))]

@@ -110,7 +110,7 @@ class SmoothedMapAttack:
             maps = similarity.flatten(of(flat, tf.fill([tf.shape(flat)[0]], label)))
             return tf.reduce_mean(tf.reshape(maps, [tf.shape(noise)[0], tf.shape(points)[0], maps.shape[1]]), 0)
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(autograph=False, reduce_retracing=True)
         def attack(image, label, epsilon, noise, seed):
             images = tf.repeat(image[None], self.restarts_at_once, 0)
             images = tf.ensure_shape(images, [self.restarts_at_once, *image.shape])
@@ -227,7 +227,7 @@ class LargestChange:
     ):
         checks.one_of(("distance", "top_k", "loss"), objective=objective)
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(autograph=False, reduce_retracing=True)
         def search(image, label, epsilon, seed):
             clean = similarity.flatten(field(image, label))
             chosen = top_k_mask(clean, min(k, clean.shape[1]))

@@ -63,7 +63,7 @@ class CenterSmoother:
         self.slack = math.sqrt(math.log(2 / alpha_1) / (2 * center_samples))
         self.radius_slack = math.sqrt(math.log(1 / alpha_2) / (2 * radius_samples))
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(autograph=False, reduce_retracing=True)
         def directions(image, label, sigma, seed):
             shape = [batch_size, *image.shape]
             noisy = image[None] + sigma * tf.random.stateless_normal(shape, seed)

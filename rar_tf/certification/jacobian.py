@@ -29,11 +29,11 @@ class Differentials:
     """
 
     def __init__(self, field: Field, *, proportional: bool = False):
-        @tf.function(reduce_retracing=True)
+        @tf.function(autograph=False, reduce_retracing=True)
         def value(images, labels):
             return field(images, labels)
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(autograph=False, reduce_retracing=True)
         def vjp(image, label, vectors):
             with tf.GradientTape(persistent=True) as tape:
                 tape.watch(image)
@@ -44,7 +44,7 @@ class Differentials:
 
             return tf.vectorized_map(row, vectors)
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(autograph=False, reduce_retracing=True)
         def jvp(image, label, vectors):
             with tf.GradientTape(persistent=True) as outer:
                 dual = tf.zeros_like(image)

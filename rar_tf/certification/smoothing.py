@@ -132,7 +132,7 @@ class Smoother:
                 kept = tf.reduce_sum(tf.cast(kept & counted, tf.int32))
             return tf.where(counted[:, None, None, None], maps, 0.0), kept
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(autograph=False, reduce_retracing=True)
         def run(image, label, radius, seed, first, count, total, squares):
             """Add `count` samples, from batch `first` on, to Σ g and Σ g²; their projections [batches, B], kept labels.
 

@@ -23,7 +23,7 @@ def equalize_batch(images: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(_equalize(images), images.shape)
 
 
-@tf.function(input_signature=[tf.TensorSpec([None, None, None, None], tf.uint8)])
+@tf.function(autograph=False, input_signature=[tf.TensorSpec([None, None, None, None], tf.uint8)])
 def _equalize(images):
     shape = tf.shape(images)
     total = shape[1] * shape[2]

@@ -73,7 +73,9 @@ def batches(
 
 
 def _mapped(numbers, make):
-    mapped = numbers.map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    mapped = numbers.map(
+        tf.autograph.experimental.do_not_convert(make), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
     return mapped.prefetch(tf.data.AUTOTUNE)
 
 

@@ -215,7 +215,7 @@ def augmenter(image_shape: tuple[int, ...], seed: int) -> Callable:
     """Return the function (images [B, H, W, C] uint8, rows [B]) -> images of the online augmentation's epoch 0."""
     signature = [tf.TensorSpec([None, *image_shape], tf.uint8), tf.TensorSpec([None], tf.int64)]
 
-    @tf.function(input_signature=signature)
+    @tf.function(autograph=False, input_signature=signature)
     def graph(images, rows):
         return augmentation.augment(images, augmentation.draw(seed, 0, rows, image_shape[0]))
 

@@ -11,7 +11,7 @@ class ActivityCounter:
     """Counts active rectifier units; a unit is active where its pre-activation, hence its output, is positive."""
 
     def __init__(self, outputs_of: keras.Model):
-        @tf.function(input_signature=[tf.TensorSpec([None, *outputs_of.input_shape[1:]])] * 2)
+        @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, *outputs_of.input_shape[1:]])] * 2)
         def count(images, perturbed):
             active, active_perturbed = (
                 [tf.reshape(o > 0, [tf.shape(o)[0], -1]) for o in tf.nest.flatten(outputs_of(x, training=False))]

@@ -71,6 +71,7 @@ class Subject:
             if name not in self._compiled:
                 self._compiled[name] = tf.function(
                     function,
+                    autograph=False,
                     input_signature=[
                         tf.TensorSpec([None, *t.shape[1:]] if t.shape.rank else [], t.dtype) for t in tensors
                     ],

@@ -181,11 +181,11 @@ def _fit_over_workers(model, strategy, make_batches, start_step, steps, callback
     data = iter(strategy.distribute_datasets_from_function(part))
     watchers = [callback for callback in callbacks if hasattr(callback, "stop_agreed")]
 
-    @tf.function
+    @tf.function(autograph=False)
     def mean(value):  # over all replicas of all workers
         return strategy.reduce("MEAN", strategy.run(lambda: tf.identity(value)), axis=None)
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(iterator):
         logs = strategy.run(model.train_step, args=(next(iterator),))
         return {name: strategy.reduce("MEAN", value, axis=None) for name, value in logs.items()}

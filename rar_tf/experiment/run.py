@@ -1,5 +1,6 @@
 """One training run, from settings to a model directory that holds everything a user expects of it."""
 
+import contextlib
 import csv
 import dataclasses
 import pathlib
@@ -76,17 +77,25 @@ def train(
       verbose: as in `keras.Model.fit`: 0 silent, 1 a progress bar, 2 a line at the end.
       report: called with each row of history.csv, and the examples per second.
 
-    Raises: UsageError for settings or data that make no sense; TrainingDiverged for a loss that is NaN or infinite.
+    Raises: UsageError for settings or data that make no sense, or where another process trains in the model directory;
+      TrainingDiverged for a loss that is NaN or infinite.
     """
     began = time.monotonic(), time.process_time()
     settings = Experiment.of(given)
     check(settings)
-    folder, steps = settings.run.folder, settings.run.steps
+    folder = settings.run.folder
     if (folder / "flags.cfg").exists() and not settings.run.overwrite:
         _check_same_run(Experiment.of(flagfile.read(folder / "flags.cfg")), settings, folder)
     run = build(settings)
-    if run.writes:
-        files.claim(folder, "train", option="--model_dir", overwrite=settings.run.overwrite)
+    claimed = files.writing(folder, "train", option="--model_dir", overwrite=settings.run.overwrite)
+    with claimed if run.writes else contextlib.nullcontext():
+        _go_on(run, given, began, verbose, report)
+    return run
+
+
+def _go_on(run, given, began, verbose, report):
+    """Train from where the checkpoints are to the end, and write what a finished run leaves."""
+    settings, folder, steps = run.settings, run.folder, run.settings.run.steps
     if settings.run.overwrite:
         distribution.wait_for_all(run.strategy)
     start_step = run.checkpoints.restore()
@@ -95,7 +104,7 @@ def train(
     if run.writes:
         _write_flags(folder, {**given, **settings.flags()})
     if start_step < steps and not _fit(run, start_step, verbose, report):
-        return run
+        return
     run.finished = True
     set_compute_dtype(run.network, "float32")
     # Again where a finished run was only read back: checkpoints hold the weights that training goes on from.
@@ -106,7 +115,6 @@ def train(
         run.written = True
         finish(run, start_step, time.monotonic() - began[0], time.process_time() - began[1])
     distribution.wait_for_all(run.strategy)
-    return run
 
 
 def check(settings: Experiment) -> None:

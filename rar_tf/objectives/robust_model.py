@@ -167,7 +167,7 @@ class RobustModel(keras.Model):
                 return [terms[name] for name in names], zeros
 
         # As a function of its own, in a loop that takes one turn at a time, a part's passes are gone before the next.
-        one = tf.function(part, experimental_attributes={"_noinline": True}, reduce_retracing=True)
+        one = tf.function(part, autograph=False, experimental_attributes={"_noinline": True}, reduce_retracing=True)
 
         def body(begin, totals):
             rows = begin + tf.range(size) if equal else tf.range(begin, tf.minimum(begin + size, count))

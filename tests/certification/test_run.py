@@ -78,7 +78,7 @@ def without_time(rows):
     return [{name: value for name, value in row.items() if "seconds" not in name} for row in rows]
 
 
-@pytest.mark.parametrize("attribution", ["saliency", "integrated_gradients"])
+@pytest.mark.parametrize("attribution", ["saliency", pytest.param("integrated_gradients", marks=pytest.mark.slow)])
 def test_uniform_smoothing_leaves_rows_a_summary_and_plots(network, data, tmp_path, attribution):
     summary = certify(
         network,
@@ -189,7 +189,7 @@ def test_center_smoothing_leaves_rows(network, data, tmp_path):
 
 
 def test_stopped_run_goes_on_and_ends_with_the_same_rows(network, data, tmp_path):
-    chosen = settings("uniform_smoothing", certificate_attack=2)
+    chosen = settings("uniform_smoothing", attribution="saliency", certificate_attack=2)
     certify(network, *data, chosen, tmp_path / "whole")
 
     class Stop(Exception):
@@ -223,7 +223,7 @@ def test_parts_make_the_whole(network, data, tmp_path):
     assert parts["results"][0]["certified_cosine"] == whole["results"][0]["certified_cosine"]
 
 
-@pytest.mark.parametrize("method", ["uniform_smoothing", "upper_bound"])
+@pytest.mark.parametrize("method", ["upper_bound", pytest.param("uniform_smoothing", marks=pytest.mark.slow)])
 def test_parts_attack_what_the_whole_attacks(network, data, tmp_path, method):
     chosen = settings(method, certificate_attack=2)
     certify(network, *data, chosen, tmp_path / "whole")
@@ -457,7 +457,9 @@ class TestBoundsOfNetworksWithoutASurrogate:
             self.bounds_of(network)
 
 
-@pytest.mark.parametrize("noise, features", [("gaussian", "top_k"), ("uniform", "clipped")])
+@pytest.mark.parametrize(
+    "noise, features", [("gaussian", "top_k"), pytest.param("uniform", "clipped", marks=pytest.mark.slow)]
+)
 def test_rank_smoothing_leaves_rows_a_summary_and_plots(network, data, tmp_path, noise, features):
     chosen = settings(
         "rank_smoothing",

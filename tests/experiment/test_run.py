@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import rar_tf
-from rar_tf import data, objectives
+from rar_tf import data, files, objectives
 from rar_tf.data import pipeline
 from rar_tf.errors import UsageError
 from rar_tf.experiment import flagfile, optimizers
@@ -341,6 +341,11 @@ class TestRuns:
             assert all(np.isfinite(file[name]).all() for name in file.files)
         assert Checkpoints(tmp_path / "checkpoints", []).steps()[-1] <= 4
 
+    def test_two_trainings_do_not_share_a_folder(self, tmp_path):
+        with files.writing(tmp_path, "train"), pytest.raises(UsageError, match="give another --model_dir"):
+            experiment.train(dict(**QUICK, steps=2, model_dir=str(tmp_path)))
+        assert not (tmp_path / "flags.cfg").exists()
+
     def test_more_steps_than_asked_for(self, finished):
         with pytest.raises(UsageError, match="trained for 6 steps already"):
             experiment.train(dict(**QUICK, steps=5, model_dir=str(finished.folder)))
@@ -396,7 +401,7 @@ def test_a_step_never_returns_to_the_host(method):
     assert {"StatelessWhile", "While"} & kinds and not {"PyFunc", "PyFuncStateless", "EagerPyFunc"} & kinds
 
 
-@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_killed_and_resumed_equals_uninterrupted(finished, tmp_path, sign):
     arguments = [f"--{name}={flagfile.text(value)}" for name, value in QUICK.items()]
     train = command("train", *arguments, f"--model_dir={tmp_path}", "--steps=100000")

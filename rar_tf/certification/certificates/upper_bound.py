@@ -56,11 +56,11 @@ class UpperBound(Certificate):
                 "a linear model covers"
             )
         field, own = (attribution_field(each, s.attribution, ig_steps=s.ig_steps) for each in (self.smooth, network))
-        self._own = tf.function(own, reduce_retracing=True)
+        self._own = tf.function(own, autograph=False, reduce_retracing=True)
         self.differentials = jacobian.Differentials(field, proportional=ATTRIBUTIONS[s.attribution].proportional)
         self.searches = {name: self._searches(name, field) for name, _, _ in self.budgets}
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(autograph=False, reduce_retracing=True)
         def logit_gradients(image):
             logits = self.smooth(image, training=False)
             count = logits.shape[-1]
