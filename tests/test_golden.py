@@ -18,7 +18,7 @@ from golden import assert_agrees, unequal
 METHODS = {"nat": "natural", "adv": "madry", "ar": "ig_norm", "adv_ar": "ig_sum_norm"}
 
 
-@pytest.fixture(params=golden.cases("mnist"))
+@pytest.fixture(params=golden.cases())
 def case(request):
     return golden.load(request.param), golden.network(request.param)
 

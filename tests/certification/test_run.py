@@ -225,7 +225,7 @@ def test_parts_make_the_whole(network, data, tmp_path):
 
 @pytest.mark.parametrize("method", ["upper_bound", pytest.param("uniform_smoothing", marks=pytest.mark.slow)])
 def test_parts_attack_what_the_whole_attacks(network, data, tmp_path, method):
-    chosen = settings(method, certificate_attack=2)
+    chosen = settings(method, attribution="saliency", certificate_attack=2)
     certify(network, *data, chosen, tmp_path / "whole")
     for shard in ("2/3", "0/3", "1/3"):  # 0 | 1 | 2, 3: the second image that is attacked is alone in its part
         assert not (tmp_path / "parts" / "summary.json").exists()
