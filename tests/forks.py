@@ -27,7 +27,7 @@ _CONTEXT.set_forkserver_preload(
 )
 
 
-def script(name: str, *arguments, cwd=None, timeout: int = 300, setup=None) -> subprocess.CompletedProcess:
+def script(name: str, *arguments, cwd=None, timeout: int = 600, setup=None) -> subprocess.CompletedProcess:
     """The finished process of a command.
 
     Args:

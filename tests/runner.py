@@ -31,7 +31,7 @@ def script(name: str, *arguments, **options) -> subprocess.CompletedProcess:
     return finished(command(name, *arguments), **options)
 
 
-def finished(line: list[str], *, timeout: int = 300, cwd=None, **more: str | None) -> subprocess.CompletedProcess:
+def finished(line: list[str], *, timeout: int = 600, cwd=None, **more: str | None) -> subprocess.CompletedProcess:
     """The finished process of a command line; `more` are variables of its environment."""
     return subprocess.run(line, capture_output=True, text=True, timeout=timeout, cwd=cwd, env=environment(**more))
 
@@ -48,7 +48,7 @@ def started(line: list[str], **more: str | None) -> subprocess.Popen:
     return subprocess.Popen(line, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(**more))
 
 
-def wait_for(happened: Callable[[], object], process: subprocess.Popen, timeout: int = 300) -> None:
+def wait_for(happened: Callable[[], object], process: subprocess.Popen, timeout: int = 600) -> None:
     """Return as soon as something has happened; a process that ends before, or takes too long, fails the test."""
     deadline = time.monotonic() + timeout
     while not happened():
@@ -63,7 +63,7 @@ def stop_when(happened: Callable[[], object], line: list[str], sign: signal.Sign
     process = started(line)
     wait_for(happened, process)
     process.send_signal(sign)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=300)
     return process.returncode, errors
 
 
