@@ -46,6 +46,13 @@ def script(name: str, *arguments, cwd=None, timeout: int = 600, setup=None) -> s
     return subprocess.CompletedProcess(line, process.exitcode, *streams)
 
 
+def succeeded(name: str, *arguments, **options) -> str:
+    """What a command printed that ended well; options as `script` has them."""
+    done = script(name, *arguments, **options)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
 def _run(line, folder, cwd, setup):
     for number, name in ((1, "out"), (2, "err")):
         file = os.open(os.path.join(folder, name), os.O_WRONLY | os.O_CREAT)

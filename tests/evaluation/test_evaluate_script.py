@@ -43,16 +43,10 @@ def evaluate(workplace, *arguments):
     ]
 
 
-def ended_well(line):
-    done = forks.script(*line)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def evaluated(workplace):
     arguments = f"--keras_model={workplace / 'network.keras'}", f"--output_dir={workplace / 'whole'}"
-    return workplace / "whole", ended_well(evaluate(workplace, *arguments))
+    return workplace / "whole", forks.succeeded(*evaluate(workplace, *arguments))
 
 
 def test_summary_and_table(evaluated):
@@ -107,11 +101,11 @@ def test_directions_of_another_network(workplace, evaluated):
 
 
 def test_report(workplace, evaluated):
-    ended_well(["report", f"--model_dirs={evaluated[0]}", f"--output_dir={workplace / 'report'}"])
+    forks.succeeded("report", f"--model_dirs={evaluated[0]}", f"--output_dir={workplace / 'report'}")
     assert "data:image/png" in (workplace / "report" / "report.html").read_text()
     (workplace / "a,b").symlink_to(evaluated[0])  # as sweeps and tables name their folders
     both = f"--model_dirs={workplace / 'a,b'};{evaluated[0]}"
-    ended_well(["report", both, f"--output_dir={workplace / 'report'}"])
+    forks.succeeded("report", both, f"--output_dir={workplace / 'report'}")
 
 
 @pytest.mark.parametrize(
