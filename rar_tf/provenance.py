@@ -1,4 +1,4 @@
-"""By which command, when, with which versions and on how many threads a file was made."""
+"""By which command, when, with which versions, on which device and how many threads a file was made."""
 
 import datetime
 import functools
@@ -17,12 +17,13 @@ THREADS = "TF_NUM_INTRAOP_THREADS"  # in the environment: how many TensorFlow ta
 
 
 def made() -> dict:
-    """Return what a record says of its making: date (UTC), command, git revision, versions and threads."""
+    """Return what a record says of its making: date (UTC), command, git revision, versions, device, threads."""
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "command": command(),
         "git_revision": git_revision(),
         "versions": versions(),
+        "device": device(),
         "threads": threads(),
     }
 
@@ -57,6 +58,15 @@ def versions() -> dict[str, str]:
     libraries = {"tensorflow": tensorflow, "keras": keras, "numpy": numpy}
     found = {name: library.__version__ for name, library in libraries.items()}
     return {"rar_tf": __version__, **found, "python": platform.python_version()}
+
+
+def device() -> str:
+    """Return what TensorFlow computes on: the GPUs by name, "CPU" where it has none."""
+    import tensorflow
+
+    details = tensorflow.config.experimental.get_device_details
+    gpus = [details(each).get("device_name", "GPU") for each in tensorflow.config.list_physical_devices("GPU")]
+    return ", ".join(gpus) or "CPU"
 
 
 def threads() -> int:

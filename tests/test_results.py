@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from rar_tf import provenance, results
 from rar_tf.errors import UsageError
@@ -241,6 +242,14 @@ def test_the_command_is_what_was_typed_without_interpreter_and_folders(monkeypat
     ):
         monkeypatch.setattr("sys.orig_argv", typed)
         assert provenance.command() == shown
+
+
+def test_the_device_is_the_gpus_by_name_or_the_cpu(monkeypatch):
+    assert provenance.device() == "CPU" or tf.config.list_physical_devices("GPU")
+    names = {"a": {"device_name": "NVIDIA X"}, "b": {}}
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: list(names))
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", names.get)
+    assert provenance.device() == "NVIDIA X, GPU"
 
 
 def test_threads_are_those_that_tensorflow_was_told_or_all(monkeypatch):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from rar_tf import checks, losses
+from rar_tf import arithmetic, checks, losses
 from rar_tf.attributions import ATTRIBUTIONS, PROTOCOLS
 from rar_tf.attributions.gradients import Kind, ScoreFunction
 from rar_tf.attributions.targets import Target
@@ -143,6 +143,7 @@ def explain(
     checks.at_least_one(ig_steps=ig_steps, batch_size=batch_size)
     explainer = Explainer(attribution, ig_steps=ig_steps, baseline=float(baseline))
     explainer.check(network)
+    arithmetic.settle()
     parts = [slice(i, i + batch_size) for i in range(0, len(images), batch_size)]
     logits = np.concatenate([np.asarray(network(tf.constant(images[part]), training=False)) for part in parts])
     classes = np.argmax(logits, axis=1) if targets is None else np.broadcast_to(np.asarray(targets), len(images))

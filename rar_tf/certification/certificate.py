@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from absl import logging
 
+from rar_tf import arithmetic
 from rar_tf.certification import settings as records
 from rar_tf.errors import UsageError
 from rar_tf.figures import Figure
@@ -32,6 +33,7 @@ class Certificate:
     attacks: int = 0
 
     def __init__(self, network, settings: records.Certificate):
+        arithmetic.settle()
         self.network, self.settings = network, settings.resolved()
         self.arrays: dict[str, dict[str, np.ndarray]] = {}
 

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from rar_tf import determinism, inputs
+from rar_tf import arithmetic, inputs
 from rar_tf.errors import UsageError
 from rar_tf.models.split import split_first_layer
 from rar_tf.models.surrogate import Surrogate, climbed, is_smooth, softplus_surrogate
@@ -27,7 +27,7 @@ class Subject:
     """
 
     def __init__(self, network, surrogate=None, *, split: bool = True):
-        determinism.sum_in_order()
+        arithmetic.settle()
         self.network = network = inputs.unwrapped(network)
         self.explained = split_first_layer(network) or network if split else network
         self.warnings: list[str] = []

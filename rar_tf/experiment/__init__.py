@@ -7,4 +7,4 @@ OPTIMIZERS = Registry(
 )
 DECAYS = ("linear", "cosine")
 STRATEGIES = ("one_device", "mirrored", "multi_worker")
-COMPUTE_DTYPES = ("float32", "bfloat16")
+COMPUTE_DTYPES = ("float32", "tensorfloat32", "bfloat16")

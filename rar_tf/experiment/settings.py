@@ -84,7 +84,7 @@ class RunSettings(Seeded):
     compute_dtype: str = setting(
         "float32",
         "what convolutions and dense layers compute in while training; weights, losses and the exported network are "
-        "float32",
+        "float32. tensorfloat32 differs from it on GPUs only",
         choices=COMPUTE_DTYPES,
         defines=True,
     )

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-from rar_tf import checks, determinism, inputs, losses, randomness, similarity
+from rar_tf import arithmetic, checks, inputs, losses, randomness, similarity
 from rar_tf.attacks import BALLS
 from rar_tf.attacks.ascent import ascend
 from rar_tf.attacks.balls import FREE
@@ -43,7 +43,7 @@ class RobustModel(keras.Model):
 
     def __init__(self, network: keras.Model, **settings):
         super().__init__(name=_snake_case(type(self).__name__))
-        determinism.sum_in_order()
+        arithmetic.settle()
         self.settings = self.Settings.make(settings).resolved()
         if not isinstance(network, keras.Model):
             raise UsageError(f"{type(self).__name__} trains a keras.Model, got {type(network).__name__}")

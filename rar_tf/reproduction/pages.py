@@ -118,6 +118,7 @@ def _results(found, folder):
         if (folder / f"panel_{dataset}.png").is_file():
             parts.append(f"![The same images under several networks]({folder.name}/panel_{dataset}.png)\n")
         parts.append("```\n" + "\n".join(sorted(map(command, of_data))) + "\n```\n")
+        parts += filter(None, [_devices(of_data)])
     notes = folder / "notes.md"
     if notes.is_file():
         parts.append(notes.read_text())
@@ -135,6 +136,16 @@ def command(record: dict) -> str:
     said = " ".join(f"--{flag}={value}" for flag, value in extent.items() if value is not None)
     threads = f"{THREADS}={record['threads']} " if record.get("threads") else ""
     return f"{threads}python scripts/reproduce.py --network={record['network']} --recipe={record['recipe']} {said}"
+
+
+def _devices(found):
+    """Which evaluations of these records another device than a CPU made."""
+    by_device: dict[str, list[str]] = {}
+    for record in found:
+        for name, evaluation in record["evaluations"].items():
+            if evaluation.get("device", "CPU") != "CPU":
+                by_device.setdefault(evaluation["device"], []).append(f"{record['network']} ({name})")
+    return "".join(f"Evaluated on {device}: {'; '.join(sorted(names))}.\n" for device, names in by_device.items())
 
 
 def _mean(record, name):

@@ -42,6 +42,7 @@ def of(network: Network, root: pathlib.Path, evaluations: dict[str, Step]) -> di
             "seed": experiment.run.seed,
             "git_revision": train["git_revision"],
             "versions": train["versions"],
+            "device": train.get("device", "CPU"),
             "threads": train.get("threads"),
             "cost": _cost(train, None if first is None else of(first, root, {})["cost"]),
             "history": _history(folder / "history.csv"),
@@ -106,6 +107,7 @@ def _evaluation(summary, folder):
         "images_digest": summary["images_digest"],
         "weights_digest": summary["weights_digest"],
         "seconds": summary.get("seconds"),
+        "device": summary.get("made", {}).get("device", "CPU"),
         "warnings": summary["warnings"] if summary["num_attacked"] else [],
     }
 

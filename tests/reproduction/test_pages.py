@@ -91,6 +91,14 @@ def test_rows_measured_under_a_papers_protocol_stand_beside_the_printed_ones():
     assert pages._beside_print(index.find("chen2019:fig3"), found) == ""
 
 
+def test_evaluations_on_another_device_than_a_cpu_are_named():
+    on_gpu = record("mnist_igr_at", "igr_at", 0.6)
+    on_gpu["evaluations"]["auto"]["device"] = "NVIDIA X"
+    on_gpu["evaluations"]["accuracy"]["device"] = "CPU"
+    assert pages._devices([*RECORDS, on_gpu]) == "Evaluated on NVIDIA X: mnist_igr_at (auto).\n"
+    assert pages._devices(RECORDS) == ""
+
+
 def test_the_page_of_records_is_the_same_each_time(tmp_path, monkeypatch):
     monkeypatch.setattr(pages, "_reproduction", lambda found: "")  # it reads every flag file
     for each in RECORDS:

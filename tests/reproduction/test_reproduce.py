@@ -133,6 +133,7 @@ def test_records_say_how_it_was_trained_and_every_score_with_its_interval(reprod
     trained = json.loads((place / "runs/fast/digits_ig_norm/train.json").read_text())
     assert trained["command"] == provenance.command()
     assert trained["threads"] == record["threads"] == provenance.threads()
+    assert {each["device"] for each in (trained, record, *record["evaluations"].values())} == {provenance.device()}
     text = json.dumps(found)
     assert str(place) not in text and "init_from" not in text  # nothing of this machine
 

@@ -1,4 +1,4 @@
-"""Sums in a fixed order, so that the same seed gives the same weights bit for bit on a CPU too."""
+"""Sums in a fixed order and products with all digits of float32: the same seed gives the same weights, to the bit."""
 
 import functools
 
@@ -6,6 +6,24 @@ import tensorflow as tf
 
 
 @functools.cache
+def settle() -> None:
+    """Have TensorFlow add in order and multiply in float32; done once, so that what is set afterwards stays.
+
+    See `sum_in_order` and `allow_tensor_float_32`.
+    """
+    sum_in_order()
+    allow_tensor_float_32(False)
+
+
+def allow_tensor_float_32(allowed: bool) -> None:
+    """Let convolutions and matrix products of float32 take TensorFloat-32, ten bits of a factor's 23, or not.
+
+    On GPUs that have it (compute capability 8.0 and more) TensorFlow takes it unless told otherwise, without a word;
+    other devices have no such thing. It holds for the process, also for functions that were traced before.
+    """
+    tf.config.experimental.enable_tensor_float_32_execution(allowed)
+
+
 def sum_in_order() -> None:
     """Have TensorFlow add up a step's gradients in the order of its graph, not in that of their arrival.
 
