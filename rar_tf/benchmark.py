@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rar_tf import arithmetic
 from rar_tf.attributions.gradients import gradient
 from rar_tf.data import datasets
 from rar_tf.evaluation.measurements import plain_attack
@@ -54,8 +55,9 @@ def measure_ifia(settings: Experiment, repeats: int = 3, batch: int = 10, steps:
     The share of the peak counts (4m' + 2m)·F per image and iteration, and 4m·F per image for the clean maps of network
     and surrogate, where integrated gradients have no closed form.
 
-    Returns: seconds per image and iteration, the process's peak memory in GiB and the settings.
+    Returns: seconds per image and iteration, the peak memory in GiB (`peak_memory`), the settings.
     """
+    arithmetic.settle()
     record = datasets.record_of(settings.data)
     keras.utils.set_random_seed(settings.run.seed)
     network = build_network(settings.network, record)
@@ -76,7 +78,7 @@ def measure_ifia(settings: Experiment, repeats: int = 3, batch: int = 10, steps:
     return {
         **_named(settings, "dataset", "model", "ifia_ig_steps", "ifia_attack_ig_steps", "ig_chunk"),
         **found,
-        **_memory(),
+        "peak_memory_gib": peak_memory(),
     }
 
 
@@ -87,7 +89,7 @@ def measure(settings: Experiment, repeats: int = 3) -> dict:
     the least: (4m'+2)·F·B for the gradient of the adversary, (6m+3)·F·B for the training step, F those of a forward
     pass.
 
-    Returns: seconds of each, examples a second of a whole step, the process's peak memory in GiB and the settings.
+    Returns: seconds of each, examples a second of a whole step, the peak memory in GiB (`peak_memory`), the settings.
     """
     run, s = settings.run, settings.method
     record = datasets.record_of(settings.data)
@@ -116,7 +118,7 @@ def measure(settings: Experiment, repeats: int = 3) -> dict:
         found["attack_gradient_share"] = (4 * s.attack_ig_steps + 2 * loss) * batch / found["attack_gradient_seconds"]
         found["step_share"] = (6 * s.ig_steps + 3) * batch / found["step_seconds"]
     names = ("dataset", "model", "method", "batch_size", "ig_steps", "attack_ig_steps", "attack_steps", "ig_chunk")
-    return {**_named(settings, *names, "jit_compile"), **found, **_memory()}
+    return {**_named(settings, *names, "jit_compile"), **found, "peak_memory_gib": peak_memory()}
 
 
 def _named(settings, *names):
@@ -124,5 +126,8 @@ def _named(settings, *names):
     return {name: flags.get(name) for name in names}
 
 
-def _memory():
-    return {"peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+def peak_memory() -> float:
+    """Return the most that was taken so far, in GiB: of the fullest GPU, without one of the process."""
+    names = [gpu.name.rpartition("device:")[2] for gpu in tf.config.list_logical_devices("GPU")]
+    peaks = [tf.config.experimental.get_memory_info(name)["peak"] for name in names]
+    return max(peaks) / 2**30 if peaks else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
