@@ -79,18 +79,30 @@ class Predictions(Measurement):
 
 class Diagnosis(Measurement):
     """Signs that scores mean little: constant maps, a loss without a gradient, integrated gradients that are not
-    complete."""
+    complete, a top-k objective that does not change.
+
+    Absolute maps that add up to a constant add up to it over the top k too where these hold all that is not zero. The
+    gradient at such an image is rounding, or zero, and an attack that begins there moves by it or not at all.
+    """
 
     def __init__(self, subject, settings):
         super().__init__(subject, settings)
         self.explainer = explainer_of(settings)
         self.integrates = settings.attribution == "integrated_gradients"
-        self.columns = ("constant_map", "gradient_vanished", *(["completeness_error"] if self.integrates else []))
+        at_image = (settings.attack, settings.objective, settings.start, settings.protocol)
+        self.holds = at_image == ("ifia", "topk", "image", "rar")
+        self.columns = (
+            "constant_map",
+            *(["topk_holds_all"] if self.holds else []),
+            "gradient_vanished",
+            *(["completeness_error"] if self.integrates else []),
+        )
 
     def __call__(self, batch):
         found = self.subject.compiled("diagnose", self._diagnose)(batch.images, batch.labels)
         constant = (np.ptp(batch.maps, axis=1) == 0).astype(int)
-        return dict(zip(self.columns, (constant, *found)))
+        holds = [(np.count_nonzero(batch.maps, axis=1) <= self.settings.k).astype(int)] if self.holds else []
+        return dict(zip(self.columns, (constant, *holds, *found)))
 
     def _diagnose(self, images, labels):
         network = self.subject.network

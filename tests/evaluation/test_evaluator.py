@@ -118,6 +118,18 @@ def test_fallbacks_score_one():
     assert any("no gradient" in warning for warning in summary["warnings"])
 
 
+def test_a_top_k_that_holds_the_whole_map_is_warned_about():
+    images, labels = toys.digits(2)
+    images[0, :, :2], images[0, :, 2:] = 0.5, 0.0  # 16 pixels of 64
+    network = toys.network()
+    labels = network(images).numpy().argmax(1)
+    for k, holds in ((16, [1, 0]), (15, [0, 0])):
+        given = {**SETTINGS, "k": k, "evaluation_protocol": "chen2019", "steps": 1}
+        found = evaluation.evaluate(network, images, labels, **given)
+        assert [row["topk_holds_all"] for row in found.rows] == holds
+        assert any("rounding" in warning for warning in found.summary()["warnings"]) == any(holds)
+
+
 def test_probabilities_are_warned_about():
     images, labels = toys.digits(3)
     found = evaluation.evaluate(lambda x, training=False: tf.nn.softmax(toys.network()(x)), images, labels, **SETTINGS)
