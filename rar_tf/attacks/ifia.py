@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from rar_tf import checks, metrics
-from rar_tf.attacks import MEASURES, OBJECTIVES
+from rar_tf.attacks import MEASURES, OBJECTIVES, scores
 from rar_tf.attacks.ascent import ascend, value_and_gradient
 from rar_tf.attacks.balls import LINF, Ball
 from rar_tf.attacks.objectives import Clean, chosen
@@ -96,6 +96,7 @@ class Ifia:
       settle_too: further scores whose lowest value is recorded, among the candidates that are kept for the others.
       feasible: refuse steps that lose the label, try half and quarter of them first; the start counts as an iterate.
       score_every: score every so many iterates, the last one always.
+      on_device: score iterates where their maps are, as far as `attacks.scores` can; candidates are scored on the host.
       reference: the 2019 reference's details: the clean mass centre is the surrogate's, mass centres are cut to whole
         pixels, and so are iterates where pixels count to more than 1.
       region: [H, W], the region or the map that the objectives `target` and `target_map` go for; None is the lower
@@ -123,6 +124,7 @@ class Ifia:
     settle_too: tuple[str, ...] = ()
     feasible: bool = False
     score_every: int = 1
+    on_device: bool = False
     reference: bool = False
     region: object = None
     pairs: int = 4096
@@ -223,7 +225,7 @@ class Ifia:
         Shape: start [B, H, W, C] in the pixel range, indices int64 [B], seed int64 [].
         """
         height, width, channels = clean.images.shape[1:]
-        score = self._scores(network, clean, self.screen or self.explainer, self.tracked)
+        score = self._scores(network, clean, self.screen or self.explainer, self.tracked, on_device=self.on_device)
         (draws,) = uniform_draws(indices, seed, (queries, 2 + channels))
         best, _ = patch_search(
             lambda candidates: -score(candidates)[1][:, 0],
@@ -296,37 +298,49 @@ class Ifia:
 
     def _observe(self, network, clean, *, sure=False):
         """(iterate, pool) -> pool with the iterate where it is among the best."""
-        score = self._scores(network, clean, self.screen or self.explainer, self.tracked, sure=sure)
+        explainer = self.screen or self.explainer
+        score = self._scores(network, clean, explainer, self.tracked, sure=sure, on_device=self.on_device)
 
         def observe(iterate, pool):
-            _, scores, _ = score(iterate)
-            return pool.insert(scores, iterate)
+            _, found, _ = score(iterate)
+            return pool.insert(found, iterate)
 
         return observe
 
-    def _scores(self, network, clean, explainer, names, *, sure=False):
+    def _scores(self, network, clean, explainer, names, *, sure=False, on_device=False):
         """Perturbed images -> (maps [B, D], scores [B, M] by name, whether the label is kept [B]).
 
         Images that lost their label are not scored: they have 1. sure: that the label is kept is known already.
         """
-        scorers = _scorers(self, tuple(clean.images.shape[1:3]))
-        # The reference measures how far the mass centre moved from where the surrogate has it.
-        before = clean.surrogate_maps if self.reference and self.measure == "mass_center" else clean.maps
-
-        def host_scores(before, after, images, feasible):
-            scores = np.ones((len(after), len(names)), np.float32)
-            if feasible.any():
-                rows = before[feasible], after[feasible], images[feasible]
-                scores[feasible] = np.stack([scorers[name](*rows) for name in names], axis=1)
-            return scores
+        budget = {"epsilon": self.epsilon, "black": self.bounds[0]}
+        found = scores.scorer(names, clean, k=self.k, metric_k=self.metric_k, **budget) if on_device else None
+        scored = found or self._on_host(clean, names)
 
         def score(perturbed):
             values = explainer(network, perturbed, clean.labels)
             feasible = tf.ones_like(clean.labels, tf.bool) if sure else keeps_label(network, perturbed, clean.labels)
-            scores = tf.numpy_function(host_scores, [before, values, clean.images, feasible], tf.float32)
-            return values, tf.ensure_shape(scores, [None, len(names)]), feasible
+            return values, scored(values, feasible), feasible
 
         return score
+
+    def _on_host(self, clean, names):
+        """(maps [B, D], whether they are to be scored [B]) -> scores [B, M] by name, 1 for the others."""
+        scorers = _scorers(self, tuple(clean.images.shape[1:3]))
+        # The reference measures how far the mass centre moved from where the surrogate has it.
+        before = clean.surrogate_maps if self.reference and self.measure == "mass_center" else clean.maps
+
+        def host_scores(before, after, images, wanted):
+            found = np.ones((len(after), len(names)), np.float32)
+            if wanted.any():
+                rows = before[wanted], after[wanted], images[wanted]
+                found[wanted] = np.stack([scorers[name](*rows) for name in names], axis=1)
+            return found
+
+        def scored(values, wanted):
+            found = tf.numpy_function(host_scores, [before, values, clean.images, wanted], tf.float32)
+            return tf.ensure_shape(found, [None, len(names)])
+
+        return scored
 
 
 def _scorers(attack, shape):

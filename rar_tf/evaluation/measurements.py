@@ -374,6 +374,7 @@ def plain_attack(settings: EvaluationSettings, network) -> Ifia:
         screen=None if screen == explainer else screen,
         candidates=s.candidates,
         ball=BALLS[s.ball],
+        on_device=bool(tf.config.list_physical_devices("GPU")),
         reference=s.reference,
         seed=s.seed,
         region=s.wanted(),
