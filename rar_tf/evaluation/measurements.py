@@ -12,6 +12,7 @@ from rar_tf.attacks.ifia import Ifia, Pool, keeps_label
 from rar_tf.attacks.objectives import Clean
 from rar_tf.attacks.pgd import random_starts
 from rar_tf.attacks.predictions import Terms, standing_after
+from rar_tf.attacks.steps import where_each
 from rar_tf.attributions.explainer import Explainer
 from rar_tf.attributions.gradients import gradient
 from rar_tf.attributions.maps import by_feature
@@ -79,30 +80,18 @@ class Predictions(Measurement):
 
 class Diagnosis(Measurement):
     """Signs that scores mean little: constant maps, a loss without a gradient, integrated gradients that are not
-    complete, a top-k objective that does not change.
-
-    Absolute maps that add up to a constant add up to it over the top k too where these hold all that is not zero. The
-    gradient at such an image is rounding, or zero, and an attack that begins there moves by it or not at all.
-    """
+    complete."""
 
     def __init__(self, subject, settings):
         super().__init__(subject, settings)
         self.explainer = explainer_of(settings)
         self.integrates = settings.attribution == "integrated_gradients"
-        at_image = (settings.attack, settings.objective, settings.start, settings.protocol)
-        self.holds = at_image == ("ifia", "topk", "image", "rar")
-        self.columns = (
-            "constant_map",
-            *(["topk_holds_all"] if self.holds else []),
-            "gradient_vanished",
-            *(["completeness_error"] if self.integrates else []),
-        )
+        self.columns = ("constant_map", "gradient_vanished", *(["completeness_error"] if self.integrates else []))
 
     def __call__(self, batch):
         found = self.subject.compiled("diagnose", self._diagnose)(batch.images, batch.labels)
         constant = (np.ptp(batch.maps, axis=1) == 0).astype(int)
-        holds = [(np.count_nonzero(batch.maps, axis=1) <= self.settings.k).astype(int)] if self.holds else []
-        return dict(zip(self.columns, (constant, *holds, *found)))
+        return dict(zip(self.columns, (constant, *found)))
 
     def _diagnose(self, images, labels):
         network = self.subject.network
@@ -221,26 +210,30 @@ class AttributionAttack(Measurement):
             attack, network = self._attack(found, frozen)
             return attack.moves(network, found, images)
 
-        return self.subject.compiled(f"moves {frozen}", moves)(*clean)
+        return self._nudged(clean[2]) | self.subject.compiled(f"moves {frozen}", moves)(*clean)
+
+    def _nudged(self, maps):
+        """Which images [B] an attack from the image itself begins a step beside."""
+        s = self.settings
+        constant_sum = s.objective == "topk" and s.protocol == "rar"
+        return topk_holds_all(maps, s.k) & (s.start == "image" and constant_sum)
 
     def _restarts(self, index, clean, frozen):
         """Pool and curve of images by their index [B], over all restarts."""
         pool, curve = None, None
 
-        def search(images, labels, maps, smooth, index, seed):
+        def search(images, labels, maps, smooth, index, seed, nudged):
             found, empty = Clean(images, labels, maps, smooth), self.plain.empty(images)
             attack, network = self._attack(found, frozen)
-            # On a black background the top-k objective has no gradient at the image itself: its k features hold the
-            # whole map where fewer than k attributions differ from zero. So attacks start beside it, all but the
-            # papers'.
-            start = images
-            if self.settings.start == "random":
-                start = random_starts(images, index, epsilon=attack.epsilon, ball=attack.ball, seed=seed)
+            start = random_starts(images, index, epsilon=attack.epsilon, ball=attack.ball, seed=seed)
+            if self.settings.start == "image":
+                beside = images + self.settings.step_size * attack.ball.direction(start - images)
+                start = where_each(nudged, tf.clip_by_value(beside, *attack.bounds), images)
             return attack.search(self.subject.explained, network, found, start, empty)
 
         compiled = self.subject.compiled(f"plain {frozen}", search)
         for restart in range(self.settings.restarts):
-            found, own = compiled(*clean, index, np.int64(self.settings.seed * 1009 + restart))
+            found, own = compiled(*clean, index, np.int64(self.settings.seed * 1009 + restart), self._nudged(clean[2]))
             pool = found if pool is None else merged(pool, found)
             curve = own if curve is None else np.minimum(curve, own)
         return pool, curve
@@ -354,6 +347,15 @@ def explainer_of(settings: EvaluationSettings) -> Explainer:
     """Return how the maps come about that settings compare."""
     s = settings.resolved()
     return Explainer(s.attribution, s.protocol, s.ig_steps, s.ig_chunk, baseline=s.baseline)
+
+
+def topk_holds_all(maps: np.ndarray, k: int) -> np.ndarray:
+    """Return whether the k largest features of maps [B, D] hold all that is not zero; bool [B].
+
+    Of absolute maps that add up to a constant the top k then add up to it, so that the top-k objective has no gradient
+    at the image: what is computed is rounding, or zero, and by that an attack from there would move or not.
+    """
+    return np.count_nonzero(maps, axis=1) <= k
 
 
 def plain_attack(settings: EvaluationSettings, network) -> Ifia:

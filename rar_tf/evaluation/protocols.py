@@ -1,7 +1,8 @@
 """How each paper evaluates: the settings that a published figure was measured with.
 
-Budgets, step sizes and numbers of steps are the data set's and stand in the flag files; a protocol fixes the rest. Its
-three runs of one attack from one start differ by a GPU's noise only, so that they are one here.
+Budgets, step sizes and numbers of steps are the data set's and stand in the flag files; a protocol fixes the rest. The
+papers' three runs of one attack from one start differ by a GPU's noise only, so that they are one here; where noise is
+all that moves the attack, a seeded step stands for it (`measurements.topk_holds_all`).
 """
 
 import dataclasses

@@ -106,7 +106,8 @@ class EvaluationSettings(Seeded, Bounded, Chunked):
     )
     start: str | None = setting(
         None,
-        "where it begins: a random point of the ball, or the image itself, by default with --ifia_reference only",
+        "where it begins: a random point of the ball, or the image itself, by default with --ifia_reference only; a "
+        "random step beside it where the top k hold all of the map that is not zero: there is no gradient but rounding",
         flag="ifia_start",
         choices=("random", "image"),
         derive=lambda s: "image" if s.reference else "random",

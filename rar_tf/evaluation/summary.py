@@ -166,8 +166,6 @@ def _add_diagnosis(summary, attacked, column):
             change: {name: float(column(f"{change}:{name}").mean()) for name in (*AVERAGE_SCORES, "label_kept")}
             for change in changes
         }
-    if "topk_holds_all" in names:
-        summary["topk_holds_all"] = float(column("topk_holds_all").mean())
     summary["gradient_vanished"] = float(column("gradient_vanished").mean())
     if "completeness_error" in names:
         summary["completeness_error"] = float(np.median(column("completeness_error")))
@@ -188,12 +186,6 @@ def _warnings(summary):
         found.append(
             f"{summary['fallback_rate']:.0%} of the scores are fallbacks (no iterate kept the label and "
             "lowered the measure); they count as 1 and make the network look more robust than it is shown to be"
-        )
-    if summary.get("topk_holds_all", 0) > MAX_FALLBACK_RATE:
-        found.append(
-            f"the top k hold all that is not zero in {summary['topk_holds_all']:.0%} of the maps: their sum does not "
-            "change at the image, where the attack begins, and rounding, which differs by device, decides whether "
-            "it moves at all"
         )
     if summary.get("constant_maps"):
         found.append(
