@@ -45,7 +45,8 @@ def scorer(
                 found[name] = _topk_intersection(clean.maps, values, count)
         if "cosine" in names:
             found["cosine"] = similarity.cosine_similarity(clean.maps, values)
-        return tf.where(wanted[:, None], tf.stack([found[name] for name in names], axis=1), 1.0)
+        by_name = tf.cast(tf.stack([found[name] for name in names], axis=1), tf.float32)
+        return tf.where(wanted[:, None], by_name, 1.0)
 
     return scores
 
