@@ -53,7 +53,13 @@ def evaluated(evaluator, data):
     return evaluation.run(evaluator, *data, batch_size=5)
 
 
-def test_images_that_the_papers_attack_cannot_move_cost_one_gradient(data, monkeypatch):
+def never_beside_the_image(monkeypatch):
+    """Leave the first step of an attack from the image itself to its gradient, even where there is none."""
+    monkeypatch.setattr(measurements, "topk_holds_all", lambda maps, k: np.zeros(len(maps), bool))
+
+
+def test_images_that_an_attack_cannot_move_cost_one_gradient(data, monkeypatch):
+    never_beside_the_image(monkeypatch)
     chosen = EvaluationSettings.make({**SETTINGS, "k": 30, "evaluation_protocol": "chen2019"})
     evaluator = Evaluator(toys.network(), chosen)
     attack = evaluator.measurements[1]
@@ -121,7 +127,7 @@ def test_fallbacks_score_one():
 @pytest.mark.parametrize("nudged", [True, False])
 def test_an_attack_begins_beside_an_image_whose_whole_map_the_top_k_hold(nudged, monkeypatch):
     if not nudged:
-        monkeypatch.setattr(measurements, "topk_holds_all", lambda maps, k: np.zeros(len(maps), bool))
+        never_beside_the_image(monkeypatch)
     images, _ = toys.digits(8)
     labels = toys.network()(images).numpy().argmax(1)
     given = {**SETTINGS, "epsilon": 0.02, "step_size": 0.005, "start": "image", "k": 64}  # of 64 features
