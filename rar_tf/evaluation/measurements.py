@@ -220,7 +220,7 @@ class AttributionAttack(Measurement):
 
     def _restarts(self, index, clean, frozen):
         """Pool and curve of images by their index [B], over all restarts."""
-        pool, curve = None, None
+        pool, curve, nudged = None, None, self._nudged(clean[2])
 
         def search(images, labels, maps, smooth, index, seed, nudged):
             found, empty = Clean(images, labels, maps, smooth), self.plain.empty(images)
@@ -233,7 +233,7 @@ class AttributionAttack(Measurement):
 
         compiled = self.subject.compiled(f"plain {frozen}", search)
         for restart in range(self.settings.restarts):
-            found, own = compiled(*clean, index, np.int64(self.settings.seed * 1009 + restart), self._nudged(clean[2]))
+            found, own = compiled(*clean, index, np.int64(self.settings.seed * 1009 + restart), nudged)
             pool = found if pool is None else merged(pool, found)
             curve = own if curve is None else np.minimum(curve, own)
         return pool, curve
