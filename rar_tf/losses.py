@@ -5,7 +5,8 @@ import tensorflow as tf
 
 def logit(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """Return the logit of each sample's label. Shape: logits [N, K], labels int [N] -> [N]."""
-    return tf.gather(logits, labels, axis=1, batch_dims=1)
+    # Not by tf.gather: its gradient, and the gradient of that, are dozens of operations that each graph is built of.
+    return tf.reduce_sum(tf.where(_own(logits, labels), logits, tf.zeros_like(logits)), axis=1)
 
 
 def probability(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -49,8 +50,12 @@ def margin(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
 
 def without_label(scores: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """Return the scores with the label's own put below all others. Shape: scores [N, K], labels int [N] -> [N, K]."""
-    own = tf.one_hot(labels, tf.shape(scores)[1], on_value=True, off_value=False)
-    return tf.where(own, scores.dtype.min, scores)
+    return tf.where(_own(scores, labels), scores.dtype.min, scores)
+
+
+def _own(scores, labels):
+    """Which scores [N, K] are the label's own."""
+    return tf.one_hot(labels, tf.shape(scores)[1], on_value=True, off_value=False)
 
 
 def kl_divergence(logits_p: tf.Tensor, logits_q: tf.Tensor) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""Divergences against scipy's."""
+"""The label's logit against indexing, divergences against scipy's."""
 
 import numpy as np
 import pytest
@@ -9,6 +9,27 @@ import tensorflow as tf
 from rar_tf import losses
 
 pytestmark = pytest.mark.usefixtures("float64")
+
+
+def test_the_logit_of_the_label_and_its_gradients_are_those_of_indexing():
+    generator = np.random.default_rng(0)
+    values, labels = generator.normal(size=(5, 4)), np.array([0, 3, 1, 2, 3])
+    x, infinite = tf.constant(values), tf.constant(np.where(np.arange(4) == labels[:, None], values, -np.inf))
+
+    def each(logit):
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                value = logit(tf.exp(x))
+            slope = inner.gradient(value, x)
+        return value, slope, outer.gradient(slope, x)
+
+    for found, expected in zip(
+        each(lambda z: losses.logit(z, labels)), each(lambda z: tf.gather(z, labels, axis=1, batch_dims=1))
+    ):
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(losses.logit(infinite, labels), values[np.arange(5), labels])
 
 
 def test_divergences_equal_scipys():
