@@ -158,6 +158,7 @@ def flowers(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_script_killed_and_started_again(flowers, tmp_path):
     record = data.get("flower")
     prepare.prepare(record, datasets.read_source(record, flowers), tmp_path / "whole", examples_per_class=30)

@@ -79,6 +79,7 @@ def test_processes_share_the_images(workplace, evaluated):
     assert_one_line(forks.script(*evaluate(workplace, *arguments, "--shard=0/2")), "--processes")
 
 
+@pytest.mark.slow
 def test_kill_9_and_the_same_command_again(workplace, evaluated):
     keras_model, folder = f"--keras_model={workplace / 'network.keras'}", f"--output_dir={workplace / 'killed'}"
     line = command(*evaluate(workplace, keras_model, folder))

@@ -20,7 +20,8 @@ def test_one_step_on_two_replicas_equals_one():
         assert gap < 1e-5, name
 
 
-@pytest.mark.parametrize("method", ["ig_sum_norm", pytest.param("madry", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["ig_sum_norm", "madry"])
 def test_twenty_steps_on_two_replicas_equal_one(method):
     # Sign steps of the adversary may flip within rounding, hence a bound on the weights' change and none on a weight.
     for name, gap in replicas("2", "fit", method).items():
