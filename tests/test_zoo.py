@@ -11,6 +11,7 @@ from rar_tf import models, zoo
 from rar_tf.data import datasets
 from rar_tf.data.pixels import to_pixels
 from rar_tf.errors import UsageError
+from rar_tf.results import fingerprint
 
 from conftest import DATA
 from runner import python, succeeded
@@ -21,34 +22,31 @@ RECORD = {
     "flags": {"model": "tiny_cnn", "initializer": "glorot", "method": "madry"},
     "evaluations": {},
 }
-IMAGES = np.random.default_rng(0).uniform(0, 1, (20, 28, 28, 1)).astype(np.float32)
 
 
 @pytest.fixture
 def kept(tmp_path, seeded):
     network = models.build("tiny_cnn", (28, 28, 1), 10, initializer="glorot")
-    return network, zoo.pack(network, RECORD, IMAGES, tmp_path), tmp_path
+    return network, zoo.pack(network, RECORD, tmp_path), tmp_path
 
 
 def test_a_network_comes_back_with_its_card(kept):
     network, name, folder = kept
     assert name == "digits_madry" and zoo.list_models(folder) == [name]
     loaded = zoo.load(name, folder)
-    halves = [weight.astype(np.float16).astype(np.float32) for weight in network.get_weights()]
-    assert all(map(np.array_equal, loaded.get_weights(), halves))
-    assert loaded.card["stored"] == "float16" and loaded.card["unchanged_predictions"] == len(IMAGES)
+    assert all(map(np.array_equal, loaded.get_weights(), network.get_weights()))
     assert loaded.card["bounds"] == [0, 1] and "CC BY" in loaded.card["licence"]
-    assert (folder / f"{name}.npz").stat().st_size < 2.2 * network.count_params()
 
 
-def test_float32_where_a_prediction_would_change(tmp_path, seeded):
-    network = models.build("tiny_cnn", (28, 28, 1), 10)
-    *rest, kernel, bias = network.get_weights()
-    kernel[:], bias[:] = 0, 0
-    bias[3], bias[4] = 1.0, 1.0001  # the same number in float16, where the first of them would win
-    network.set_weights([*rest, kernel, bias])
-    assert zoo.load(zoo.pack(network, RECORD, IMAGES, tmp_path), tmp_path).card["stored"] == "float32"
-    assert np.array_equal(network.get_weights()[-1], bias)  # packing leaves the network as it was
+def test_a_card_has_no_scores_of_other_weights(kept):
+    network, name, folder = kept
+    measured = {"auto": {"weights_digest": fingerprint(network)}}
+    assert zoo.pack(network, {**RECORD, "evaluations": measured}, folder) == name
+    weights = network.get_weights()
+    weights[0][0, 0, 0, 0] = np.nextafter(weights[0][0, 0, 0, 0], np.float32(1))
+    network.set_weights(weights)
+    with pytest.raises(UsageError, match="auto of digits_madry was measured of other weights"):
+        zoo.pack(network, {**RECORD, "evaluations": measured}, folder)
 
 
 def test_a_damaged_file_is_refused(kept):
@@ -69,7 +67,7 @@ def test_more_than_there_is_room_for_is_refused(kept, monkeypatch):
     network, _, folder = kept
     monkeypatch.setattr(zoo, "SIZE", 1000)
     with pytest.raises(UsageError, match="room"):
-        zoo.pack(network, {**RECORD, "method": "natural"}, IMAGES, folder)
+        zoo.pack(network, {**RECORD, "method": "natural"}, folder)
 
 
 def test_all_of_them_are_small_and_whole():
@@ -78,9 +76,10 @@ def test_all_of_them_are_small_and_whole():
 
 
 @pytest.mark.parametrize("name", zoo.list_models())
-def test_a_shipped_network_has_the_accuracy_of_its_card(name):
+def test_a_shipped_network_is_the_one_that_its_card_measured(name):
     network = rar_tf.load(name)
     assert isinstance(network, keras.Model) and json.dumps(network.card)
+    assert {each["weights_digest"] for each in network.card["evaluations"].values()} == {fingerprint(network)}
     record = datasets.get(network.card["dataset"])
     if not (DATA / record.name / "test.npz").is_file():
         pytest.skip(f"no {record.name} here")

@@ -136,15 +136,11 @@ def main():
 def keep(done, root, folder):
     """Put a network and its record among the small ones that come with the package."""
     from rar_tf import export, zoo
-    from rar_tf.data.datasets import load_data
-    from rar_tf.data.pixels import to_pixels
-    from rar_tf.data.settings import DataSettings
     from rar_tf.reproduction import records
 
     _, network, steps = done
-    record, splits = load_data(DataSettings.of(network.given()))
     model = export.load_network(model_dir=network.folder(root))
-    name = zoo.pack(model, records.of(network, root, steps), to_pixels(record, splits.test.images), folder)
+    name = zoo.pack(model, records.of(network, root, steps), folder)
     print(f"wrote {folder / name}.npz and its card: rar_tf.load({name!r})")
 
 
