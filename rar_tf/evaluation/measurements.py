@@ -24,6 +24,7 @@ from rar_tf.evaluation.settings import EvaluationSettings
 from rar_tf.evaluation.subject import Subject
 from rar_tf.evaluation.summary import SCORES, accuracy_column, kept_scores, thin
 from rar_tf.losses import cross_entropy, logit
+from rar_tf.models.surrogate import stems
 
 
 class Predictions(Measurement):
@@ -128,6 +129,12 @@ class AttributionAttack(Measurement):
         columns += ["target_cosine", "target_cosine_clean"] if self.plain.region is not None else []
         self.columns = (*columns, "curve")
         subject.surrogate  # noqa: B018  now, so that a continued evaluation warns as one in one go does
+        for stem in stems(subject.network):
+            if settings.ball == "linf" and settings.epsilon <= stem.epsilon:
+                subject.warn(
+                    f"an input stem hides the background from budgets up to {stem.epsilon:g}, and Kendall over all "
+                    "pixels counts what is hidden: read the scores over the support, or give a larger budget"
+                )
 
     def __call__(self, batch):
         auto, columns = bool(self.members), {}

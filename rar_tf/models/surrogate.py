@@ -132,6 +132,12 @@ class BackwardThrough(StandIn):
         return climbed + tf.stop_gradient(self.network(images, training=False) - climbed)
 
 
+def stems(network) -> list[InputStem]:
+    """Return the input stems among a network's layers, those with a dead zone."""
+    layers = network._flatten_layers() if isinstance(network, keras.Layer) else []
+    return [layer for layer in layers if type(layer) is InputStem]
+
+
 def without_dead_zones(network):
     """Return a network whose gradients see out of the dead zone of its input stem; itself where it has none.
 
@@ -139,8 +145,7 @@ def without_dead_zones(network):
 
     Raises: UsageError where a network with a stem cannot be cloned layer by layer.
     """
-    layers = network._flatten_layers() if isinstance(network, keras.Layer) else []
-    if not any(type(layer) is InputStem for layer in layers):
+    if not stems(network):
         return network
     clone = _clone(
         network,

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import rar_tf
-from rar_tf import metrics, results
+from rar_tf import metrics, models, results
 from rar_tf.attacks.pgd import fgsm
 from rar_tf.errors import UsageError
 from rar_tf.evaluation import job as evaluation
@@ -136,8 +136,8 @@ def test_an_attack_begins_beside_an_image_whose_whole_map_the_top_k_hold(nudged,
 
 
 def test_probabilities_are_warned_about():
-    images, labels = toys.digits(3)
-    found = evaluation.evaluate(lambda x, training=False: tf.nn.softmax(toys.network()(x)), images, labels, **SETTINGS)
+    (images, labels), network = toys.digits(3), toys.network()
+    found = evaluation.evaluate(lambda x, training=False: tf.nn.softmax(network(x)), images, labels, **SETTINGS)
     assert any("probabilities" in warning for warning in found.warnings)
     assert any("network itself" in warning for warning in found.warnings)  # it cannot be cloned
 
@@ -183,6 +183,13 @@ def test_prediction_attacks_see_out_of_the_dead_zone_of_a_stem():
     model = rar_tf.Madry(network, epsilon=0.2, steps=5, step_size=0.2, bounds=(0, 1))
     model.compile("adam")
     assert model.evaluate(images, labels, verbose=0, return_dict=True)["adversarial_accuracy"] == 0
+
+
+@pytest.mark.parametrize("ball,epsilon,hidden", [("linf", 0.1, True), ("linf", 0.101, False), ("l2", 0.1, False)])
+def test_kendall_behind_a_stem_is_warned_of_where_the_budget_ends_within_it(ball, epsilon, hidden):
+    network = models.build("tiny_cnn", (8, 8, 1), 10, stem="dark", stem_epsilon=0.1)
+    evaluator = Evaluator(network, EvaluationSettings(**{**SETTINGS, "epsilon": epsilon, "ball": ball}))
+    assert any("hides the background" in warning for warning in evaluator.subject.warnings) == hidden
 
 
 def test_a_network_agrees_with_its_own_maps(data):
