@@ -1,7 +1,7 @@
 """Small trained networks inside the package, each with its card: training, scores, licence of the data.
 
-NAME.npz holds a network's weights, the very ones that were evaluated, NAME.json its card: a record of docs/results, and
-the digest of the weights' file.
+NAME.npz holds a network's weights, the very ones that were evaluated, NAME.json its card: a record as in docs/results,
+and the digest of the weights' file.
 
 In float16 half of the bytes would do, and hardly a prediction would change, but maps do: adversarial training on MNIST
 puts the thresholds of its first layer at ε, and where rounding moves them by a thousandth of that, an attack lights up
