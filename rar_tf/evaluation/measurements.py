@@ -130,7 +130,7 @@ class AttributionAttack(Measurement):
         self.columns = (*columns, "curve")
         subject.surrogate  # noqa: B018  now, so that a continued evaluation warns as one in one go does
         for stem in stems(subject.network):
-            if settings.ball == "linf" and settings.epsilon <= stem.epsilon:
+            if settings.epsilon <= stem.epsilon:  # in any ball: that of ℓ∞ holds all others of its radius
                 subject.warn(
                     f"an input stem hides the background from budgets up to {stem.epsilon:g}, and Kendall over all "
                     "pixels counts what is hidden: read the scores over the support, or give a larger budget"

@@ -68,6 +68,7 @@ def test_a_run_knows_its_data_set(tmp_path):
             each.check(given)
 
 
+@pytest.mark.slow
 def test_processes_share_the_images(workplace, evaluated):
     keras_model = f"--keras_model={workplace / 'network.keras'}"
     arguments = keras_model, f"--output_dir={workplace / 'parts'}", "--processes=2"
@@ -76,7 +77,12 @@ def test_processes_share_the_images(workplace, evaluated):
     assert parts["shard"] == "0/1, from 2 parts" and parts["num_attacked"] == whole["num_attacked"]
     np.testing.assert_allclose(parts["kendall"]["mean"], whole["kendall"]["mean"], atol=1e-3)
     assert_one_line(forks.script(*evaluate(workplace, *arguments, "--ifia_epsilon=0.2")), "other settings")
-    assert_one_line(forks.script(*evaluate(workplace, *arguments, "--shard=0/2")), "--processes")
+
+
+def test_processes_are_no_part_of_a_part(workplace):
+    arguments = f"--keras_model={workplace / 'network.keras'}", f"--output_dir={workplace / 'part'}"
+    refused = forks.script(*evaluate(workplace, *arguments, "--processes=2", "--shard=0/2"))
+    assert_one_line(refused, "--processes")
 
 
 @pytest.mark.slow

@@ -185,7 +185,7 @@ def test_prediction_attacks_see_out_of_the_dead_zone_of_a_stem():
     assert model.evaluate(images, labels, verbose=0, return_dict=True)["adversarial_accuracy"] == 0
 
 
-@pytest.mark.parametrize("ball,epsilon,hidden", [("linf", 0.1, True), ("linf", 0.101, False), ("l2", 0.1, False)])
+@pytest.mark.parametrize("ball,epsilon,hidden", [("linf", 0.1, True), ("linf", 0.101, False), ("l2", 0.1, True)])
 def test_kendall_behind_a_stem_is_warned_of_where_the_budget_ends_within_it(ball, epsilon, hidden):
     network = models.build("tiny_cnn", (8, 8, 1), 10, stem="dark", stem_epsilon=0.1)
     evaluator = Evaluator(network, EvaluationSettings(**{**SETTINGS, "epsilon": epsilon, "ball": ball}))
