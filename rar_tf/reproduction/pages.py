@@ -104,7 +104,8 @@ _TITLES = tuple(map(tables.title, _COLUMNS))
 
 
 def _results(found, folder):
-    parts = [_INTRODUCTION.format(name=folder.name)]
+    notes = folder / "notes.md"
+    parts = [_INTRODUCTION.format(name=folder.name), *([notes.read_text()] if notes.is_file() else [])]
     datasets = dict.fromkeys(record["dataset"] for record in found)
     for dataset in datasets:
         of_data = [record for record in found if record["dataset"] == dataset]
@@ -119,9 +120,6 @@ def _results(found, folder):
             parts.append(f"![The same images under several networks]({folder.name}/panel_{dataset}.png)\n")
         parts.append("```\n" + "\n".join(sorted(map(command, of_data))) + "\n```\n")
         parts += filter(None, [_devices(of_data)])
-    notes = folder / "notes.md"
-    if notes.is_file():
-        parts.append(notes.read_text())
     return "\n".join(parts)
 
 
