@@ -97,6 +97,9 @@ that attack leaves of a network whose gradients never change. Rows are sorted by
 the support, then top-k, then cosine. Kendall over all pixels stands there because the papers print it; on black
 backgrounds it measures the background. Intervals are over images, not over trainings. Minutes are wall time on two
 shared CPU cores, CPU minutes in brackets; both count the stages of training before the last.
+
+*Fallbacks* are images for which the paper's attack found nothing; they score 1. *Attainable* is over the support, in
+the top k and in cosine; *images* are those of the paper's protocol, of `auto` and of predictions.
 """
 
 _COLUMNS = ("kendall_support", "topk_intersection", "cosine", "kendall")
@@ -109,9 +112,14 @@ def _results(found, folder):
     datasets = dict.fromkeys(record["dataset"] for record in found)
     for dataset in datasets:
         of_data = [record for record in found if record["dataset"] == dataset]
-        parts.append(f"## {dataset}\n\n{_ranking(of_data)}")
         by_network = _by_network(of_data)
-        parts += filter(None, (_over_seeds(by_network, dataset), _differences(by_network, dataset)))
+        parts.append(f"## {dataset}\n")
+        for heading, variants in (("", False), ("### Variants, with settings laid over their flag files\n", True)):
+            shown = [record for record in of_data if _is_variant(Network.of(record["network"])) == variants]
+            compared = {network: runs for network, runs in by_network.items() if _is_variant(network) == variants}
+            if shown:
+                texts = heading, _ranking(shown), _over_seeds(compared, dataset)
+                parts += filter(None, (*texts, _differences(compared, by_network, dataset)))
         name = f"loss_{dataset}.png"
         with atomic_write(folder / name) as temporary:
             pictures.courses(of_data).savefig(temporary, dpi=90)
@@ -121,6 +129,10 @@ def _results(found, folder):
         parts.append("```\n" + "\n".join(sorted(map(command, of_data))) + "\n```\n")
         parts += filter(None, [_devices(of_data)])
     return "\n".join(parts)
+
+
+def _is_variant(network):
+    return bool(network.without("model", "seed").overrides)
 
 
 def command(record: dict) -> str:
@@ -177,11 +189,7 @@ def _ranking(found):
                 tables.minutes(record) + ("" if cpu is None else f" ({cpu:.1f})"),
             ]
         )
-    return (
-        markdown_table(header, cells)
-        + "\nFallbacks: images for which the paper's attack found nothing; they score 1. Attainable: over the support "
-        "/ top-k / cosine. Images: paper's protocol / auto / predictions.\n"
-    )
+    return markdown_table(header, cells)
 
 
 def _attainable(evaluation, name):
@@ -209,10 +217,10 @@ def _over_seeds(by_network, dataset):
     return f"Over seeds, ± the sample standard deviation:\n\n{tables.over_seeds(groups)}" if groups else ""
 
 
-def _differences(by_network, dataset):
-    """Each network's scores under auto less those of adversarial training of the same one, image by image."""
+def _differences(compared, by_network, dataset):
+    """The compared networks' scores under auto less those of adversarial training of the same one, image by image."""
     lines = []
-    for network, by_seed in by_network.items():
+    for network, by_seed in compared.items():
         model = {flag: value for flag, value in network.overrides if flag == "model"}
         base = by_network.get(Network(f"{dataset}_madry", network.recipe).replace(**model), {})
         pairs = [(base[seed], by_seed[seed]) for seed in sorted(by_seed.keys() & base.keys()) if base is not by_seed]

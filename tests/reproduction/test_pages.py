@@ -54,7 +54,7 @@ def test_differences_from_adversarial_training_are_image_by_image_and_over_seeds
         record("mnist_art", "art", 0.5, images={0: 0.1}),  # adversarial training of that network is not there
     ]
     by_network = pages._by_network(found)
-    table = pages._differences(by_network, "mnist")
+    table = pages._differences(by_network, by_network, "mnist")
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[4:]]
     assert [line[:3] for line in lines] == [["trades, model=tiny_cnn", "2", "2"], ["mart, model=tiny_cnn", "1", "1"]]
     assert lines[0][3:6] == ["+0.200", "+0.200", "+0.250 [+0.100, +0.400]"]
@@ -101,7 +101,9 @@ def test_evaluations_on_another_device_than_a_cpu_are_named():
 
 def test_the_page_of_records_is_the_same_each_time(tmp_path, monkeypatch):
     monkeypatch.setattr(pages, "_reproduction", lambda found: "")  # it reads every flag file
-    for each in RECORDS:
+    variant = record("mnist_trades,beta=3", "trades", 0.9, images={0: 0.9})
+    madry, others = record("mnist_madry", "madry", 0.5, images={0: 0.5}), RECORDS[1:]
+    for each in (madry, *others, variant, record("mnist_art,seed=1", "art", 0.1)):
         records.results.write_json(tmp_path / "results" / f"fast-{each['network']}.json", each)
     (tmp_path / "results" / "notes.md").write_text("## Remarks\n")
     texts = []
@@ -110,4 +112,15 @@ def test_the_page_of_records_is_the_same_each_time(tmp_path, monkeypatch):
         texts.append(path.read_text())
     assert texts[0] == texts[1]
     assert "--network=mnist_trades --recipe=fast --examples=0 --auto_examples=20 --accuracy_examples=100" in texts[0]
-    assert texts[0].index("## Remarks") < texts[0].index("## mnist")  # what the tables say comes before them
+    # What the tables say comes before them; variants have tables of their own, against the same adversarial training.
+    parts = (
+        "## Remarks",
+        "## mnist",
+        "| mart ",
+        "| art, seed=1 ",
+        "### Variants",
+        "| trades, beta=3 ",
+        "Less adversarial",
+    )
+    places = [texts[0].index(part) for part in parts]
+    assert places == sorted(places)
