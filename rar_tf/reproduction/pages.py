@@ -115,8 +115,8 @@ def _results(found, folder):
         by_network = _by_network(of_data)
         parts.append(f"## {dataset}\n")
         for heading, variants in (("", False), ("### Variants, with settings laid over their flag files\n", True)):
-            shown = [record for record in of_data if _is_variant(Network.of(record["network"])) == variants]
-            compared = {network: runs for network, runs in by_network.items() if _is_variant(network) == variants}
+            shown = [record for record in of_data if _is_variant(record) == variants]
+            compared = _by_network(shown)
             if shown:
                 texts = heading, _ranking(shown), _over_seeds(compared, dataset)
                 parts += filter(None, (*texts, _differences(compared, by_network, dataset)))
@@ -131,8 +131,8 @@ def _results(found, folder):
     return "\n".join(parts)
 
 
-def _is_variant(network):
-    return bool(network.without("model", "seed").overrides)
+def _is_variant(record):
+    return bool(Network.of(record["network"]).without("model", "seed").overrides)
 
 
 def command(record: dict) -> str:
@@ -222,8 +222,9 @@ def _differences(compared, by_network, dataset):
     lines = []
     for network, by_seed in compared.items():
         model = {flag: value for flag, value in network.overrides if flag == "model"}
-        base = by_network.get(Network(f"{dataset}_madry", network.recipe).replace(**model), {})
-        pairs = [(base[seed], by_seed[seed]) for seed in sorted(by_seed.keys() & base.keys()) if base is not by_seed]
+        madry = Network(f"{dataset}_madry", network.recipe).replace(**model)
+        base = by_network.get(madry, {}) if network != madry else {}
+        pairs = [(base[seed], by_seed[seed]) for seed in sorted(by_seed.keys() & base.keys())]
         less = [
             paired_runs([tuple(records.by_image(record, name) for record in pair) for pair in pairs])
             for name in _COLUMNS
