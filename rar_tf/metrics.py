@@ -14,6 +14,8 @@ from scipy import ndimage, stats
 from rar_tf import checks
 from rar_tf.errors import UsageError
 
+RESOLUTION = 8 * float(np.finfo(np.float32).eps)  # of a map's largest value; a sum's rounding is some ε of its terms
+
 
 def topk_intersection(first: np.ndarray, second: np.ndarray, k: int) -> np.ndarray:
     """Return the share of the k largest features of one map that are among the k largest of the other.
@@ -85,10 +87,29 @@ def kendall_foreground(
     Args:
       epsilon: the budget. black: the pixel value that stands for nothing, in the same unit.
     """
-    bright: np.ndarray = np.asarray(images) - black > epsilon
-    if clean.shape[1] != np.prod(bright.shape[1:]):
-        bright = np.any(bright, axis=-1)
-    return _kendall_within(bright.reshape(clean.shape), clean, perturbed)
+    return _kendall_within(_of_features(np.asarray(images) - black > epsilon, clean.shape), clean, perturbed)
+
+
+def unresolved(maps: np.ndarray, images: np.ndarray, baseline: float = 0.0) -> np.ndarray:
+    """Return the share of features that have a pixel other than the baseline, and an attribution that is only rounding.
+
+    That is one below 8 ε of float32 of the map's largest: an exact zero where sums are taken in one order, noise where
+    in another, as on another device. Ranks among such features say nothing of the network.
+
+    Shape: maps [N, D], images [N, H, W, C] -> [N], in [0, 1]; of maps by pixel a pixel counts with any of its channels.
+
+    Args:
+      images: what the maps are of. baseline: the pixel value whose attribution is zero by definition, in their unit.
+    """
+    sizes = np.abs(maps)
+    lost = sizes <= RESOLUTION * sizes.max(axis=1, keepdims=True)
+    return np.mean(lost & _of_features(np.asarray(images) != baseline, maps.shape), axis=1)
+
+
+def _of_features(pixels, shape):
+    """A mask [N, H, W, C] as one of maps [N, D]: of maps by pixel one of any channel."""
+    whole = pixels if shape[1] == np.prod(pixels.shape[1:]) else np.any(pixels, axis=-1)
+    return whole.reshape(shape)
 
 
 def _kendall_within(mask, clean, perturbed):

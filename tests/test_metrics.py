@@ -95,6 +95,20 @@ def test_the_foreground_is_the_same_pixels_for_every_map():
     assert metrics.kendall_foreground(clean, perturbed, 0 * images, 0.2)[0] == 0  # an image that is black all over
 
 
+def test_what_is_rounding_is_counted_where_pixels_are_not_the_baseline():
+    images = np.full((1, 2, 2, 2), 0.5)
+    images[0, 1, 1] = 0.2
+    by_pixel = np.array([[-1.0, 0.0, 8.5e-7, 1e-9]])
+    assert metrics.unresolved(by_pixel, images) == pytest.approx(0.75)
+    assert metrics.unresolved(1e-9 * by_pixel, images) == pytest.approx(0.75)  # of the map's largest, whatever its unit
+    assert metrics.unresolved(by_pixel, images, baseline=0.2) == pytest.approx(0.5)
+    assert metrics.unresolved(by_pixel + np.array([0, 1e-6, 1e-6, 1e-6]), images) == 0
+    by_channel = np.array([[1.0, 0, 0, 0, 0, 0, 0, 0]])
+    images[0, 1, 0, 1] = 0
+    assert metrics.unresolved(by_channel, images) == pytest.approx(6 / 8)  # all but the first and the black one
+    assert metrics.unresolved(np.zeros((1, 4)), images) == 1
+
+
 def test_mass_center_distance():
     first, second = np.zeros((1, 5, 5)), np.zeros((1, 5, 5))
     first[0, 1, 1], second[0, 4, 4], second[0, 4, 3] = 1, 1, 1

@@ -80,19 +80,21 @@ class Predictions(Measurement):
 
 
 class Diagnosis(Measurement):
-    """Signs that scores mean little: constant maps, a loss without a gradient, integrated gradients that are not
-    complete."""
+    """Signs that scores mean little: constant maps, attacked maps that are rounding in part, a loss without a gradient,
+    integrated gradients that are not complete."""
 
     def __init__(self, subject, settings):
         super().__init__(subject, settings)
         self.explainer = explainer_of(settings)
         self.integrates = settings.attribution == "integrated_gradients"
-        self.columns = ("constant_map", "gradient_vanished", *(["completeness_error"] if self.integrates else []))
+        last = ["completeness_error"] if self.integrates else []
+        self.columns = ("constant_map", "unresolved", "gradient_vanished", *last)
 
     def __call__(self, batch):
         found = self.subject.compiled("diagnose", self._diagnose)(batch.images, batch.labels)
         constant = (np.ptp(batch.maps, axis=1) == 0).astype(int)
-        return dict(zip(self.columns, (constant, *found)))
+        unresolved = metrics.unresolved(batch.perturbed_maps, batch.perturbed, self.settings.baseline)
+        return dict(zip(self.columns, (constant, unresolved, *found)))
 
     def _diagnose(self, images, labels):
         network = self.subject.network

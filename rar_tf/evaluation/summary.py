@@ -33,6 +33,7 @@ FAITHFULNESS = (
     "relative_output_stability",
 )
 MAX_FALLBACK_RATE = 0.05
+MAX_UNRESOLVED = 0.05
 
 
 @dataclasses.dataclass
@@ -160,6 +161,8 @@ def _add_diagnosis(summary, attacked, column):
         }
     if "constant_map" in names:
         summary["constant_maps"] = float(column("constant_map").mean())
+    if "unresolved" in names:
+        summary["unresolved"] = float(column("unresolved").mean())
     changes = [name.partition(":")[0] for name in names if name.endswith(":label_kept")]
     if changes:
         summary["average_case_scores"] = {
@@ -191,6 +194,12 @@ def _warnings(summary):
         found.append(
             f"{summary['constant_maps']:.0%} of the maps are constant, most likely zero: a top-k intersection of 1 and "
             "correlations of 0 say nothing of them"
+        )
+    if summary.get("unresolved", 0) > MAX_UNRESOLVED:
+        found.append(
+            f"{summary['unresolved']:.0%} of the attacked maps' values are zero or below float32's rounding where "
+            "pixels are not the baseline: Kendall and Spearman over all pixels rank that rounding, and differ by "
+            "device; read the scores over the support"
         )
     if summary["gradient_vanished"] > MAX_FALLBACK_RATE:
         found.append(

@@ -124,6 +124,22 @@ def test_fallbacks_score_one():
     assert any("no gradient" in warning for warning in summary["warnings"])
 
 
+def test_maps_that_are_rounding_in_part_are_told():
+    """A network that sees the upper half alone: below, an attacked map is zero, or what other sums leave."""
+    images, labels = toys.digits(4)
+    weights = np.random.default_rng(0).normal(size=(64, 10))
+    weights[32:] *= 0
+    labels = np.argmax(images.reshape(4, 64) @ weights, axis=1)
+    for floor, told in ((0.0, True), (1e-9, True), (1e-2, False)):
+        seen = weights + floor * np.random.default_rng(1).normal(size=weights.shape)
+        half = Evaluator(toys.Linear(seen), EvaluationSettings(**SETTINGS))
+        found = evaluation.run(half, images, labels, batch_size=4)
+        summary = found.summary()
+        below = np.mean(np.abs(found.examples.perturbed.reshape(-1, 64)[:, 32:]) > 0) / 2
+        assert summary["unresolved"] == pytest.approx(below if told else 0, abs=1e-6) and below > 0.2
+        assert any("float32's rounding" in warning for warning in summary["warnings"]) == told
+
+
 @pytest.mark.parametrize("nudged", [True, False])
 def test_an_attack_begins_beside_an_image_whose_whole_map_the_top_k_hold(nudged, monkeypatch):
     if not nudged:
