@@ -125,12 +125,12 @@ def test_fallbacks_score_one():
 
 
 def test_maps_that_are_rounding_in_part_are_told():
-    """A network that sees the upper half alone: below, an attacked map is zero, or what other sums leave."""
+    """A network that sees the upper half alone: below, attacked maps are next to nothing."""
     images, labels = toys.digits(4)
     weights = np.random.default_rng(0).normal(size=(64, 10))
-    weights[32:] *= 0
+    weights[32:] = 0
     labels = np.argmax(images.reshape(4, 64) @ weights, axis=1)
-    for floor, told in ((0.0, True), (1e-9, True), (1e-2, False)):
+    for floor, told in ((1e-9, True), (1e-2, False)):
         seen = weights + floor * np.random.default_rng(1).normal(size=weights.shape)
         half = Evaluator(toys.Linear(seen), EvaluationSettings(**SETTINGS))
         found = evaluation.run(half, images, labels, batch_size=4)
