@@ -1,8 +1,8 @@
 """Work on images as files: rows appended and flushed a group at a time, so that a killed run goes on where it was.
 
-A folder holds settings.json (what decides the numbers), examples.csv (the rows) and, at the end, summary.json; a job
-may leave files of its own beside them. A part i/n of the images has a folder of its own, shard-i-of-n, inside; the part
-that finishes last puts all of them together.
+A folder holds settings.json (what decides the numbers), examples.csv (the rows), runs.json (which processes made them)
+and, at the end, summary.json; a job may leave files of its own beside them. A part i/n of the images has a folder of
+its own, shard-i-of-n, inside; the part that finishes last puts all of them together.
 """
 
 import contextlib
@@ -27,6 +27,7 @@ from rar_tf.files import atomic_write
 from rar_tf.progress import bar
 
 ALL = "0/1"
+RUNS = "runs.json"
 
 
 class Job:
@@ -116,13 +117,13 @@ def run(
             (pathlib.Path(folder) / "summary.json").unlink(missing_ok=True)
         for name in job.files:
             files.own(own / name)
-        table, begun = Table(own, record, job.columns, job.text), time.monotonic()
+        table = Table(own, record, job.columns, job.text)
         rows = work(job, part, progress=progress, table=table)
-        notes = {**job.notes(), "seconds": round(time.monotonic() - begun, 1)}
         if table.finished:
             summary = read_json(own / "summary.json")
         else:
-            summary = _finished(type(job), own, rows, table.record, notes)
+            notes = {**job.notes(), "seconds": round(sum(each.get("seconds", 0.0) for each in table.runs), 1)}
+            summary = _finished(type(job), own, rows, table, notes)
     return merge(type(job), folder, count) if finished_folder(folder, shard) != own else summary
 
 
@@ -197,14 +198,24 @@ def merge(job: type[Job], folder, count: int | None = None) -> dict:
     rows = [row for part in parts for row in read_rows(part / "examples.csv", columns, job.text)[0]]
     table = Table(folder, {**records[0], "shard": f"{ALL}, from {count} parts"}, columns, job.text, anew=True)
     table.write(rows)
+    for part, summary in zip(parts, summaries):  # a part from before there were such files is of one process
+        table.runs += _runs(part) or [summary.get("made", {})]
+    table.write_runs()
     notes = job.join(folder, parts, summaries)
-    return _finished(job, folder, rows, table.record, notes)
+    return _finished(job, folder, rows, table, notes)
 
 
-def _finished(job, folder, rows, record, notes):
-    summary = as_json({**job.finish(folder, rows, record, notes), "made": provenance.made()})
+def _finished(job, folder, rows, table, notes):
+    """The summary: made by this process, on the devices of all that made rows."""
+    devices = dict.fromkeys(each["device"] for each in table.runs if "device" in each)
+    made = {**provenance.made(), **({"device": ", ".join(devices)} if devices else {})}
+    summary = as_json({**job.finish(folder, rows, table.record, notes), "made": made})
     write_json(folder / "summary.json", summary)
     return summary
+
+
+def _runs(folder) -> list[dict]:
+    return read_json(folder / RUNS).get("runs", []) if (folder / RUNS).is_file() else []
 
 
 def unfinished(folder, count: int) -> list[str]:
@@ -226,7 +237,9 @@ def _parts_of(folder):
 
 
 class Table:
-    """examples.csv, and the record in settings.json of what decides its numbers.
+    """examples.csv, the record in settings.json of what decides its numbers, and in runs.json of who made them.
+
+    runs: a record of each process that made rows, with its seconds: a run can go on on another machine.
 
     Args:
       folder: where they lie; made where absent.
@@ -239,6 +252,9 @@ class Table:
     def __init__(self, folder, record: dict, columns: Sequence[str], text: Sequence[str] = (), *, anew: bool = False):
         self.folder, self.columns, self.text = pathlib.Path(folder), list(columns), tuple(text)
         self.record, self.finished = as_json(record), False
+        self.runs: list[dict] = []
+        self._own_run: dict | None = None
+        self._begun = time.monotonic()
         if anew:
             return
         if (self.folder / "settings.json").is_file():
@@ -262,6 +278,7 @@ class Table:
           ends: how many rows there are after each group, rising.
         """
         self.claim()
+        files.own(self.folder / RUNS)
         if not self.csv.is_file():
             (self.folder / "summary.json").unlink(missing_ok=True)
             return []
@@ -281,14 +298,26 @@ class Table:
             self._write(rows[:done])
         elif done:
             logging.info("%s: going on after %d finished rows", self.csv, done)
+        if done:
+            self.runs = _runs(self.folder)
         return rows[:done]
 
     def append(self, rows: list[dict]) -> None:
-        """Write finished rows to the disk."""
+        """Write finished rows to the disk, and before that by whom they are."""
+        if self._own_run is None:
+            self._own_run = provenance.made()
+            self.runs.append(self._own_run)
+        self._own_run["seconds"] = round(time.monotonic() - self._begun, 1)
+        self.write_runs()
         with files.guarded(self.csv), open(self.csv, "ab") as file:
             file.write(self._text(rows, header=file.tell() == 0).encode())
             file.flush()
             os.fsync(file.fileno())
+
+    def write_runs(self) -> None:
+        """Write the record of the processes."""
+        files.own(self.folder / RUNS)
+        write_json(self.folder / RUNS, {"runs": self.runs})
 
     def write(self, rows: list[dict]) -> None:
         """Write all rows, and the record, in place of what lies there."""

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import time
 
 import numpy as np
 import pytest
@@ -113,6 +114,45 @@ def test_a_stopped_run_goes_on(whole, tmp_path):
     results.run(job, tmp_path, progress=seen.append)
     assert seen == [3, 3, 3, 1] and job.made == [3, 4, 5, 6] and job.restored
     assert text(tmp_path) == text(whole)
+
+
+def test_rows_of_several_machines_name_the_devices_of_all(tmp_path, monkeypatch):
+    def device(name):
+        monkeypatch.setattr(provenance, "device", lambda: name)
+
+    device("NVIDIA X")
+    with pytest.raises(KeyboardInterrupt):
+        results.run(Squares(stop=5), tmp_path / "resumed")
+    with pytest.raises(KeyboardInterrupt):
+        results.run(Squares(stop=0), tmp_path / "begun anew")  # before its first row
+    results.run(Squares(), tmp_path / "parts", shard="1/2")
+    device("CPU")
+    assert results.run(Squares(), tmp_path / "resumed")["made"]["device"] == "NVIDIA X, CPU"
+    assert results.run(Squares(), tmp_path / "begun anew")["made"]["device"] == "CPU"
+    assert results.run(Squares(), tmp_path / "parts", shard="0/2")["made"]["device"] == "CPU, NVIDIA X"
+    device("a login node")
+    assert results.merge(Squares, tmp_path / "parts")["made"]["device"] == "CPU, NVIDIA X"
+    for name in ("resumed", "parts"):
+        runs = results.read_json(tmp_path / name / "runs.json")["runs"]
+        assert sorted(run["device"] for run in runs) == ["CPU", "NVIDIA X"]
+        assert all(run["seconds"] >= 0 and run["versions"] and run["date"] for run in runs)
+    (tmp_path / "parts" / "shard-1-of-2" / "runs.json").unlink()  # as of a part that an earlier version made
+    assert results.merge(Squares, tmp_path / "parts")["made"]["device"] == "CPU, NVIDIA X"
+
+
+def test_a_resumed_run_took_the_seconds_of_all_its_processes(tmp_path):
+    class Slow(Squares):
+        def rows(self, group):
+            time.sleep(0.2)
+            return super().rows(group)
+
+        @classmethod
+        def finish(cls, folder, rows, record, notes):
+            return {"seconds": notes["seconds"]}
+
+    with pytest.raises(KeyboardInterrupt):
+        results.run(Slow(stop=5), tmp_path)
+    assert results.run(Slow(), tmp_path)["seconds"] >= 0.6
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.1, 0.5, 0.77, 0.99])

@@ -269,6 +269,7 @@ def test_files(whole):
         ".rar_tf",
         "settings.json",
         "examples.csv",
+        "runs.json",
         "summary.json",
         "maps.npz",
         "maps.png",
