@@ -270,6 +270,7 @@ class Table:
         """Make the folder this table's own. Raises: UsageError where it cannot be written."""
         write_json(self.folder / "settings.json", self.record)
         files.own(self.csv)
+        files.own(self.folder / RUNS)
 
     def resume(self, ends: Sequence[int]) -> list[dict]:
         """Return the rows of the groups that are finished; cut off what follows them in the file.
@@ -278,7 +279,6 @@ class Table:
           ends: how many rows there are after each group, rising.
         """
         self.claim()
-        files.own(self.folder / RUNS)
         if not self.csv.is_file():
             (self.folder / "summary.json").unlink(missing_ok=True)
             return []
@@ -316,12 +316,12 @@ class Table:
 
     def write_runs(self) -> None:
         """Write the record of the processes."""
-        files.own(self.folder / RUNS)
         write_json(self.folder / RUNS, {"runs": self.runs})
 
     def write(self, rows: list[dict]) -> None:
         """Write all rows, and the record, in place of what lies there."""
         self.claim()
+        (self.folder / RUNS).unlink(missing_ok=True)
         self._write(rows)
 
     def _write(self, rows):

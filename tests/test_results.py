@@ -136,6 +136,9 @@ def test_rows_of_several_machines_name_the_devices_of_all(tmp_path, monkeypatch)
         runs = results.read_json(tmp_path / name / "runs.json")["runs"]
         assert sorted(run["device"] for run in runs) == ["CPU", "NVIDIA X"]
         assert all(run["seconds"] >= 0 and run["versions"] and run["date"] for run in runs)
+    table = results.Table(tmp_path / "resumed", {}, Squares.columns, anew=True)
+    table.write(results.work(Squares()))  # by nobody who is known
+    assert not (tmp_path / "resumed" / "runs.json").exists()
     (tmp_path / "parts" / "shard-1-of-2" / "runs.json").unlink()  # as of a part that an earlier version made
     assert results.merge(Squares, tmp_path / "parts")["made"]["device"] == "CPU, NVIDIA X"
 
