@@ -122,8 +122,7 @@ def run(
         if table.finished:
             summary = read_json(own / "summary.json")
         else:
-            notes = {**job.notes(), "seconds": round(sum(each.get("seconds", 0.0) for each in table.runs), 1)}
-            summary = _finished(type(job), own, rows, table, notes)
+            summary = _finished(type(job), own, rows, table, job.notes())
     return merge(type(job), folder, count) if finished_folder(folder, shard) != own else summary
 
 
@@ -199,14 +198,15 @@ def merge(job: type[Job], folder, count: int | None = None) -> dict:
     table = Table(folder, {**records[0], "shard": f"{ALL}, from {count} parts"}, columns, job.text, anew=True)
     table.write(rows)
     for part, summary in zip(parts, summaries):  # a part from before there were such files is of one process
-        table.runs += _runs(part) or [summary.get("made", {})]
+        table.runs += _runs(part) or [{**summary.get("made", {}), "seconds": summary.get("seconds", 0.0)}]
     table.write_runs()
     notes = job.join(folder, parts, summaries)
     return _finished(job, folder, rows, table, notes)
 
 
 def _finished(job, folder, rows, table, notes):
-    """The summary: made by this process, on the devices of all that made rows."""
+    """The summary: made by this process, on the devices and in the seconds of all that made rows."""
+    notes = {**notes, "seconds": round(sum(each.get("seconds", 0.0) for each in table.runs), 1)}
     devices = dict.fromkeys(each["device"] for each in table.runs if "device" in each)
     made = {**provenance.made(), **({"device": ", ".join(devices)} if devices else {})}
     summary = as_json({**job.finish(folder, rows, table.record, notes), "made": made})
