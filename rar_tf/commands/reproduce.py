@@ -86,8 +86,8 @@ def reads(given):
         return ("results_dir",)
     table, lines = wanted()
     found = ["recipe", "seeds", "output_dir", "data_dir"]
-    found += ["network", "zoo_dir"] if FLAGS.network else ["table", "rows", "shard"]
-    return [*found, *(["examples"] if certifies(lines) else ["results_dir", *map(EXTENTS.get, table.measures)])]
+    found += ["results_dir", *(["network", "zoo_dir"] if FLAGS.network else ["table", "rows", "shard"])]
+    return [*found, *(["examples"] if certifies(lines) else map(EXTENTS.get, table.measures))]
 
 
 def wanted():
@@ -121,7 +121,6 @@ def main():
     if not (FLAGS.table or FLAGS.network):
         return shown(pages.write(results_dir))
     table, lines = wanted()
-    results_dir = None if certifies(lines) else results_dir
     extent, done = work.Extent(FLAGS.examples, FLAGS.auto_examples, FLAGS.accuracy_examples), []
     for row, network in lines:
         steps = work.run(row, table, network, root, extent, cli.call)
@@ -140,7 +139,7 @@ def keep(done, root, folder):
 
     _, network, steps = done
     model = export.load_network(model_dir=network.folder(root))
-    name = zoo.pack(model, records.of(network, root, steps), folder)
+    name = zoo.pack(model, records.of(network, root, steps.values()), folder)
     print(f"wrote {folder / name}.npz and its card: rar_tf.load({name!r})")
 
 

@@ -3,18 +3,17 @@
 import pathlib
 from collections.abc import Sequence
 
-from rar_tf import files, results
+from rar_tf import files
 from rar_tf.evaluation import report, words
 from rar_tf.evaluation.evaluated import read as read_evaluations
 from rar_tf.evaluation.page import markdown_table
-from rar_tf.evaluation.protocols import EVALUATION_PROTOCOLS
 from rar_tf.experiment.settings import Experiment
 from rar_tf.files import atomic_write
 from rar_tf.provenance import THREADS
-from rar_tf.reproduction import pictures, records, tables
+from rar_tf.reproduction import pictures, records, tables, work
 from rar_tf.reproduction.index import TABLES, Row, Table
 from rar_tf.reproduction.networks import Network
-from rar_tf.reproduction.work import ACCURACY, AUTO, Step, networks_of
+from rar_tf.reproduction.work import ACCURACY, AUTO, Extent, Step, networks_of
 from rar_tf.statistics import paired_runs
 
 Done = tuple[Row, Network, dict[str, Step]]
@@ -28,25 +27,23 @@ def table(table: Table, done: Sequence[Done], root: pathlib.Path, recipe: str, s
         files.claim(results_dir, "reproduce", option="--results_dir")
     title = f"# {table.key}, {recipe} recipe: {table.title}\n\n"
     said = "".join(f"{text}\n\n" for text in (table.note,) if text)
+    made = [(row, network, records.of(network, root, steps.values()), steps) for row, network, steps in done]
+    measured = [(row, network, records.of_row(record, steps)) for row, network, record, steps in made]
+    body = tables.measured(table, measured)
     if done[0][0].certificate is not None:
-        summaries = [(row, network, results.read_json(step.file)) for row, network, s in done for step in s.values()]
-        body = tables.bounds(summaries) + f"\nAs printed:\n\n{tables.printed_bounds(table)}"
         plots = [path for _, _, s in done for step in s.values() for path in sorted(step.file.parent.glob("*.png"))]
         body += "".join(f"\n![{path.stem}]({path.resolve()})\n" for path in plots) if table.picture else ""
     else:
-        measured = [(row, network, records.of(network, root, steps)) for row, network, steps in done]
-        body = tables.scores(table, measured)
         groups: dict[str, list[dict]] = {}
         for row, network, record in measured:
             groups.setdefault(tables.label(row, network.without("seed")), []).append(record)
         if any(len(group) > 1 for group in groups.values()):
             body += "\nOver seeds, ± the sample standard deviation:\n\n" + tables.over_seeds(groups)
-        if results_dir is not None:
-            for row, _, record in measured:
-                if not row.flags:
-                    records.write(record, results_dir)
         if table.picture is not None:
             body += _picture(table, done, folder, results_dir)
+    if results_dir is not None:
+        for _, _, record, _ in made:
+            records.write(record, results_dir)
     text = title + said + body
     number, count = shard.split("/")
     with atomic_write(folder / ("table.md" if count == "1" else f"shard-{number}-of-{count}.md")) as temporary:
@@ -242,11 +239,18 @@ def _differences(compared, by_network, dataset):
 
 
 def _share_less(pairs, name):
-    shares = [
-        [record["evaluations"].get(ACCURACY, {}).get("accuracies", {}).get(name) for record in pair] for pair in pairs
+    """The mean difference of accuracies on the same images; "-" where they are of other ones, or not known."""
+    found = [[record["evaluations"].get(ACCURACY, {}) for record in pair] for pair in pairs]
+    known = [
+        second["accuracies"][name]["share"] - first["accuracies"][name]["share"]
+        for first, second in found
+        if name in first.get("accuracies", {}) and name in second.get("accuracies", {}) and _same_images(first, second)
     ]
-    known = [second["share"] - first["share"] for first, second in shares if first and second]
     return f"{sum(known) / len(known):+.3f}" if known else "-"
+
+
+def _same_images(first, second):
+    return all(first.get(name) == second.get(name) for name in ("accuracy_examples", "images_digest"))
 
 
 _ABOUT_TABLES = f"""{records.TABLES}
@@ -281,52 +285,62 @@ def _reproduction(found):
         "`python scripts/reproduce.py …`",
         "networks",
         "steps as in the paper",
-        "measured",
-        "minutes so far",
+        "rows measured",
+        "minutes",
     ]
     known = {(record["recipe"], record["network"]): record for record in found}
-    cells = []
+    cells, sections = [], []
     for each in TABLES.values():
         command = f"`--table={each.key} --recipe=fast`"
-        networks = dict.fromkeys(str(network) for _, network in networks_of(each, "fast"))
-        have = [known["fast", name] for name in networks if ("fast", name) in known]
-        measured = f"{len(have)} of {len(networks)} fast"
+        rows = networks_of(each, "fast")
+        have = _measured(each, rows, known)
+        measured = f"{len(have)} of {len(each.rows)}"
         if each.absent:
             command, measured = "-", each.absent
-        elif not networks:
+        elif not rows:
             command, measured = command.replace("fast", "paper"), "no fast recipe; not measured"
-        minutes = f"{sum(r['cost']['minutes'] for r in have):.0f}" if have else "-"
         names = {row.network for row in each.rows}
         steps = sum(Experiment.of(network.given()).run.steps for network in map(Network.of, names) if _exists(network))
-        cells.append([each.key, each.title, command, len(names), f"{steps:,}" if steps else "-", measured, minutes])
+        cells.append(
+            [each.key, each.title, command, len(names), f"{steps:,}" if steps else "-", measured, _minutes(have)]
+        )
+        if have and not each.picture:
+            note = f" {each.note}" if each.note else ""
+            sections.append(f"\n## {each.key}: {each.title}\n\nFast recipe.{note}\n\n{tables.measured(each, have)}")
     return (
         _ABOUT_TABLES
         + markdown_table(header, cells)
-        + "\nNetworks: of the paper's table, and the steps that training all of them takes. Measured: those of the "
-        "fast recipe that [results.md](results.md) has, and the minutes that their training took.\n"
-        + "".join(_beside_print(each, known) for each in TABLES.values())
+        + "\nNetworks: of the paper's table, and the steps that training all of them takes. Rows measured: by the fast "
+        "recipe, under the table's own protocol; the minutes that their networks' training took, and measuring them. "
+        "Those of tables follow, figures are drawn by their command.\n" + "".join(sections)
     )
 
 
-def _beside_print(each, known):
-    """A table's rows that records (by recipe and network) have under its protocol, beside the printed ones."""
-    if each.absent or each.picture:
-        return ""
+def _measured(table, rows, known):
+    """The (row, network, record)s of a table that records have, with what is the row's alone.
+
+    known: records by recipe and network. The ensemble, and accuracies beside maps, may be absent.
+    """
     lines = []
-    for row, network in networks_of(each, "fast"):
-        record = known.get(("fast", str(network)))
-        if record is None or row.flags or row.certificate:
-            continue
-        wanted = EVALUATION_PROTOCOLS[each.protocol].flags
-        evaluations = {
-            name: evaluation
-            for name, evaluation in record["evaluations"].items()
-            if name in (ACCURACY, AUTO) or EVALUATION_PROTOCOLS[name].flags == wanted
-        }
-        if tables.papers_own(evaluations):
-            lines.append((row, network, {**record, "evaluations": evaluations}))
-    note = f" {each.note}" if each.note else ""
-    return f"\n## {each.key}: {each.title}\n\nFast recipe.{note}\n\n{tables.scores(each, lines)}" if lines else ""
+    for row, network in rows:
+        record = known.get((network.recipe, str(network)))
+        if record is not None:
+            steps = work.steps(row, table, network, pathlib.Path(), Extent())
+            needed = set(steps) - {AUTO} - ({ACCURACY} if "maps" in table.measures else set())
+            record = records.of_row(record, steps)
+            if needed <= {*record["evaluations"], *record["certifications"]}:
+                lines.append((row, network, record))
+    return lines
+
+
+def _minutes(lines):
+    trainings = {network: record["cost"]["minutes"] for _, network, record in lines}
+    measuring = sum(
+        each.get("seconds") or 0.0
+        for _, _, record in lines
+        for each in (*record["evaluations"].values(), *record["certifications"].values())
+    )
+    return f"{sum(trainings.values()):.0f} + {measuring / 60:.0f}" if lines else "-"
 
 
 def _exists(network):

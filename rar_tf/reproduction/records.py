@@ -2,6 +2,7 @@
 
 import csv
 import pathlib
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,12 @@ from rar_tf.reproduction.networks import Network
 from rar_tf.reproduction.work import AUTO, Step
 
 RESULTS, TABLES = "# Measured results", "# Tables and figures of the papers"  # how the pages about records begin
-PLACES = ("data_dir", "model_dir", "init_from", "output_dir")
+PLACES = ("data_dir", "model_dir", "keras_model", "saved_model", "init_from", "output_dir")
 POINTS = 40  # of a loss curve
 
 
-def of(network: Network, root: pathlib.Path, evaluations: dict[str, Step]) -> dict[str, Any]:
-    """Return the record of a trained network and of those evaluations of it that are finished.
+def of(network: Network, root: pathlib.Path, steps: Collection[Step]) -> dict[str, Any]:
+    """Return the record of a trained network, and of those evaluations and certifications of it that are finished.
 
     Raises: UsageError where a file of the run is absent or cannot be read.
     """
@@ -44,15 +45,29 @@ def of(network: Network, root: pathlib.Path, evaluations: dict[str, Step]) -> di
             "versions": train["versions"],
             "device": train.get("device", "CPU"),
             "threads": train.get("threads"),
-            "cost": _cost(train, None if first is None else of(first, root, {})["cost"]),
+            "cost": _cost(train, None if first is None else of(first, root, ())["cost"]),
             "history": _history(folder / "history.csv"),
-            "evaluations": {
-                name: _evaluation(results.read_json(step.file), step.file.parent)
-                for name, step in evaluations.items()
-                if step.file.is_file()
+            **{
+                kind: {
+                    step.name: measured(results.read_json(step.file), step.file.parent)
+                    for step in steps
+                    if step.command == command and step.file.is_file()
+                }
+                for kind, (command, measured) in _KINDS.items()
             },
         }
     )
+
+
+def of_row(record: dict, steps: Mapping[str, Step]) -> dict:
+    """Return a record with what it has of a row's steps alone, by their names there."""
+    return {
+        **record,
+        **{
+            kind: {name: record[kind][step.name] for name, step in steps.items() if step.name in record.get(kind, {})}
+            for kind in _KINDS
+        },
+    }
 
 
 def _cost(train, before):
@@ -112,6 +127,21 @@ def _evaluation(summary, folder):
     }
 
 
+def _certification(summary, folder):
+    kept = ("method", "num_examples", "num_certifiable", "results")
+    settings = {name: value for name, value in summary["settings"].items() if name not in PLACES}
+    return {
+        **{name: summary[name] for name in kept},
+        **{name: settings.pop(name) for name in ("images_digest", "weights_digest")},
+        "settings": settings,
+        "seconds": summary.get("seconds"),
+        "device": summary.get("made", {}).get("device", "CPU"),
+    }
+
+
+_KINDS = {"evaluations": ("evaluate", _evaluation), "certifications": ("certify", _certification)}
+
+
 def _by_image(folder):
     """The scores of the attacked images, each in a line: what paired differences are made of."""
     rows = [row for row in read_rows(folder / "examples.csv")[0] if row["correct"] and "kendall" in row]
@@ -138,18 +168,19 @@ def _rounded(score):
 
 
 def write(record: dict, folder: pathlib.Path) -> pathlib.Path:
-    """Write a record under its network's name, what other evaluations its file has of the same weights kept."""
+    """Write a record under its network's name, with what else its file has of the same weights."""
     path = folder / f"{record['recipe']}-{record['network']}.json"
     if path.is_file():
         known = _record(path)
         same = known["flags"] == record["flags"] and _weights(known) in (_weights(record), None)
-        record = {**record, "evaluations": {**(known["evaluations"] if same else {}), **record["evaluations"]}}
+        before = known if same else {}
+        record = {**record, **{kind: {**before.get(kind, {}), **record.get(kind, {})} for kind in _KINDS}}
     results.write_json(path, record)
     return path
 
 
 def _weights(record):
-    return next((each["weights_digest"] for each in record["evaluations"].values()), None)
+    return next((each["weights_digest"] for kind in _KINDS for each in record.get(kind, {}).values()), None)
 
 
 def read(folder: pathlib.Path) -> list[dict]:

@@ -8,6 +8,7 @@ from rar_tf.certification.upper_bound import euclidean_bound
 from rar_tf.data.records import RECORDS
 from rar_tf.evaluation import comparison
 from rar_tf.evaluation.page import markdown_table
+from rar_tf.evaluation.protocols import EVALUATION_PROTOCOLS
 from rar_tf.experiment import flagfile
 from rar_tf.experiment.settings import Experiment
 from rar_tf.reproduction.index import PAPERS, TABLES, Row, Table
@@ -44,6 +45,14 @@ def printed(table: Table, row: Row) -> dict[str, Any]:
     return found[0] if len(found) == 1 else {}
 
 
+def measured(table: Table, lines: Sequence[tuple[Row, Network, dict]]) -> str:
+    """Return what was measured of rows (row, network, record), and what the paper prints of them."""
+    if lines[0][0].certificate is None:
+        return scores(table, lines)
+    printed = printed_bounds(table)
+    return bounds(lines) + (f"\nAs printed:\n\n{printed}" if printed else "")
+
+
 def scores(table: Table, lines: Sequence[tuple[Row, Network, dict]]) -> str:
     """Return a table of evaluated rows (row, network, record), each figure beside the printed one.
 
@@ -78,8 +87,8 @@ def title(name: str) -> str:
 
 
 def papers_own(evaluations: dict[str, dict]) -> dict:
-    """Return the evaluation under a paper's protocol, empty where there is none."""
-    return next((each for name, each in evaluations.items() if name not in (ACCURACY, AUTO)), {})
+    """Return the evaluation under a paper's protocol, the first of them; empty where there is none."""
+    return next((evaluations[name] for name in EVALUATION_PROTOCOLS if name in evaluations), {})
 
 
 def minutes(record: dict) -> str:
@@ -142,11 +151,12 @@ def _over(values):
 
 
 def bounds(lines: Sequence[tuple[Row, Network, dict]]) -> str:
-    """Return what certifications measured: (row, network, summary), one line a budget or radius."""
+    """Return what certifications measured: (row, network, record), one line a budget or radius."""
     entries = [
         (row, network, {**entry, **_corollary_1(network, entry)})
-        for row, network, summary in lines
-        for entry in summary["results"]
+        for row, network, record in lines
+        for certification in record["certifications"].values()
+        for entry in certification["results"]
     ]
     names = list(dict.fromkeys(name for _, _, entry in entries for name in entry if not name.endswith("seconds")))
     cells = [

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from rar_tf import results
 from rar_tf.errors import UsageError
+from rar_tf.evaluation.protocols import EVALUATION_PROTOCOLS
 from rar_tf.experiment import flagfile
 from rar_tf.reproduction.index import MEASURES, REFERENCE, Row, Table
 from rar_tf.reproduction.networks import Network, flags_folder
@@ -33,11 +34,15 @@ ALL_IMAGES = 10**9
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """A command, its arguments, and the file that it leaves in the end."""
+    """A command, its arguments, and the file that it leaves in the end.
+
+    name: what records of its network keep the result under; the same for any number of images.
+    """
 
     command: str
     arguments: tuple[str, ...]
     file: pathlib.Path
+    name: str = ""
 
     def run(self, call: Call) -> None:
         """Do it where it is not done. Raises: UsageError where it was asked to stop before its end."""
@@ -93,14 +98,15 @@ def training(network: Network, root: pathlib.Path) -> list[Step]:
 
 
 def evaluations(
-    network: Network, root: pathlib.Path, extent: Extent, protocol: str | None, flags=(), measures=MEASURES
+    network: Network, root: pathlib.Path, extent: Extent, protocol: str | None, flags=(), measures=MEASURES, attack=()
 ) -> dict[str, Step]:
     """Return a network's evaluations: accuracies, the protocol's attack on maps, and the ensemble.
 
     Args:
       protocol: None takes the flag file's own.
+      flags: (flag, value) pairs laid over the network's, what a row of a table is about.
       measures: which of the three.
-      flags: (flag, value) pairs laid over the network's.
+      attack: (flag, value) pairs of the protocol's attack, where its flag file is not the network's.
     """
     found: dict[str, dict] = {}
     own = dict(flags)
@@ -109,15 +115,15 @@ def evaluations(
     shared = {name: value for name, value in own.items() if not name.startswith("ifia_") and name != "attribution"}
     shared.pop(REFERENCE, None)
     if "accuracies" in measures:
-        found[ACCURACY] = {"attack": "none", "evaluation_protocol": "ours", "accuracy_examples": counted, **shared}
         if protocol == "wang2022":
-            found[ACCURACY]["prediction_attacks"] = "pgd,fgsm,pgd20,pgd40,cw"
+            shared["prediction_attacks"] = ",".join(EVALUATION_PROTOCOLS[protocol].flags["prediction_attacks"])
+        found[ACCURACY] = {"attack": "none", "evaluation_protocol": "ours", "accuracy_examples": counted, **shared}
     if "maps" in measures and extent.examples != 0:
-        found[protocol] = {"evaluation_protocol": protocol, **_examples(extent.examples), **own}
+        found[protocol] = {"evaluation_protocol": protocol, **_examples(extent.examples), **dict(attack), **own}
     auto = extent.examples if extent.auto_examples is None else extent.auto_examples
     if "auto" in measures and auto != 0:
         found[AUTO] = {"attack": "auto", "evaluation_protocol": "ours", **_examples(auto), **own}
-    return {name: _evaluation(network, root, name, given, own) for name, given in found.items()}
+    return {name: _evaluation(network, root, name, given, {**own, **shared}) for name, given in found.items()}
 
 
 def _examples(count):
@@ -127,19 +133,26 @@ def _examples(count):
 def _evaluation(network, root, name, given, own):
     """An evaluation's folder says what it is of, so that several of one network lie beside each other."""
     count = given.get("num_examples", given.get("accuracy_examples"))
-    parts = [name, *(f"{flag}={value}" for flag, value in sorted(own.items()) if flag in given)]
-    if count is not None and count != ALL_IMAGES:
-        parts.append(f"images={count}")
+    laid_over = [f"{flag}={value}" for flag, value in sorted(own.items()) if flag in given]
+    images = [f"images={count}"] if count not in (None, ALL_IMAGES) else []
     if given.get(REFERENCE):
         given = {**given, REFERENCE: Network.of(given[REFERENCE], network.recipe).folder(root)}
-    folder = network.folder(root) / ",".join(parts)
+    folder = network.folder(root) / ",".join([name, *laid_over, *images])
     arguments = [f"--model_dir={network.folder(root)}", *(f"--{flag}={value}" for flag, value in given.items())]
-    return Step("evaluate", (*arguments, f"--output_dir={folder}"), folder / "summary.json")
+    kept = ",".join([name if name in (ACCURACY, AUTO) else _same_attack(name), *laid_over])
+    return Step("evaluate", (*arguments, f"--output_dir={folder}"), folder / "summary.json", kept)
+
+
+def _same_attack(protocol):
+    """The first protocol that fixes what this one does: they differ in the statistic that the paper prints."""
+    flags = EVALUATION_PROTOCOLS[protocol].flags
+    return next(name for name, each in EVALUATION_PROTOCOLS.items() if each.flags == flags)
 
 
 def certification(network: Network, root: pathlib.Path, row: Row, extent: Extent) -> Step:
     """Return a network's certification."""
     path = flags_folder() / "certify" / f"{row.certificate}.cfg"
+    kept = ",".join([path.stem, *(f"{flag}={value}" for flag, value in sorted(row.flags.items()))])
     given = {**row.flags, **_examples(extent.examples)}
     if extent.examples is not None and "certificate_attack" in flagfile.read(path):
         given["certificate_attack"] = min(extent.examples, flagfile.read(path)["certificate_attack"])
@@ -147,14 +160,33 @@ def certification(network: Network, root: pathlib.Path, row: Row, extent: Extent
     folder = network.folder(root) / ",".join(parts).replace("/", "_")
     arguments = [f"--flagfile={path}", *(f"--{flag}={value}" for flag, value in given.items())]
     arguments += [f"--model_dir={network.folder(root)}", f"--output_dir={folder}"]
-    return Step("certify", tuple(arguments), folder / "summary.json")
+    return Step("certify", tuple(arguments), folder / "summary.json", kept)
 
 
 def steps(row: Row, table: Table, network: Network, root: pathlib.Path, extent: Extent) -> dict[str, Step]:
     """Return what measures a row, by name, once its network is trained."""
     if row.certificate is not None:
         return {row.certificate: certification(network, root, row, extent)}
-    return evaluations(network, root, extent, table.protocol, tuple(row.flags.items()), table.measures)
+    flags, attack = tuple(row.flags.items()), _attack(row, table, network)
+    return evaluations(network, root, extent, table.protocol, flags, table.measures, attack)
+
+
+def _attack(row, table, network):
+    """The table's attack by the paper's flag file of a row, but its budget, where the recipe's network has another.
+
+    The fast recipe has Chen et al.'s attacks and budgets, and tables of other papers their own attacks.
+    """
+    paper = Network.of(row.network)
+    if network.recipe == "paper" or not paper.flagfile.is_file():
+        return ()
+    given, own = paper.given(), network.given()
+    if given.get("evaluation_protocol") != table.protocol:
+        return ()
+    return tuple(
+        (flag, value)
+        for flag, value in given.items()
+        if flag.startswith("ifia_") and flag != "ifia_epsilon" and own.get(flag) != value
+    )
 
 
 def run(row: Row, table: Table, network: Network, root: pathlib.Path, extent: Extent, call: Call) -> dict[str, Step]:

@@ -99,7 +99,8 @@ def test_corollary_1_and_equation_50_are_columns_of_bounds():
         "xi": {"mean": 2.0, "count": 3},
         "largest_epsilon_change_0.1": {"mean": 0.05, "count": 3},
     }
-    lines = tables.bounds([(row, Network.of(row.network), {"results": [entry]})]).splitlines()
+    record = {"certifications": {"mnist_upper_bound": {"results": [entry]}}}
+    lines = tables.bounds([(row, Network.of(row.network), record)]).splitlines()
     names, cells = ([cell.strip() for cell in lines[place].strip("|").split("|")] for place in (0, 2))
     found = dict(zip(names, cells))
     assert float(found["Corollary 1"]) == pytest.approx(28 * 0.01 * 2.0)  # √784 = 28
@@ -121,6 +122,31 @@ def test_only_what_a_table_is_about_is_measured(key, wanted, tmp_path):
     row = table.rows[0]
     found = work.steps(row, table, Network.of(row.network), tmp_path, work.Extent(examples=5, auto_examples=2))
     assert list(found) == wanted
+
+
+def test_the_fast_recipe_attacks_as_each_table_does_within_its_own_budget(tmp_path):
+    for key, name, wanted in (
+        ("wang2022:2", "cifar10_trades", {"ifia_steps": 200, "ifia_k": 1000, "ifia_step_size": 0.00784314}),
+        ("wang2022:2", "fashion_mnist_trades", {"ifia_steps": 200, "ifia_epsilon": 0.1}),
+        ("panel:cifar10", "cifar10_trades", {"ifia_steps": 50, "ifia_k": 100}),
+    ):
+        table = index.find(key)
+        row, network = next(line for line in work.lines(table, "fast") if line[0].network == name)
+        steps = work.steps(row, table, network, tmp_path, work.Extent(examples=5))
+        given = {**network.given(), **flagfile.parse(list(steps[table.protocol].arguments))}
+        assert {flag: given[flag] for flag in wanted} == wanted
+        assert not any(argument.startswith("--ifia_") for argument in steps["auto"].arguments)
+
+
+def test_accuracies_under_further_attacks_lie_beside_those_of_other_tables(tmp_path):
+    extent, found = work.Extent(examples=5, accuracy_examples=9), {}
+    for key in ("wang2022:3", "panel:mnist"):
+        table = index.find(key)
+        row, network = next(line for line in work.lines(table, "fast") if line[0].network == "mnist_trades")
+        found[key] = work.steps(row, table, network, tmp_path, extent)["accuracy"]
+    asked = flagfile.parse(list(found["wang2022:3"].arguments))["prediction_attacks"]
+    assert asked == ("pgd", "fgsm", "pgd20", "pgd40", "cw")
+    assert len({step.name for step in found.values()}) == len({step.file for step in found.values()}) == 2
 
 
 def test_the_fast_recipe_takes_what_it_has():

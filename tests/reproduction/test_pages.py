@@ -1,6 +1,6 @@
 """What the pages say of records: ranks, differences from adversarial training, means over seeds; by hand."""
 
-from rar_tf.reproduction import index, pages, pictures, records, tables
+from rar_tf.reproduction import index, pages, pictures, records, tables, work
 
 
 def record(network, method, support, topk=0.5, cosine=0.5, adversarial=0.5, minutes=1.0, images=None):
@@ -76,19 +76,56 @@ def test_means_over_seeds_with_their_deviation():
     assert "0.600 ± 0.141" in table and "| 2 " in table
 
 
+def rows_of(key, found):
+    """The rows of a table that records, by recipe and network, have, by their labels."""
+    table = index.find(key)
+    lines = pages._measured(table, work.networks_of(table, "fast"), found)
+    if not lines:
+        return {}
+    body = tables.measured(table, lines).split("\n\n")[0].splitlines()[2:]  # what is printed may follow
+    return {line.split("|")[1].strip(): line for line in body}
+
+
 def test_rows_measured_under_a_papers_protocol_stand_beside_the_printed_ones():
     found = {("fast", name): record(name, "madry", 0.5) for name in ("mnist_madry", "mnist_natural", "gtsrb_madry")}
     for name in ("mnist_madry", "gtsrb_madry"):
-        found["fast", name]["evaluations"]["sarkar2021"] = found["fast", name]["evaluations"]["auto"]
+        found["fast", name]["evaluations"]["chen2019"] = found["fast", name]["evaluations"]["auto"]
     found["fast", "mnist_madry"]["evaluations"]["wang2022"] = {"scores": {}, "examples": 7}
-    (head, _, body) = pages._beside_print(index.find("chen2019:1"), found).partition("\n\n| ")
-    assert head.strip().startswith("## chen2019:1: ")
-    cells = {line.split("|")[1].strip(): line for line in body.splitlines()[2:]}
+    cells = rows_of("chen2019:1", found)
     assert list(cells) == ["mnist_madry", "gtsrb_madry"]  # the other has no attack of the paper's
     assert "98.40%" in cells["mnist_madry"] and "83.24%" in cells["gtsrb_madry"] and "| 20 / " in cells["mnist_madry"]
-    assert "median 0.200" in pages._beside_print(index.find("sarkar2021:3"), found)  # the same attack, other statistic
-    assert pages._beside_print(index.find("wang2022:2"), found) == ""  # another network of the fast recipe
-    assert pages._beside_print(index.find("chen2019:fig3"), found) == ""
+    assert "median 0.200" in rows_of("sarkar2021:3", found)["mnist_madry"]  # the same attack, other statistic
+    assert rows_of("wang2022:2", found) == {}  # another network of the fast recipe
+    assert list(rows_of("chen2019:fig3", found)) == ["mnist_madry"]
+
+
+def test_a_row_with_flags_of_its_own_or_a_certificate_counts_once_that_was_measured():
+    madry = record("mnist_madry", "madry", 0.5)
+    narrow = record("mnist_natural,model=tiny_cnn", "natural", 0.5)
+    found = {("fast", each["network"]): each for each in (madry, narrow)}
+    madry["evaluations"]["chen2019"] = madry["evaluations"]["auto"]
+    assert rows_of("chen2019:4", found) == rows_of("wang2024:5", found) == {}
+    madry["evaluations"]["chen2019,attribution=saliency"] = {"scores": {}, "examples": 7, "seconds": 60}
+    narrow["certifications"] = {"mnist_uniform_smoothing": {"results": [{"radius": 3.0}], "seconds": 120}}
+    assert list(rows_of("chen2019:4", found)) == ["mnist_madry, attribution saliency"]
+    assert "7 / 100" in rows_of("chen2019:4", found)["mnist_madry, attribution saliency"]  # auto is of other maps
+    assert list(rows_of("wang2024:5", found)) == ["mnist_natural,model=tiny_cnn"]
+    assert rows_of("wang2024:9", found) == {}  # another certificate
+    listed = {
+        line.split("|")[1].strip(): line.split("|")[-3:-1]
+        for line in pages._reproduction(found.values()).splitlines()
+        if "|" in line
+    }
+    assert [cell.strip() for cell in listed["chen2019:4"]] == ["1 of 12", "1 + 1"]
+    assert [cell.strip() for cell in listed["wang2024:5"]] == ["1 of 3", "1 + 2"]
+    assert [cell.strip() for cell in listed["wang2023:7"]] == ["0 of 18", "-"]
+
+
+def test_accuracies_are_compared_on_equal_images_alone():
+    first, second = record("mnist_madry", "madry", 0.5), record("mnist_trades", "trades", 0.5, adversarial=0.75)
+    assert pages._share_less([(first, second)], "adversarial_accuracy") == "+0.250"
+    second["evaluations"]["accuracy"]["accuracy_examples"] = 10_000
+    assert pages._share_less([(first, second)], "adversarial_accuracy") == "-"
 
 
 def test_evaluations_on_another_device_than_a_cpu_are_named():

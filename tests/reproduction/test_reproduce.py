@@ -105,6 +105,20 @@ def test_a_table_of_certificates(reproduced):
     assert calls.pop() == "certify"
     make(index.Table("none", "certified", "one network", rows))
     assert calls.count("certify") == 0
+    kept = {each["network"]: each for each in records.read(place / "docs" / "results")}["digits_madry"]
+    certification = kept["certifications"]["tiny,attribution=saliency,epsilon=0.1"]
+    assert certification["num_examples"] == 6 and certification["results"][0]["radius"] == 1.0
+    assert set(kept["evaluations"]) == {"accuracy", "chen2019"}  # of the same weights
+
+
+def test_a_row_with_flags_of_its_own_is_kept_beside_the_others(reproduced):
+    place, _, _, make, _ = reproduced
+    rows = (index.Row("digits_madry", {"attribution": "saliency"}),)
+    page = make(index.Table("none", "saliency", "one network", rows, "chen2019", measures=("maps",)))
+    assert "digits_madry, attribution saliency" in page
+    kept = {each["network"]: each for each in records.read(place / "docs" / "results")}["digits_madry"]["evaluations"]
+    assert kept["chen2019,attribution=saliency"]["attribution"] == "saliency"
+    assert kept["chen2019"]["attribution"] == "integrated_gradients"
 
 
 def test_a_first_stage_that_is_missing_is_trained_before(reproduced):
