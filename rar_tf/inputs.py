@@ -96,6 +96,13 @@ def check_images(images, labels, bounds: tuple[float, float], classes: int | Non
     return [*_check_pixels(images, bounds), *_one_class(labels)]
 
 
+def arrays(images, labels) -> tuple[np.ndarray, np.ndarray]:
+    """Return images as float32 and labels [N] or [N, 1] as [N]. Raises: UsageError as `check_arrays` does."""
+    check_arrays(images, labels)
+    images, labels = np.asarray(images, np.float32), np.asarray(labels)
+    return images, labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+
+
 def check_arrays(images, labels) -> None:
     """Raise UsageError where images or labels are no arrays or tensors of numbers."""
     for name, value in (("images", images), ("labels", labels)):

@@ -448,6 +448,30 @@ def fingerprint(network) -> str:
     return digest.hexdigest()[:16]
 
 
+def architecture(network, predictions: np.ndarray) -> str:
+    """Return a digest of what a network computes beside its weights: equal for equal networks in files and in code.
+
+    Of a Keras model the kinds of its layers and their settings; of a function without variables, of which nothing is
+    known, its predictions [N].
+    """
+    if hasattr(network, "_flatten_layers"):
+        layers = network._flatten_layers(include_self=False)
+        text = json.dumps([[type(layer).__name__, _computed(layer.get_config())] for layer in layers])
+    else:
+        text = "" if variables_of(network) else json.dumps(np.asarray(predictions).tolist())
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _computed(value):
+    """A layer's settings as JSON, without names, seeds and what only training knows."""
+    if isinstance(value, dict):
+        without = ("name", "seed", "trainable", "build_config", "initializer", "regularizer", "constraint", "layers")
+        return {name: _computed(each) for name, each in sorted(value.items()) if not name.endswith(without)}
+    if isinstance(value, (list, tuple)):
+        return [_computed(each) for each in value]
+    return value if isinstance(value, (str, int, float, bool)) or value is None else type(value).__name__
+
+
 def variables_of(network) -> list:
     """Return a network's variables, of a Keras model or a SavedModel; none of a function."""
     network = getattr(network, "model", network) if not hasattr(network, "weights") else network

@@ -178,7 +178,7 @@ class Ifia:
         """Return the pool with what an ascent from `start` [B, H, W, C] finds, and the measure's curve [T, B]."""
         observe = self._observe(network, clean, sure=self.feasible)
         if self.feasible:
-            start = tf.clip_by_value(start, *self.bounds)
+            start = tf.clip_by_value(self.ball.project(start, clean.images, self.epsilon), *self.bounds)
             start = where_each(keeps_label(network, start, clean.labels), start, clean.images)
             pool = observe(start, pool)
         curve = tf.TensorArray(tf.float32, self.steps)
@@ -220,7 +220,7 @@ class Ifia:
     def search_patches(
         self, network, clean: Clean, start: tf.Tensor, indices: tf.Tensor, seed: tf.Tensor, queries: int
     ) -> Pool:
-        """Return the pool of a random search for a low measure, which follows no gradient of anything.
+        """Return the pool of a random search for a low measure in the ℓ∞ ball, which follows no gradient of anything.
 
         Shape: start [B, H, W, C] in the pixel range, indices int64 [B], seed int64 [].
         """

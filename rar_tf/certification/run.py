@@ -127,8 +127,7 @@ class CertificationJob(results.Job):
 
     def __init__(self, network, images, labels, method: str, settings: records.Certificate, sources=None):
         network = inputs.unwrapped(network)
-        inputs.check_arrays(images, labels)
-        self.images, self.labels = np.asarray(images, np.float32), np.asarray(labels)
+        self.images, self.labels = inputs.arrays(images, labels)
         self.predictions = _predictions(evaluation_mode(network), self.images, self.labels, settings.bounds)
         settings = settings.replace(num_images=len(self.images))
         self.certificate = certificate = certificate_of(method)(evaluation_mode(network), settings)
@@ -139,6 +138,7 @@ class CertificationJob(results.Job):
             "method": method,
             **certificate.record(),
             "weights_digest": results.fingerprint(network),
+            "architecture_digest": results.architecture(network, self.predictions),
             "images_digest": results.images_digest(self.images, self.labels),
         }
         self.correct = self.predictions == self.labels

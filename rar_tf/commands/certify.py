@@ -29,7 +29,7 @@ OF_THE_RUN = ("dataset", "equalize", "pixel_range", "image_size", "data_dir")
 def check(given):
     if given.get("method") not in CERTIFICATES:
         raise UsageError(f"give --method={'|'.join(CERTIFICATES)}, got {given.get('method') or 'none'}")
-    given = {**data_of_run(given.get("model_dir")), **given}
+    given = {**data_of_run(flagfile.of_run(given.get("model_dir"))), **given}
     DataSettings.of(given)
     Work.of(given).check(given, f"certification/{given['method']}", "certify")
 
@@ -40,7 +40,7 @@ def reads(given):
 
 def main():
     from rar_tf import cli, export, results
-    from rar_tf.certification import run
+    from rar_tf.certification import run as certification
     from rar_tf.data.datasets import load_data
     from rar_tf.data.pixels import to_pixels
     from rar_tf.progress import bar
@@ -52,16 +52,17 @@ def main():
     if job.processes > 1:
         cli.in_parts("certify", job.processes)
     if job.merge or job.processes > 1:
-        return show(run.merge(folder), folder)
-    data = DataSettings.of({**data_of_run(job.model_dir), **given})
+        return show(certification.merge(folder), folder)
+    run = flagfile.of_run(job.model_dir)
     network = export.load_network(job.model_dir, job.keras_model, job.saved_model)
+    data = job.data({**data_of_run(run), **given}, run)
     record, splits = load_data(data)
     network = export.preprocessed(network, job.preprocessing, record.bounds)
     split = splits.named(job.split)
     images = to_pixels(record, split.images[: job.num_examples])
     part = results.shard_slice(job.shard, len(images))
     with bar(part.stop - part.start, method) as counted:
-        summary = run.certify_into(
+        summary = certification.certify_into(
             folder,
             network,
             images,
@@ -85,9 +86,9 @@ def main():
     return show(summary, results.finished_folder(folder, job.shard))
 
 
-def data_of_run(model_dir):
+def data_of_run(run):
     """What a run's flags say about its data, beside the command line's."""
-    return {name: value for name, value in flagfile.of_run(model_dir).items() if name in OF_THE_RUN}
+    return {name: value for name, value in run.items() if name in OF_THE_RUN}
 
 
 def show(summary, folder):

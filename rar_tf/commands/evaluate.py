@@ -56,14 +56,14 @@ def main():
     given = flagfile.given()
     run = flagfile.of_run(given.get("model_dir"))
     given = {**run, **given}
-    job, chosen, data = JobSettings.of(given), EvaluationSettings.of(given), DataSettings.of(given)
+    job, chosen = JobSettings.of(given), EvaluationSettings.of(given)
     folder = job.folder(default_folder(chosen, job))
     if job.processes > 1:
         cli.in_parts("evaluate", job.processes)
     if job.merge or job.processes > 1:
         return show(jobs.merge(folder), folder)
     network = export.load_network(job.model_dir, job.keras_model, job.saved_model)
-    record, splits = load_data(data)
+    record, splits = load_data(job.data(given, run))
     network = export.preprocessed(network, job.preprocessing, record.bounds)
     num_examples = 0 if chosen.attack == "none" else job.num_examples
     count = max(num_examples, job.accuracy_examples or job.num_examples)

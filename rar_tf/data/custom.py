@@ -8,12 +8,13 @@ from absl import logging
 
 from rar_tf.data import images as image_io
 from rar_tf.data import npz, tfds
-from rar_tf.data.record_files import read_examples, record_files
+from rar_tf.data.record_files import SPLIT_NAMES, read_examples, record_files
 from rar_tf.data.records import RECORDS, Record, Request, data_directory
 from rar_tf.data.splits import Split, Splits, check_labels, hold_out_validation, holdout
 from rar_tf.errors import UsageError
 
 TEST_FRACTION = 0.1  # held out, a class in proportion, where the source has no test images
+TEST_SEED = 1  # whatever the run's: all runs, and evaluations with other seeds, have the same test images
 VALIDATION_FRACTION = 0.1
 SEEN = 1000  # files of a folder, at the most, whose channels decide those of all
 
@@ -28,8 +29,9 @@ def record(source: str, bounds: tuple[float, float] | None, image_size: tuple[in
     """Return the record of the user's own images.
 
     Args:
-      source: folder with a subfolder a class (or with `train` and `test` folders of such), folder with train.npz and
-        test.npz or with TFRecord or ArrayRecord files, a single .npz with `images` and `labels`, or "tfds:NAME".
+      source: folder with a subfolder a class (or with `train`, `test` and `valid` folders of such, or two of them),
+        folder with train.npz and test.npz or with TFRecord or ArrayRecord files, a single .npz with `images` and
+        `labels`, or "tfds:NAME".
       bounds: (lowest, highest) pixel value that networks are given; grey levels 0-255 are mapped onto it.
       image_size: (height, width) that image files are resized to; not for .npz.
 
@@ -80,44 +82,58 @@ def _record(name, shape, classes, bounds, source, image_size, **more) -> Record:
 
 
 def read(record: Record, request: Request) -> Splits:
-    """Return the user's own images; where they have no test images, a seeded tenth of each class becomes them.
+    """Return the user's own images.
+
+    Where they have no test images, their validation images are those, as in tensorflow-datasets, where the test images
+    of many data sets have no public labels; without these, too, a tenth of each class, always the same.
 
     Raises: UsageError for files that are absent, broken or not as the record says.
     """
     source = str(record.source)
-    if source.startswith("tfds:"):
-        return _read_tfds(record, request)
     path = pathlib.Path(source).expanduser()
     if (path / "train.npz").exists():
         return npz.read_splits(record, path, request.seed)
-    if path.suffix == ".npz":
-        every = npz.read_split(path, record.image_shape, record.num_classes, record.bounds)
-        return _hold_out_test(record, every, request.seed)
-    if record_files(path):
-        return _read_record_files(record, path, request.seed)
-    folder, nested = _training_folder(path)
-    train = _read_folder(record, folder)
-    if not nested:
-        return _hold_out_test(record, train, request.seed)
-    _same_classes(path)
-    test = _read_folder(record, path / "test")
-    if (path / "valid").is_dir():
-        return Splits(train, _read_folder(record, path / "valid"), test)
-    return hold_out_validation(train, test, record.validation, request.seed)
+    if source.startswith("tfds:"):
+        found = _read_tfds(record, request)
+    elif path.suffix == ".npz":
+        found = {"train": npz.read_split(path, record.image_shape, record.num_classes, record.bounds)}
+    elif record_files(path):
+        found = _read_record_files(record, path)
+    else:
+        folders = _split_folders(path)
+        _same_classes(path, folders)
+        found = {name: _read_folder(record, folder) for name, folder in folders.items()}
+    return _splits(record, found, request.seed)
 
 
-def _hold_out_test(record: Record, every: Split, seed: int) -> Splits:
-    held = holdout(every.labels, round(TEST_FRACTION * every.count), seed + 1)
-    if not held.any():
-        raise UsageError(
-            f"{record.source}: {every.count} images in {record.num_classes} classes are too few to hold out test images"
-        )
-    return hold_out_validation(every.take(~held), every.take(held), record.validation, seed)
+def _splits(record: Record, found: dict[str, Split], seed: int) -> Splits:
+    if "train" not in found:
+        raise UsageError(f"{record.source}: no training images, only of {' and '.join(found) or 'no split'}")
+    if len(found) == 1:
+        every = found["train"]
+        held = holdout(every.labels, round(TEST_FRACTION * every.count), TEST_SEED)
+        if not held.any():
+            raise UsageError(
+                f"{record.source}: {every.count} images in {record.num_classes} classes are too few to hold out test "
+                "images"
+            )
+        found = {"train": every.take(~held), "test": every.take(held)}
+    elif "test" not in found:
+        found = {"train": found["train"], "test": found["valid"]}
+    if "valid" in found:
+        return Splits(found["train"], found["valid"], found["test"])
+    return hold_out_validation(found["train"], found["test"], record.validation, seed)
 
 
-def _training_folder(path: pathlib.Path) -> tuple[pathlib.Path, bool]:
-    nested = (path / "train").is_dir() and (path / "test").is_dir()
-    return (path / "train" if nested else path), nested
+def _split_folders(path: pathlib.Path) -> dict[str, pathlib.Path]:
+    """The folders of class folders by split; one of the name `train` alone is a class."""
+    found: dict[str, pathlib.Path] = {}
+    for name, split in SPLIT_NAMES.items():
+        if (path / name).is_dir():
+            if split in found:
+                raise UsageError(f"{path}: both {found[split].name} and {name} hold {split} images")
+            found[split] = path / name
+    return found if "train" in found and len(found) > 1 else {"train": path}
 
 
 def _class_folders(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -129,11 +145,12 @@ def _class_folders(folder: pathlib.Path) -> list[pathlib.Path]:
     return folders
 
 
-def _same_classes(path: pathlib.Path) -> None:
-    names = {split: [folder.name for folder in _class_folders(path / split)] for split in ("train", "test")}
-    if names["train"] != names["test"]:
-        different = ", ".join(sorted(set(names["train"]) ^ set(names["test"]))[:5])
-        raise UsageError(f"{path}: train and test do not have the same class folders: {different}")
+def _same_classes(path: pathlib.Path, folders: dict[str, pathlib.Path]) -> None:
+    names = {split: {each.name for each in _class_folders(folder)} for split, folder in folders.items()}
+    for split, own in names.items():
+        if own != names["train"]:
+            different = ", ".join(sorted(own ^ names["train"])[:5])
+            raise UsageError(f"{path}: train and {split} do not have the same class folders: {different}")
 
 
 def _files(folder: pathlib.Path) -> image_io.Files:
@@ -148,7 +165,7 @@ def _files(folder: pathlib.Path) -> image_io.Files:
 
 
 def _folder_shape(path: pathlib.Path, image_size) -> tuple[tuple[int, int, int], int]:
-    folder, _ = _training_folder(path)
+    folder = _split_folders(path)["train"]
     files = _files(folder)
     some = [files.path(number) for number in np.unique(np.linspace(0, len(files.paths) - 1, SEEN).astype(int))]
     found = [image_io.channels_of(path) for path in some]
@@ -165,20 +182,13 @@ def _read_folder(record: Record, folder: pathlib.Path) -> Split:
     return Split(image_io.stored(files, record.image_shape, record.image_size), labels)
 
 
-def _read_record_files(record: Record, path: pathlib.Path, seed: int) -> Splits:
+def _read_record_files(record: Record, path: pathlib.Path) -> dict[str, Split]:
     found = {
         name: read_examples(paths, record.image_shape, record.image_size) for name, paths in record_files(path).items()
     }
     for name, split in found.items():
         check_labels(split.labels, f"{path}, {name}", record.num_classes)
-    if "test" not in found:
-        # As in tensorflow-datasets, where the test images of many data sets have no public labels.
-        if "valid" not in found:
-            return _hold_out_test(record, found["train"], seed)
-        found["test"] = found.pop("valid")
-    if "valid" in found:
-        return Splits(found["train"], found["valid"], found["test"])
-    return hold_out_validation(found["train"], found["test"], record.validation, seed)
+    return found
 
 
 def _tfds_record(source: str, bounds, image_size) -> Record:
@@ -196,15 +206,15 @@ def _tfds_record(source: str, bounds, image_size) -> Record:
     return _record(folder, shape, features["label"].num_classes, bounds, source, image_size, host=host)
 
 
-def _read_tfds(record: Record, request: Request) -> Splits:
+def _read_tfds(record: Record, request: Request) -> dict[str, Split]:
     name = str(record.source).removeprefix("tfds:")
     builder = tfds.find(name, request.folder)
     tfds.prepare(builder, _plain(name), request.folder, record.host)
-    train = tfds.read_split(builder, "train", record)
-    test = tfds.read_split(builder, "test" if "test" in builder.info.splits else "validation", record)
-    if not test.count:
-        return _hold_out_test(record, train, request.seed)
-    return hold_out_validation(train, test, record.validation, request.seed)
+    found = {
+        split: tfds.read_split(builder, theirs, record)
+        for split, theirs in (("train", "train"), ("valid", "validation"), ("test", "test"))
+    }
+    return {split: images for split, images in found.items() if images.count}
 
 
 def _plain(name: str) -> str:

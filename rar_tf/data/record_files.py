@@ -24,7 +24,7 @@ from rar_tf.files import atomic_write
 
 NAMES = (("image", "label"), ("image/encoded", "image/class/label"))
 _FILES = re.compile(r"\.(tfrecords?|array_?records?)($|[-.])|-\d{5}-of-\d{5}$")
-_SPLITS = {"train": "train", "test": "test", "valid": "valid", "val": "valid", "validation": "valid"}
+SPLIT_NAMES = {"train": "train", "test": "test", "valid": "valid", "val": "valid", "validation": "valid"}
 
 
 def record_files(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
@@ -36,7 +36,7 @@ def record_files(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if _FILES.search(path.name) and path.is_file() and not path.name.startswith("."):
             words = re.split(r"[^a-z]+", path.name.lower())
-            split = next((_SPLITS[word] for word in words if word in _SPLITS), "train")
+            split = next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), "train")
             found.setdefault(split, []).append(path)
     if found and "train" not in found:
         raise UsageError(f"{folder}: no record files of training images, only of {' and '.join(found)}")

@@ -16,7 +16,17 @@ ATTACKED = ("topk_intersection", "kendall")
 PRINTED = ("natural_accuracy", *ACCURACIES, *ATTACKED, "reference_spearman")
 
 # What differs between two networks' evaluations by right, or without a change of the numbers.
-_OWN = ("method", "training", "weights_digest", "images_digest", "equalize", "eval_batch_size", "ig_chunk", "shard")
+_OWN = (
+    "method",
+    "training",
+    "weights_digest",
+    "architecture_digest",
+    "images_digest",
+    "equalize",
+    "eval_batch_size",
+    "ig_chunk",
+    "shard",
+)
 
 
 def published() -> list[dict]:

@@ -7,7 +7,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from rar_tf import inputs, results
+from rar_tf import checks, inputs, results
 from rar_tf.errors import UsageError
 from rar_tf.evaluation.evaluator import Evaluator
 from rar_tf.evaluation.outcome import TEXT, Attacked, Curve, Evaluation
@@ -42,9 +42,10 @@ class EvaluationJob(results.Job):
         batch_size: int = 16,
         num_figures: int = NUM_FIGURES,
     ):
+        checks.at_least_one(batch_size=batch_size)
+        checks.not_negative(num_examples=num_examples or 0)
         self.evaluator, self.batch_size, self.num_figures = evaluator, batch_size, num_figures
-        inputs.check_arrays(images, labels)
-        self.images, self.labels = np.asarray(images, np.float32), np.asarray(labels)
+        self.images, self.labels = inputs.arrays(images, labels)
         self.predictions, self.count = evaluator.predict(self.images, self.labels), len(self.images)
         self.num_examples = self.count if num_examples is None else min(num_examples, self.count)
         self.columns = evaluator.columns
@@ -56,6 +57,7 @@ class EvaluationJob(results.Job):
             "num_examples": self.num_examples,
             "accuracy_examples": self.count,
             **evaluator.digests(images, labels),
+            "architecture_digest": results.architecture(evaluator.subject.network, self.predictions),
         }
         self.examples: Examples | None = None
         self._new_examples = False
@@ -223,7 +225,7 @@ def attack(
 
     Raises: UsageError for settings that cannot be, for k larger than a map, and for attack="none".
     """
-    images, labels = np.asarray(images, np.float32), np.asarray(labels)
+    images, labels = inputs.arrays(images, labels)
 
     def one(budget):
         chosen = AttackSettings.make({"bounds": bounds, "epsilon": budget, **settings})

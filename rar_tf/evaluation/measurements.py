@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from rar_tf import metrics
 from rar_tf.attacks import BALLS, PREDICTION_ATTACKS, ensemble
+from rar_tf.attacks.balls import LINF
 from rar_tf.attacks.ensemble import Member
 from rar_tf.attacks.ifia import Ifia, Pool, keeps_label
 from rar_tf.attacks.objectives import Clean
@@ -120,12 +121,14 @@ class AttributionAttack(Measurement):
         super().__init__(subject, settings)
         self.plain = plain_attack(settings, subject.explained)
         self.members: tuple[Member, ...] = ()
+        self.patches = settings.attack == "auto" and self.plain.ball is LINF  # squares go to its corners
         columns = [*SCORES, "fallback"]
         if settings.attack == "auto":
             self.plain = dataclasses.replace(self.plain, track=ensemble.TRACKED, settle_too=ensemble.SETTLED_TOO)
             self.members = ensemble.MEMBERS
             columns += [f"plain:{name}" for name in (*SCORES, "fallback")]
-            columns += [f"kendall:{name}" for name in ("plain", *(m.name for m in (*self.members, ensemble.PATCHES)))]
+            last = [ensemble.PATCHES] if self.patches else []
+            columns += [f"kendall:{name}" for name in ("plain", *(m.name for m in (*self.members, *last)))]
         self.reaches = not callable(settings.attribution)  # functions have no gradients that could be held fixed
         columns += [f"attainable:{name}" for name in SCORES] if self.reaches else []
         columns += ["target_cosine", "target_cosine_clean"] if self.plain.region is not None else []
@@ -146,12 +149,12 @@ class AttributionAttack(Measurement):
         for name, own, curve, pool in self._searches(batch, clean):
             curves += [] if curve is None else [curve]
             if auto:
-                columns[f"kendall:{name}"] = own.scores[:, 0].min(axis=1)
+                columns[f"kendall:{name}"] = own.scores[:, self.plain.tracked.index("kendall")].min(axis=1)
             if auto and name == "plain":
                 kept, alone = self._scores(batch, clean, pool)[1], dataclasses.replace(self.plain, track=())
                 plain = kept_scores(alone, batch.images, batch.maps, kept, self.settings.metric_k)
                 columns.update({f"plain:{score}": value for score, value in plain.items()})
-                columns["plain:fallback"] = (columns["kendall:plain"] >= 1).astype(int)
+                columns["plain:fallback"] = (own.scores[:, 0].min(axis=1) >= 1).astype(int)
         scores, kept = self._scores(batch, clean, pool)
         # Scores that are not tracked are those of kept iterates: the plain attack's or the ensemble's.
         columns.update({name: np.minimum(value, columns.get(f"plain:{name}", 1.0)) for name, value in scores.items()})
@@ -182,7 +185,7 @@ class AttributionAttack(Measurement):
             own, curve = self._member(number, member, batch, clean, pool, frozen)
             pool = merged(pool, own)
             yield member.name, own, curve, pool
-        if self.members:
+        if self.patches:
             own = self._patches(batch, clean, pool, frozen)
             yield ensemble.PATCHES.name, own, None, merged(pool, own)
 

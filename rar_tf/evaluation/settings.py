@@ -152,6 +152,11 @@ class EvaluationSettings(Seeded, Bounded, Chunked):
         1, "random starts of the prediction attacks", flag="eval_pgd_restarts", check=checks.at_least_one
     )
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.reference and self.ball != "linf":
+            raise UsageError(f"the 2019 reference attacks in the ball linf, not {self.ball} (reference, ball)")
+
     @classmethod
     def of(cls, given: Mapping[str, Any], **values: Any) -> "EvaluationSettings":
         """As `Record.of`, with what the evaluation protocol fixes; where flags contradict it the evaluation is ours."""
@@ -222,9 +227,8 @@ class EvaluationSettings(Seeded, Bounded, Chunked):
             features = math.prod(self.map_shape(image_shape))
             checks.at_most(features, f"the {features} features of a map", k=self.k, metric_k=self.metric_k)
             checks.budget(self.bounds, self.ball, **{"epsilon (--ifia_epsilon, by default --epsilon)": self.epsilon})
-        checks.budget(
-            self.bounds, "linf", **{"pgd_epsilon (--eval_pgd_epsilon, by default --epsilon)": self.pgd_epsilon}
-        )
+        ball = "l2" if all(name.endswith("_l2") for name in self.prediction_attacks) else "linf"
+        checks.budget(self.bounds, ball, **{"pgd_epsilon (--eval_pgd_epsilon, by default --epsilon)": self.pgd_epsilon})
 
     def record(self) -> dict:
         """Return the settings as JSON holds them, by field name."""

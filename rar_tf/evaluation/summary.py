@@ -86,11 +86,11 @@ def kept_scores(attack, images: np.ndarray, clean: np.ndarray, kept, metric_k: i
         **map_scores(clean, kept.maps, metric_k),
         "kendall_foreground": metrics.kendall_foreground(clean, kept.maps, images, attack.epsilon, attack.bounds[0]),
         "pearson": metrics.pearson(clean, kept.maps),
+        "kendall_a": metrics.kendall(clean, kept.maps, "a"),
         "lens_recall": metrics.lens_recall(clean, kept.maps, pixels_k, shape),
         "lens_precision": metrics.lens_precision(clean, kept.maps, pixels_k, shape),
     }
     scores = {name: np.where(kept.score < 1, values, 1.0) for name, values in scores.items()}
-    scores["kendall_a"] = metrics.kendall(clean, kept.maps, "a")  # of equal maps too it is below 1 where values tie
     for column, name in enumerate(attack.settled):
         if attack.track and name in scores:
             scores[name] = np.minimum(scores[name], kept.lowest[:, column])
@@ -184,7 +184,7 @@ def _add_diagnosis(summary, attacked, column):
 def _warnings(summary):
     found = []
     if summary["num_attacked"] == 0:
-        return ["no image is classified correctly: nothing was attacked"]
+        return ["no image whose map was to be attacked is classified correctly: nothing was attacked"]
     if summary["fallback_rate"] > MAX_FALLBACK_RATE:
         found.append(
             f"{summary['fallback_rate']:.0%} of the scores are fallbacks (no iterate kept the label and "

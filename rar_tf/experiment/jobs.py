@@ -7,6 +7,7 @@ from typing import Any
 
 from rar_tf import checks, files
 from rar_tf.data.records import RECORDS
+from rar_tf.data.settings import DataSettings
 from rar_tf.data.splits import Splits
 from rar_tf.errors import UsageError
 from rar_tf.experiment.settings import RunSettings
@@ -82,6 +83,14 @@ class Work(Source):
         check=checks.at_least_one,
     )
     merge: bool = setting(False, "put the results of all shards in the output directory together")
+
+    @staticmethod
+    def data(given: Mapping[str, Any], run: Mapping[str, Any]) -> DataSettings:
+        """Return the data with the images held out that the network's run held out: by its seed, not the attack's.
+
+        Args: the settings by flag name, those of the run (none of a file of the user's own) and of this command.
+        """
+        return DataSettings.of({**given, "seed": DataSettings.of(run).seed} if run else given)
 
     def check(self, given: Mapping[str, Any], default: str, command: str) -> None:
         """Raise UsageError for a folder, network or data set that cannot be, before anything is loaded.

@@ -51,6 +51,17 @@ def test_members_are_reported(both):
     assert "members" not in both[0].summary()
 
 
+def test_members_have_kendall_s_correlation_whatever_chooses_the_iterate():
+    """Of the mass centre the measure is a negative distance."""
+    images, labels = toys.digits(3)
+    settings = EvaluationSettings(attack="auto", measure="mass_center", **{**SETTINGS, "steps": 2}).resolved()
+    attack = AttributionAttack(Subject(toys.network()), settings)
+    attack.members, attack.patches = ensemble.MEMBERS[:1], False
+    columns = attack(Batch(np.arange(3), images, labels))
+    lowest = np.minimum(columns["kendall:plain"], columns[f"kendall:{attack.members[0].name}"])
+    np.testing.assert_allclose(lowest, columns["kendall"], atol=1e-3)
+
+
 def test_members_share_the_plain_attacks_budget_and_maps():
     settings = EvaluationSettings(attack="auto", **SETTINGS).resolved()
     plain = AttributionAttack(Subject(toys.network()), settings).plain
@@ -77,6 +88,22 @@ def test_members_stay_in_the_ball_and_never_lose_a_label(compiled, member):
     assert np.abs(batch.perturbed - batch.images).max() <= 0.2 + 1e-6
     assert batch.perturbed.min() >= 0 and batch.perturbed.max() <= 1
     np.testing.assert_array_equal(np.argmax(network(batch.perturbed), 1), batch.labels)
+
+
+def test_the_ensemble_in_the_l2_ball():
+    """Corners of the ℓ∞ ball are no start there, and no squares are moved to them."""
+    images, labels = toys.digits(6)
+    settings = EvaluationSettings(attack="auto", **{**SETTINGS, "steps": 2, "ball": "l2"}).resolved()
+    attack = AttributionAttack(Subject(toys.network()), settings)
+    batch = Batch(np.arange(6), images, labels)
+    attack.members = ensemble.MEMBERS[:1]
+    columns = attack(batch)
+    assert set(attack.columns) >= set(columns) and not any("patches" in name for name in attack.columns)
+    distances = np.linalg.norm((batch.perturbed - batch.images).reshape(6, -1), axis=1)
+    assert distances.max() <= 0.2 + 1e-6 and distances.max() > 0.1
+    *_, (_, _, _, pool) = attack._searches(batch, (images, labels, batch.maps, batch.maps))
+    moved = np.linalg.norm((pool.images - images[:, None, None]).reshape(6, -1, 64), axis=2)
+    assert moved.max() <= 0.2 + 1e-6
 
 
 @pytest.mark.parametrize("attack", ["ifia", pytest.param("auto", marks=pytest.mark.slow)])

@@ -14,6 +14,7 @@ from rar_tf import data
 from rar_tf.data import builders, datasets, prepare, records
 from rar_tf.data.settings import DataSettings
 from rar_tf.errors import UsageError, brief
+from rar_tf.experiment.jobs import JobSettings
 
 from runner import python, succeeded
 
@@ -54,6 +55,60 @@ def test_load_data_follows_the_settings(tmp_path):
 def test_settings_that_cannot_be(values, match):
     with pytest.raises(UsageError, match=match):
         DataSettings(**values)
+
+
+def test_test_images_that_are_held_out_are_the_same_for_every_seed(tmp_path):
+    np.savez(
+        tmp_path / "mine.npz",
+        images=np.arange(40, dtype=np.uint8).repeat(36).reshape(40, 6, 6),
+        labels=np.arange(40) % 2,
+    )
+    settings = DataSettings(dataset=str(tmp_path / "mine.npz"), pixel_range=(0, 1))
+    runs = [data.load_data(settings.replace(seed=seed))[1] for seed in range(3)]
+    shown = [[split.images[:, 0, 0, 0].tolist() for split in (run.train, run.valid, run.test)] for run in runs]
+    assert shown[0][2] == shown[1][2] == shown[2][2] and len(shown[0][2]) == 4
+    assert shown[0][1] != shown[1][1]  # validation images are a run's own
+    for split in shown:
+        assert sorted(sum(split, [])) == list(range(40))
+
+
+def test_a_network_is_evaluated_on_the_images_that_its_run_held_out():
+    given = {"dataset": "digits", "seed": 7}
+    assert JobSettings.data(given, {"method": "madry"}).seed == 0
+    assert JobSettings.data(given, {"method": "madry", "seed": 3}).seed == 3
+    assert JobSettings.data(given, {}).seed == 7  # a file of the user's own, of which nobody knows
+
+
+def class_folders(path, classes, values):
+    for place, name in enumerate(classes):
+        (path / name).mkdir(parents=True)
+        for number, value in enumerate(values):
+            Image.new("L", (6, 6), value + place).save(path / name / f"{number}.png")
+
+
+def test_folders_of_splits_have_the_same_classes_and_validation_images_stand_for_test_images(tmp_path):
+    def load():
+        return data.load(data.get(str(tmp_path), bounds=(0, 1)))
+
+    class_folders(tmp_path / "train", "abc", range(0, 200, 10))
+    class_folders(tmp_path / "val", "ac", (5, 15))
+    with pytest.raises(UsageError, match="train and valid do not have the same class folders: b"):
+        load()
+    class_folders(tmp_path / "val", "b", (5, 15))
+    splits = load()
+    assert (splits.test.count, splits.train.count + splits.valid.count) == (6, 60) and splits.valid.count
+    class_folders(tmp_path / "test", "abc", (7,))
+    splits = load()
+    assert [split.count for split in splits] == [60, 6, 3]
+    assert splits.test.labels.tolist() == [0, 1, 2]
+    (tmp_path / "validation").mkdir()
+    with pytest.raises(UsageError, match="both val and validation"):
+        load()
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    class_folders(tmp_path, ("bus", "train"), range(20))
+    assert data.get(str(tmp_path), bounds=(0, 1)).num_classes == 2
 
 
 def test_a_split_by_its_name_and_one_that_is_empty():

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import types
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 import rar_tf
 from rar_tf import metrics, models, results
+from rar_tf.attacks.ifia import Kept
 from rar_tf.attacks.pgd import fgsm
 from rar_tf.errors import UsageError
 from rar_tf.evaluation import job as evaluation
@@ -233,11 +235,40 @@ def test_nothing_correct_gives_nulls(evaluator, data):
         ({"nonsense": 1}, "nonsense"),
         ({"prediction_attacks": ("x",)}, "unknown prediction_attacks"),
         ({"bounds": (0.0, 0.5)}, "pixel range"),
+        ({"ball": "l2", "reference": True}, "ball linf, not l2"),
+        ({"prediction_attacks": ("pgd_l2", "pgd"), "pgd_epsilon": 1.5}, "as large as the pixel range"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"num_examples": -1}, "num_examples must not be negative"),
     ],
 )
 def test_settings_that_cannot_be(data, changes, words):
     with pytest.raises(UsageError, match=words):
         evaluation.evaluate(toys.network(), *data, **{**SETTINGS, **changes})
+
+
+def test_l2_budgets_may_be_longer_than_the_pixel_range():
+    for attacks in ((), ("pgd_l2",), ("autoattack_l2",)):
+        settings = {**SETTINGS, "prediction_attacks": attacks, "ball": "l2", "epsilon": 1.5}
+        EvaluationSettings(**settings).resolved().check_images((8, 8, 1))
+
+
+def test_labels_in_a_column_and_images_that_are_no_array(data):
+    images, labels = data
+    column = evaluation.EvaluationJob(compiled(), images, labels[:, None])
+    np.testing.assert_array_equal(column.labels, labels)
+    assert column.record == evaluation.EvaluationJob(compiled(), images, labels).record
+    for wrong in (tf.data.Dataset.range(3), ["a", "b"]):
+        with pytest.raises(UsageError, match="images must be"):
+            evaluation.attack(toys.network(), wrong, labels, bounds=(0, 1), epsilon=0.1)
+
+
+def test_a_fallback_scores_one_in_every_metric():
+    maps = np.tile(np.array([[3.0, 2.0, 1.0] + 61 * [0.0]], np.float32), (2, 1))
+    kept = Kept(None, maps, np.array([1.0, 0.5]), None, None)
+    attack = types.SimpleNamespace(epsilon=0.1, bounds=(0.0, 1.0), settled=(), track=())
+    scores = summary.kept_scores(attack, np.zeros((2, 8, 8, 1), np.float32), maps, kept, 3)
+    assert {name: values[0] for name, values in scores.items()} == dict.fromkeys(summary.SCORES, 1.0)
+    assert scores["kendall_a"][1] < 0.2  # tied values agree on no order
 
 
 def test_images_that_do_not_fit_the_network():
@@ -304,6 +335,33 @@ def test_other_settings_images_or_weights_are_refused(whole, data):
     with pytest.raises(UsageError, match="images_digest"):
         into(whole, (data[0][:12], data[1][:12]))
     assert (whole / "examples.csv").read_bytes() == before
+
+
+def test_a_network_that_computes_something_else_with_the_same_weights_is_refused(data, tmp_path):
+    """The same one, built or read anew, goes on, whatever the names of its layers are."""
+
+    def made(activation):
+        images = keras.Input((8, 8, 1))
+        hidden = keras.layers.Dense(6, activation)(keras.layers.Flatten()(images))
+        network = keras.Model(images, keras.layers.Dense(10, kernel_initializer=keras.initializers.HeNormal(3))(hidden))
+        network.set_weights([np.full(w.shape, 0.01 * (i + 1), np.float32) for i, w in enumerate(network.get_weights())])
+        return network
+
+    def function(weights):
+        return lambda x, training=False: tf.reshape(x, [-1, 64]) @ weights
+
+    images, labels = data
+    first, same, other = (results.architecture(made(kind), labels) for kind in ("softplus", "softplus", "silu"))
+    assert first == same != other
+    network = made("softplus")
+    network.save(tmp_path / "network.keras")
+    assert results.architecture(keras.models.load_model(tmp_path / "network.keras"), labels) == first
+    weights = np.random.default_rng(0).normal(size=(2, 64, 10)).astype(np.float32)
+    settings = EvaluationSettings(**{**SETTINGS, "faithfulness": False, "average_case": False, "steps": 1})
+    for each in weights[:1], weights[:1]:
+        files.evaluate_into(tmp_path / "f", Evaluator(function(each[0]), settings), images[:2], labels[:2])
+    with pytest.raises(UsageError, match="architecture_digest"):
+        files.evaluate_into(tmp_path / "f", Evaluator(function(-weights[1]), settings), images[:2], labels[:2])
 
 
 def test_a_damaged_row_in_the_middle_is_an_error(whole, data, tmp_path):
