@@ -47,7 +47,7 @@ def at_most(limit: int, words: str, **values: Any) -> None:
     """Raise UsageError where a value is greater than a limit; `words` say what that is."""
     for name, value in values.items():
         if value > limit:
-            raise UsageError(f"{name} (--ifia_{name}) must be in 1 … {limit}, {words}; got {value}")
+            raise UsageError(f"{name} must be in 1 … {limit}, {words}; got {value}")
 
 
 def budget(bounds: tuple[float, float], ball: str = "linf", **values: float | None) -> None:

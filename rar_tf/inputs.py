@@ -3,6 +3,10 @@
 A network maps images [N, H, W, C] in a pixel range to logits [N, K], one for each of K ≥ 2 classes.
 """
 
+import inspect
+import os
+from collections.abc import Callable
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -13,9 +17,29 @@ ROUNDING = 1e-6  # of the pixel range: what scaling to it may leave beyond its e
 
 
 def unwrapped(network):
-    """Return the network that a `RobustModel` trains; any other network itself."""
+    """Return the network that a `RobustModel` trains; any other network itself.
+
+    Raises: UsageError for what is no network: neither a Keras model nor a function of images.
+    """
+    if not callable(network):
+        read = ": rar_tf.load reads a file" if isinstance(network, (str, os.PathLike)) else ""
+        raise UsageError(f"a network is a Keras model or a function of images, got {type(network).__name__}{read}")
     inner = getattr(network, "network", None)
     return inner if isinstance(network, keras.Model) and isinstance(inner, keras.Model) else network
+
+
+def evaluation_mode(network: Callable) -> Callable:
+    """Return a network that takes `training`, as Keras models do, for any function of images.
+
+    A network that takes it is returned as it is.
+    """
+    try:
+        parameters = inspect.signature(network).parameters.values()
+    except (TypeError, ValueError):
+        return network
+    if any(each.name == "training" or each.kind is each.VAR_KEYWORD for each in parameters):
+        return network
+    return lambda images, training=False: network(images)
 
 
 def check_network(network, image_shape: tuple[int, ...] | None = None) -> int | None:
@@ -64,9 +88,11 @@ def _check_logits(shape):
 
 
 def gives_probabilities(network) -> bool:
-    """Return whether a Keras network's last layer is a softmax or sigmoid."""
+    """Return whether the last layer of a Keras network, or of the one that it ends with, is a softmax or sigmoid."""
     layers = getattr(network, "layers", None) or [None]
     last = layers[-1]
+    if isinstance(last, keras.Model):
+        return gives_probabilities(last)
     activation = getattr(last, "activation", None)
     return isinstance(last, keras.layers.Softmax) or activation in (
         keras.activations.softmax,
@@ -105,11 +131,16 @@ def arrays(images, labels) -> tuple[np.ndarray, np.ndarray]:
 
 def check_arrays(images, labels) -> None:
     """Raise UsageError where images or labels are no arrays or tensors of numbers."""
-    for name, value in (("images", images), ("labels", labels)):
-        if isinstance(value, tf.data.Dataset) or not (hasattr(value, "shape") or isinstance(value, (list, tuple))):
-            raise UsageError(f"{name} must be an array, got {type(value).__name__}: of a data set take its arrays")
-        if np.asarray(value).dtype.kind not in "iufb":
-            raise UsageError(f"{name} must be numbers, got {np.asarray(value).dtype}")
+    check_array("images", images)
+    check_array("labels", labels)
+
+
+def check_array(name: str, value) -> None:
+    """Raise UsageError where a value is no array or tensor of numbers."""
+    if isinstance(value, tf.data.Dataset) or not (hasattr(value, "shape") or isinstance(value, (list, tuple))):
+        raise UsageError(f"{name} must be an array, got {type(value).__name__}: of a data set take its arrays")
+    if np.asarray(value).dtype.kind not in "iufb":
+        raise UsageError(f"{name} must be numbers, got {np.asarray(value).dtype}")
 
 
 def _check_labels(labels, classes):
@@ -175,6 +206,11 @@ def predictions(network, logits_of, images, labels, bounds: tuple[float, float])
     _check_labels(labels, found.shape[1])
     if not np.isfinite(found).all():
         raise UsageError("the network gives logits that are NaN or infinite: its training has diverged")
-    if np.all(found >= 0) and np.allclose(found.sum(axis=1), 1, atol=1e-3):
-        cautions.append("the network seems to return probabilities; attributions and attacks expect logits")
-    return np.argmax(found, axis=1), cautions
+    return np.argmax(found, axis=1), cautions + cautions_of(found)
+
+
+def cautions_of(logits: np.ndarray) -> list[str]:
+    """Return a warning where logits [N, K] are none."""
+    if np.all(logits >= 0) and np.allclose(logits.sum(axis=1), 1, atol=1e-3):
+        return ["the network seems to return probabilities; attributions and attacks expect logits"]
+    return []

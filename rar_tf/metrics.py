@@ -212,13 +212,13 @@ def lens_recall(
 
     Args:
       shape: (H, W).
-      diverse: take `top_k_diverse` sets instead of the k largest pixels.
+      diverse: take `top_k_diverse` sets instead of the k largest pixels; of fewer than k, the share of these.
 
     Raises: UsageError where k is not in 1 … H·W.
     """
     near, far = (_grid_top_k(m, k, shape, diverse) for m in (clean, perturbed))
     near = np.array([ndimage.binary_dilation(mask, np.ones((3, 3))) for mask in near]).reshape(far.shape)
-    return (near & far).sum(axis=(1, 2)) / k
+    return (near & far).sum(axis=(1, 2)) / np.maximum(far.sum(axis=(1, 2)), 1)
 
 
 def lens_precision(

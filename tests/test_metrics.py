@@ -126,6 +126,11 @@ def test_lens_forgives_one_pixel():
         assert metric(clean, near, 1, (6, 6)) == 1 and metric(clean, far, 1, (6, 6)) == 0
 
 
+def test_lens_of_equal_maps_is_1_where_fewer_than_k_places_are_apart():
+    maps = np.random.default_rng(0).random((3, 16))
+    np.testing.assert_array_equal(metrics.lens_recall(maps, maps, 16, (4, 4), diverse=True), 1.0)
+
+
 def test_lens_precision_is_recall_with_the_maps_exchanged():
     rng = np.random.default_rng(1)
     first, second = rng.random((3, 64)), rng.random((3, 64))

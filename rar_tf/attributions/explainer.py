@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
-from rar_tf import arithmetic, checks, losses
+from rar_tf import arithmetic, checks, inputs, losses
 from rar_tf.attributions import ATTRIBUTIONS, PROTOCOLS
 from rar_tf.attributions.gradients import Kind, ScoreFunction
 from rar_tf.attributions.targets import Target
@@ -130,23 +131,33 @@ def explain(
     Shape: images [N, H, W, C], targets [N] -> [N, H, W, C].
 
     Args:
-      network: images -> logits.
+      network: images -> logits, a Keras model, a `RobustModel` or a function.
       targets: the classes that are explained, or one for all images; None takes each image's predicted one.
       attribution, ig_steps, baseline: those of `Explainer`.
       batch_size: images explained together.
 
-    Raises: UsageError for an attribution that is not in `ATTRIBUTIONS`, and classes that the network has not.
+    Raises: UsageError for an attribution that is not in `ATTRIBUTIONS`, images that the network does not take, and
+      classes that it has not.
     """
+    inputs.check_array("images", images)
     images = np.asarray(images, np.float32)
     if images.ndim != 4 or not len(images):
         raise UsageError(f"images must be [N, H, W, C] with N at least 1, got shape {images.shape}")
+    checks.of_kind(int, ig_steps=ig_steps, batch_size=batch_size)
+    checks.of_kind(float, baseline=baseline)
     checks.at_least_one(ig_steps=ig_steps, batch_size=batch_size)
+    network = inputs.evaluation_mode(inputs.unwrapped(network))
+    inputs.check_network(network, images.shape[1:])
     explainer = Explainer(attribution, ig_steps=ig_steps, baseline=float(baseline))
     explainer.check(network)
     arithmetic.settle()
-    parts = [slice(i, i + batch_size) for i in range(0, len(images), batch_size)]
-    logits = np.concatenate([np.asarray(network(tf.constant(images[part]), training=False)) for part in parts])
-    classes = np.argmax(logits, axis=1) if targets is None else np.broadcast_to(np.asarray(targets), len(images))
+    logits = inputs.logits(lambda batch: network(tf.constant(batch), training=False), images, batch_size)
+    for caution in inputs.cautions_of(logits):
+        logging.warning("%s", caution)
+    classes = np.argmax(logits, axis=1) if targets is None else np.asarray(targets)
+    if classes.shape not in ((), images.shape[:1], (len(images), 1)):
+        raise UsageError(f"targets must be one class, or one for each of {len(images)} images, got {classes.shape}")
+    classes = np.broadcast_to(classes.reshape(-1), len(images))
     if classes.dtype.kind not in "iu" or classes.min() < 0 or classes.max() >= logits.shape[1]:
         raise UsageError(
             f"targets must be classes 0 … {logits.shape[1] - 1}, whole numbers, got {classes[:5].tolist()}"
@@ -155,6 +166,7 @@ def explain(
     explained = tf.function(
         lambda x, y: explainer.attributions(network, x, y), autograph=False, input_signature=signature
     )
+    parts = [slice(i, i + batch_size) for i in range(0, len(images), batch_size)]
     found = [explained(images[part], classes[part].astype(np.int64)).numpy() for part in parts]
     return np.concatenate(found)
 

@@ -30,12 +30,18 @@ class Kind(NamedTuple):
     check: Callable[[object], None] = lambda network: None
 
 
+def as_float(images: tf.Tensor) -> tf.Tensor:
+    """Return images as they are, and grey levels of an integer dtype, which have no gradient, as float32."""
+    images = tf.convert_to_tensor(images)
+    return images if images.dtype.is_floating else tf.cast(images, tf.float32)
+
+
 def gradient(target: ScoreFunction, images: tf.Tensor) -> tf.Tensor:
     """Return the gradient of each sample's scalar with respect to its own image.
 
     Shape: images [N, ...] -> [N, ...].
     """
-    images = tf.convert_to_tensor(images)
+    images = as_float(images)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(images)
         total = tf.reduce_sum(scalars(target(images)))
@@ -65,7 +71,7 @@ def input_x_gradient(target: ScoreFunction, images: tf.Tensor) -> tf.Tensor:
 
     Shape: images [B, H, W, C] -> [B, H, W, C].
     """
-    images = tf.convert_to_tensor(images)
+    images = as_float(images)
     return images * gradient(target, images)
 
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from rar_tf import checks
 from rar_tf.attributions import RULES
-from rar_tf.attributions.gradients import Kind, ScoreFunction, gradient
+from rar_tf.attributions.gradients import Kind, ScoreFunction, as_float, gradient
 
 
 def quadrature(rule: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -71,7 +71,7 @@ def integrated_gradients(
 
     Raises: UsageError for an unknown rule, steps < 1 or chunk < 1.
     """
-    images = tf.convert_to_tensor(images)
+    images = as_float(images)
     if _is_along_a_ray(target, baseline):
         return _ray_sum(target, images, steps, rule, shift, times=images)
     return _path_integrated_gradients(target, images, baseline, steps, rule, chunk, shift)
@@ -90,7 +90,7 @@ def mean_gradient(
 
     Shape: images [B, H, W, C] -> [B, H, W, C]. Args and Raises: as `integrated_gradients`.
     """
-    images = tf.convert_to_tensor(images)
+    images = as_float(images)
     if _is_along_a_ray(target, baseline):
         return _ray_sum(target, images, steps, rule)
     return _path_slope(target, _start(images, baseline), images, steps, rule, chunk)

@@ -1,10 +1,16 @@
 """Settings that more than one wing has of attributions."""
 
 import dataclasses
+from collections.abc import Callable
 
 from rar_tf import checks
 from rar_tf.attributions import ATTRIBUTIONS
 from rar_tf.settings import Record, setting
+
+
+def name_of(attribution: str | Callable) -> str:
+    """Return what an attribution is called: its name in `ATTRIBUTIONS`, or a function's own."""
+    return attribution if isinstance(attribution, str) else getattr(attribution, "__name__", "custom")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

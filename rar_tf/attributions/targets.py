@@ -84,5 +84,8 @@ def with_hidden(network, layer: str):
 
 
 def repeat_labels(labels: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
-    """Return labels [B] tiled to the r*B images."""
+    """Return labels [B] tiled to the r*B images. Raises: UsageError for another number of images."""
+    labels = tf.convert_to_tensor(labels)
+    if None not in (images.shape[0], labels.shape[0]) and images.shape[0] % labels.shape[0]:
+        raise UsageError(f"a target has a label for each image: {labels.shape[0]} labels for {images.shape[0]} images")
     return tf.tile(labels, [tf.shape(images)[0] // tf.shape(labels)[0]])

@@ -22,6 +22,7 @@ from rar_tf.certification.smoothing import sample_seed
 from rar_tf.errors import UsageError
 
 METRIC_FACTOR, COSINE_FACTOR = 3.0, 10.0
+ROUNDING = 1e-6  # of cosines in float32
 
 
 class CenterSmoother:
@@ -102,13 +103,15 @@ class CenterSmoother:
         medians = np.median(distances, axis=0)
         best = int(np.argmin(medians))
         center = centers[best : best + 1]
-        inside = np.mean(1 - draw(self.center_samples, 2, center)[1][:, 0] <= medians[best])
+        # Where most maps are the same, the median is theirs, and products of one and of many columns round differently.
+        inside = np.mean(1 - draw(self.center_samples, 2, center)[1][:, 0] <= medians[best] + ROUNDING)
         share = stats.norm.cdf(stats.norm.ppf(0.5 + self.delta) + epsilon / sigma) + self.radius_slack
         found = {"angle_bound": math.nan, "cosine_distance_bound": math.nan, "relaxed_bound": math.nan, "abstained": 1}
         if not np.any(center) or max(self.slack, 0.5 - (inside - self.slack)) > self.delta or share >= 1:
             return found
         cosines = np.sort(draw(self.radius_samples, 3, center)[1][:, 0])[::-1]
-        farthest = float(np.clip(cosines[min(math.ceil(share * len(cosines)), len(cosines)) - 1], -1, 1))
+        farthest = cosines[min(math.ceil(share * len(cosines)), len(cosines)) - 1]
+        farthest = float(np.clip(farthest - ROUNDING, -1, 1))
         angle = min(METRIC_FACTOR * math.acos(farthest), math.pi)
         relaxed = COSINE_FACTOR * (1 - farthest)
         return {

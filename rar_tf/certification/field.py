@@ -1,6 +1,5 @@
 """The attribution as a vector field g(x, y), with or without a bound M on its length."""
 
-import inspect
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -13,33 +12,22 @@ from rar_tf.attributions.targets import Target
 Field = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
-def attribution_field(network, kind: str, *, ig_steps: int = 50, score: Callable = losses.logit) -> Field:
+def attribution_field(network, kind: str | Callable, *, ig_steps: int = 50, score: Callable = losses.logit) -> Field:
     """Return (images [N, H, W, C], labels int [N]) -> signed, un-normalised attributions [N, H, W, C].
 
     Args:
-      network: images -> logits, a Keras model or a surrogate. kind: one of `ATTRIBUTIONS`.
+      network: images -> logits, a Keras model or a surrogate.
+      kind: one of `ATTRIBUTIONS`, or a function (target, images) -> attributions.
       ig_steps: path points of integrated gradients from black. score: what is attributed; the label's logit.
 
     Raises: UsageError for an unknown kind or ig_steps < 1.
     """
-    checks.one_of(ATTRIBUTIONS, attribution=kind)
     checks.at_least_one(ig_steps=ig_steps)
+    if callable(kind):
+        return lambda images, labels: kind(Target(network, labels, score), images)
+    checks.one_of(ATTRIBUTIONS, attribution=kind)
     ATTRIBUTIONS[kind].check(network)
     return lambda images, labels: attribute(kind, Target(network, labels, score), images, steps=ig_steps)
-
-
-def evaluation_mode(network: Callable) -> Callable:
-    """Return a network that takes `training`, as Keras models do, for any function of images.
-
-    A network that takes it is returned as it is.
-    """
-    try:
-        parameters = inspect.signature(network).parameters.values()
-    except (TypeError, ValueError):
-        return network
-    if any(each.name == "training" or each.kind is each.VAR_KEYWORD for each in parameters):
-        return network
-    return lambda images, training=False: network(images)
 
 
 def unit_field(field: Field) -> Field:

@@ -208,6 +208,8 @@ def lanczos_norm(
     gram = LinearOperator((size, size), matvec=lambda v: operator.rmatvec(operator.matvec(v)), dtype=np.float64)
     if size <= 2:
         return _with_residual(operator, dense_norm(np.array([operator.matvec(row) for row in np.eye(size)]).T)[1])
+    if not gram.matvec(start).any():
+        return 0.0, 0.0, start / np.linalg.norm(start)
     _, found = eigsh(gram, k=1, which="LA", v0=start, ncv=min(vectors, size), tol=tolerance)
     return _with_residual(operator, found[:, 0])
 

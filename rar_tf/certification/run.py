@@ -14,7 +14,6 @@ from rar_tf import inputs, provenance, results
 from rar_tf.certification import CERTIFICATES
 from rar_tf.certification import settings as records
 from rar_tf.certification.certificate import Certificate
-from rar_tf.certification.field import evaluation_mode
 from rar_tf.errors import UsageError
 from rar_tf.files import atomic_write
 from rar_tf.settings import items
@@ -128,9 +127,9 @@ class CertificationJob(results.Job):
     def __init__(self, network, images, labels, method: str, settings: records.Certificate, sources=None):
         network = inputs.unwrapped(network)
         self.images, self.labels = inputs.arrays(images, labels)
-        self.predictions = _predictions(evaluation_mode(network), self.images, self.labels, settings.bounds)
+        self.predictions = _predictions(inputs.evaluation_mode(network), self.images, self.labels, settings.bounds)
         settings = settings.replace(num_images=len(self.images))
-        self.certificate = certificate = certificate_of(method)(evaluation_mode(network), settings)
+        self.certificate = certificate = certificate_of(method)(inputs.evaluation_mode(network), settings)
         self.count, self.per_image, self.files = len(self.images), certificate.per_image, certificate.files
         self.columns = [*COMMON, *certificate.columns(certificate.settings), "seconds"]
         self.record = {

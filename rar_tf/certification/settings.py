@@ -9,7 +9,7 @@ from typing import Any
 
 from rar_tf import checks
 from rar_tf.attacks.settings import Bounded
-from rar_tf.attributions.settings import Attributed
+from rar_tf.attributions.settings import Attributed, name_of
 from rar_tf.certification import FEATURES, FORMULAS, GRADIENT_BOUNDS, INTERVALS, NOISES, NORMALIZATIONS
 from rar_tf.errors import UsageError
 from rar_tf.settings import Seeded, items, same, setting
@@ -88,6 +88,7 @@ class Certificate(Seeded, Bounded, Attributed):
         values = {item.flag or item.otherwise or item.name: getattr(record, item.name) for item in items(type(self))}
         for name in ("bounds", "memory_limit", "assume_smooth", "num_images"):
             values.pop(name, None)
+        values["attribution"] = name_of(record.attribution)
         return {name: value for name, value in values.items() if value is not None}
 
 
@@ -107,6 +108,7 @@ class Attacked(Certificate):
         otherwise="ifia_metric_k",
         check=checks.at_least_one,
     )
+
     certify_softplus_beta: float = setting(
         10.0,
         "inverse temperature of the softplus network whose upper bounds are computed",
@@ -122,6 +124,11 @@ class Attacked(Certificate):
         "bound a network whose activations cannot be seen, a SavedModel or a function, as one without kinks; of a ReLU "
         "network such bounds mean nothing",
     )
+
+    def check_k(self) -> None:
+        """Raise UsageError for a k larger than the pixels of an image: nothing can leave the top k."""
+        pixels = self.image_shape[0] * self.image_shape[1]
+        checks.at_most(pixels, f"the {pixels} pixels of a map", **{"k (--ifia_metric_k)": self.k})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -266,6 +273,10 @@ class UniformSmoothing(Smoothed):
         "search the smallest radius for epsilon and threshold up to this; 0: do not",
         check=checks.not_negative,
     )
+
+    @property
+    def statements(self) -> int:
+        return super().statements + (len(self.threshold) if self.largest_radius > 0 else 0)
 
     def __post_init__(self):
         super().__post_init__()

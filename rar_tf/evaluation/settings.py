@@ -12,7 +12,7 @@ from rar_tf import checks
 from rar_tf.attacks import ATTRIBUTION_ATTACKS, BALLS, MEASURES, OBJECTIVES, PREDICTION_ATTACKS
 from rar_tf.attacks.settings import Bounded, Budgeted
 from rar_tf.attributions import PROTOCOLS
-from rar_tf.attributions.settings import Attributed, Chunked
+from rar_tf.attributions.settings import Attributed, Chunked, name_of
 from rar_tf.errors import UsageError
 from rar_tf.evaluation.protocols import EVALUATION_PROTOCOLS
 from rar_tf.settings import Seeded, items, same, setting
@@ -225,7 +225,8 @@ class EvaluationSettings(Seeded, Bounded, Chunked):
             if wanted is None and self.objective == "target_map":
                 raise UsageError("--ifia_objective=target_map needs a map to go for: --ifia_target=FILE.npy")
             features = math.prod(self.map_shape(image_shape))
-            checks.at_most(features, f"the {features} features of a map", k=self.k, metric_k=self.metric_k)
+            sizes = {"k (--ifia_k)": self.k, "metric_k (--ifia_metric_k)": self.metric_k}
+            checks.at_most(features, f"the {features} features of a map", **sizes)
             checks.budget(self.bounds, self.ball, **{"epsilon (--ifia_epsilon, by default --epsilon)": self.epsilon})
         ball = "l2" if all(name.endswith("_l2") for name in self.prediction_attacks) else "linf"
         checks.budget(self.bounds, ball, **{"pgd_epsilon (--eval_pgd_epsilon, by default --epsilon)": self.pgd_epsilon})
@@ -233,8 +234,7 @@ class EvaluationSettings(Seeded, Bounded, Chunked):
     def record(self) -> dict:
         """Return the settings as JSON holds them, by field name."""
         values = dataclasses.asdict(self)
-        if callable(self.attribution):
-            values["attribution"] = getattr(self.attribution, "__name__", "custom")
+        values["attribution"] = name_of(self.attribution)
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 

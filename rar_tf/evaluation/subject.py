@@ -28,12 +28,12 @@ class Subject:
 
     def __init__(self, network, surrogate=None, *, split: bool = True):
         arithmetic.settle()
-        self.network = network = inputs.unwrapped(network)
+        self.network = network = inputs.evaluation_mode(inputs.unwrapped(network))
         self.explained = split_first_layer(network) or network if split else network
         self.warnings: list[str] = []
         self._split = split
         self.beta = tf.Variable(1.0, trainable=False, name="inverse_temperature")
-        self.source = network if surrogate is None else inputs.unwrapped(surrogate)
+        self.source = network if surrogate is None else inputs.evaluation_mode(inputs.unwrapped(surrogate))
         self._compiled: dict = {}
 
     def warn(self, message: str) -> None:

@@ -23,6 +23,18 @@ class TrainingDiverged(UsageError):
     """A loss is NaN or infinite."""
 
 
+class RestoredMeans(keras.callbacks.Callback):
+    """Put back what a checkpoint holds of the steps since the last row: Keras sets all metrics to 0 before an epoch."""
+
+    def on_train_begin(self, logs=None):
+        self.kept = [(variable, tf.convert_to_tensor(variable).numpy()) for variable in self.model.metrics_variables]
+
+    def on_epoch_begin(self, epoch, logs=None):
+        for variable, value in self.kept:
+            variable.assign(value)
+        self.kept = []
+
+
 class StepCallback(keras.callbacks.Callback):
     """A callback that knows the number of steps made, the earlier sessions of a resumed run included."""
 

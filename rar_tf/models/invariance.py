@@ -16,7 +16,8 @@ def is_scale_invariant(network) -> bool:
         or len(getattr(network, "inputs", None) or ()) != 1
     ):
         return False
-    return sum(_reads(layer, network.inputs[0]) for layer in layers) == 1
+    operations = getattr(network, "operations", layers)  # those of a functional network are more than its layers
+    return sum(_reads(each, network.inputs[0]) for each in operations) == 1
 
 
 def _reads(layer, tensor) -> bool:

@@ -98,9 +98,9 @@ class SmoothGlobalMaxPooling2D(keras.layers.GlobalMaxPooling2D):
 def smooth_max_pooling(layer, beta: float):
     """Return the smooth version of a max-pooling layer of images, None for every other layer."""
     if isinstance(layer, keras.layers.MaxPooling2D):
-        return SmoothMaxPooling2D(**layer.get_config(), beta=beta)
+        return SmoothMaxPooling2D(**{**layer.get_config(), "beta": beta})
     if isinstance(layer, keras.layers.GlobalMaxPooling2D):
-        return SmoothGlobalMaxPooling2D(**layer.get_config(), beta=beta)
+        return SmoothGlobalMaxPooling2D(**{**layer.get_config(), "beta": beta})
     return None
 
 

@@ -7,9 +7,23 @@ The certificates of `rar_tf.certification.curvature` are of one image each, and 
 
 import tensorflow as tf
 
-from rar_tf.models.chain import Stage, apply
+from rar_tf.errors import UsageError
+from rar_tf.models.chain import Stage, apply, stages_of
 
 ITERATIONS = 10
+
+
+def penalised_stages(network) -> list[Stage]:
+    """Return the stages of a network whose curvature is to be small.
+
+    Raises: UsageError where they are no chain, or logits are not those of one dense layer after the last activation:
+      others before it could shrink the bound without changing the network.
+    """
+    stages = stages_of(network)
+    dense = [getattr(part.layer, "kernel", None) is not None for part in stages[-1].parts]
+    if dense[-1:] != [True] or any(dense[:-1]):
+        raise UsageError("curvature_penalty needs a network that ends with an activation and one dense layer of logits")
+    return stages
 
 
 def log_gradient_lipschitz(stages: list[Stage]) -> tf.Tensor:

@@ -29,7 +29,7 @@ class R2ET(RobustModel):
         top_k = self.settings.top_k
         if getattr(network, "inputs", None):
             height, width = network.inputs[0].shape[1:3]
-            if 2 * top_k > height * width:
+            if None not in (height, width) and 2 * top_k > height * width:
                 raise UsageError(f"top_k must be at most half of the {height * width} pixels, got {top_k}")
 
     def loss_terms(self, images: tf.Tensor, perturbed: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:

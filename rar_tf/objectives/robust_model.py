@@ -17,10 +17,9 @@ from rar_tf.attacks.ascent import ascend
 from rar_tf.attacks.balls import FREE
 from rar_tf.attributions.targets import Target
 from rar_tf.errors import UsageError
-from rar_tf.models.chain import stages_of
 from rar_tf.models.pooling import uses_max_pooling
 from rar_tf.models.surrogate import climbed
-from rar_tf.objectives.curvature import log_gradient_lipschitz
+from rar_tf.objectives.curvature import log_gradient_lipschitz, penalised_stages
 from rar_tf.objectives.settings import Method
 
 START, EVALUATION, TERMS = 0, 1, 2  # purposes of random numbers
@@ -42,7 +41,7 @@ class RobustModel(keras.Model):
     terms: tuple[str, ...] = ("cross_entropy",)
 
     def __init__(self, network: keras.Model, **settings):
-        super().__init__(name=_snake_case(type(self).__name__))
+        super().__init__(name=_snake_case(type(self).__name__), dtype=keras.backend.floatx())  # of images and budgets
         arithmetic.settle()
         self.settings = self.Settings.make(settings).resolved()
         if not isinstance(network, keras.Model):
@@ -54,10 +53,14 @@ class RobustModel(keras.Model):
                 "out (of keras.applications: classifier_activation=None)"
             )
         checks.budget(self.settings.bounds, self.settings.constraint, epsilon=self.settings.epsilon)
-        self.network = network
+        self.network, self.built = network, network.built
         self.ball = FREE if self.settings.constraint == "wasserstein" else BALLS[self.settings.constraint]
         weighted = [name for name in ("weight_decay", "curvature_penalty") if getattr(self.settings, name)]
-        self._stages = stages_of(network) if self.settings.curvature_penalty else []
+        weighted += ["regularization"] if self._regularized() else []
+        for layer in network._flatten_layers(include_self=False):
+            if getattr(layer, "activity_regularizer", None) is not None:
+                logging.warning("%s: its activity regulariser is no part of the loss here", layer.name)
+        self._stages = penalised_stages(network) if self.settings.curvature_penalty else []
         names = ("loss", *self.terms, *weighted)
         self._trackers = {name: keras.metrics.Mean(name) for name in names}
         self._accuracies = {
@@ -148,8 +151,15 @@ class RobustModel(keras.Model):
             if self.settings.curvature_penalty:
                 weight = part * (self.settings.curvature_penalty / replicas)
                 terms["curvature_penalty"] = weight * log_gradient_lipschitz(self._stages)
+            regularized = self._regularized()
+            if regularized:
+                terms["regularization"] = part / replicas * tf.add_n([v.regularizer(v) for v in regularized])
             loss = tf.add_n(list(terms.values()))
         return terms, tape.gradient(loss, self.network.trainable_variables)
+
+    def _regularized(self):
+        """The weights for which the network's layers have regularisers."""
+        return [v for v in self.network.trainable_variables if getattr(v, "regularizer", None) is not None]
 
     def _in_parts(self, images, labels, start, share):
         """Perturb and minimise `micro_batch` samples after the other, then make one optimizer step for all of them."""
@@ -208,17 +218,29 @@ class RobustModel(keras.Model):
     def fit(self, x=None, y=None, batch_size=None, *args, validation_data=None, **kwargs):
         """As `keras.Model.fit`; images [N, H, W, C] in the settings' bounds, labels [N], or a data set of such batches.
 
-        Raises: UsageError for images, labels or a batch size that cannot be, see `rar_tf.inputs`.
+        Raises: UsageError for images, labels or a batch size that cannot be, see `rar_tf.inputs`, and for weights of
+          samples or classes.
         """
-        if batch_size is not None:
-            checks.of_kind(int, batch_size=batch_size)
-            checks.at_least_one(batch_size=batch_size)
+        given = [name for name in ("sample_weight", "class_weight") if kwargs.get(name) is not None]
+        if given:
+            raise UsageError(f"{' and '.join(given)}: weights of samples or classes are no part of these objectives")
+        self._check_batches(x, batch_size)
         self._check_data(x, y)
         if isinstance(validation_data, (tuple, list)):
             self._check_data(*validation_data[:2])
         elif validation_data is not None:
             self._check_data(validation_data)
         return super().fit(x, y, batch_size, *args, validation_data=validation_data, **kwargs)
+
+    def evaluate(self, x=None, y=None, batch_size=None, *args, **kwargs):
+        """As `keras.Model.evaluate`, of the natural cross-entropy and the accuracies; the data as for `fit`.
+
+        Raises: UsageError for images, labels or a batch size that cannot be, see `rar_tf.inputs`.
+        """
+        if not kwargs.get("_use_cached_eval_dataset"):  # Keras's own call from `fit`, which has looked at them
+            self._check_batches(x, batch_size)
+            self._check_data(x, y)
+        return super().evaluate(x, y, batch_size, *args, **kwargs)
 
     def save(self, filepath, *args, **kwargs):
         """Save the network, as `keras.Model.save` does: what is trained here is the network, and nothing else is kept.
@@ -231,15 +253,27 @@ class RobustModel(keras.Model):
         """Export the network, as `keras.Model.export` does."""
         self.network.export(filepath, *args, **kwargs)
 
+    def _check_batches(self, images, batch_size):
+        """Check the size of the batches of arrays: replicas have parts of the same size of each."""
+        if batch_size is not None:
+            checks.of_kind(int, batch_size=batch_size)
+            checks.at_least_one(batch_size=batch_size)
+        replicas, size = self.distribute_strategy.num_replicas_in_sync, batch_size or 32
+        if replicas > 1 and hasattr(images, "shape") and (size % replicas or len(images) % size % replicas):
+            raise UsageError(
+                f"{replicas} replicas share each batch in equal parts: {len(images)} images in batches of {size} leave "
+                "them unequal ones; give a number of images that fits, or a tf.data data set with drop_remainder"
+            )
+
     def _check_data(self, images, labels=None):
         """Check arrays, or the first batch of a data set; of generators nothing is known before they run."""
         if isinstance(images, tf.data.Dataset):
             if tf.data.experimental.cardinality(images) == 0:
                 raise UsageError("the data set is empty")
             first = next(iter(images.take(1)))
-            if not isinstance(first, (tuple, list)) or len(first) < 2:
-                raise UsageError("training data must be pairs (images, labels)")
-            images, labels = first[:2]
+            if not isinstance(first, (tuple, list)) or len(first) != 2:
+                raise UsageError("training data must be pairs (images, labels), without sample weights")
+            images, labels = first
         if hasattr(images, "shape") and hasattr(labels, "shape"):
             for caution in inputs.check_images(images, labels, self.settings.bounds, self.classes):
                 logging.warning("%s", caution)
@@ -265,23 +299,26 @@ class RobustModel(keras.Model):
         for name, value in terms.items():
             self._trackers[name].update_state(value)
         results = {name: tracker.result() for name, tracker in self._trackers.items()}
-        if self._compile_metrics is None:
-            return results
-        return {**results, **self.compute_metrics(images, labels, self.network(images, training=False))}
+        return {**results, **self._compiled(labels, lambda: self.network(images, training=False))}
 
     def test_step(self, data):
         """Report the natural cross-entropy, and the accuracy on natural and on PGD images of the training budget."""
         images, labels = self._unpack(data)
         natural = self.network(images, training=False)
-        self._trackers["loss"].update_state(tf.reduce_mean(losses.cross_entropy(natural, labels)))
+        self._trackers["loss"].update_state(losses.cross_entropy(natural, labels))
         start = self._random_start(images, tf.constant(0, tf.int64), EVALUATION)
         perturbed = self._ascend(Target(self._climbed, labels, losses.cross_entropy), images, start)
         for name, logits in (("natural", natural), ("adversarial", self.network(perturbed, training=False))):
             self._accuracies[f"{name}_accuracy"].update_state(labels, logits)
         results = {metric.name: metric.result() for metric in (self._trackers["loss"], *self._accuracies.values())}
-        return (
-            results if self._compile_metrics is None else {**results, **self.compute_metrics(images, labels, natural)}
-        )
+        return {**results, **self._compiled(labels, lambda: natural)}
+
+    def _compiled(self, labels, logits):
+        """The metrics that `compile` was given, of natural images."""
+        if self._compile_metrics is None:
+            return {}
+        self._compile_metrics.update_state(labels, logits())
+        return self._compile_metrics.result()
 
     @property
     def metrics(self):

@@ -10,6 +10,7 @@ the background and halves Kendall's correlation.
 
 import hashlib
 import io
+import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -40,7 +41,7 @@ def list_models(folder: pathlib.Path = FOLDER) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.json"))
 
 
-def load(name: str, folder: pathlib.Path = FOLDER) -> keras.Model:
+def load(name: str | os.PathLike, folder: pathlib.Path = FOLDER) -> keras.Model:
     """Return a trained network of the package by its name, or that of a .keras file with this package's layers known.
 
     `network.card`, of the package's, holds `dataset`, `bounds` and `licence` of its data, the `flags` that trained it,
@@ -50,6 +51,7 @@ def load(name: str, folder: pathlib.Path = FOLDER) -> keras.Model:
 
     Raises: UsageError for an unknown name, weights whose digest is not the card's, or a file that cannot be read.
     """
+    name = os.fspath(name)
     if name.endswith(".keras"):
         return export.load_keras(name)
     checks.one_of(list_models(folder), model=name)

@@ -138,6 +138,48 @@ def test_the_class_that_is_explained(linear):
         rar_tf.explain(linear, images, attribution="lime")
 
 
+def test_what_cannot_be_explained_is_said():
+    images, _ = toys.digits(3)
+    network = toys.network()
+    for given, words in (
+        ((network, images, [1, 2]), "one for each of 3 images"),
+        ((network, images[:, :7]), "takes images of shape"),
+        ((network, tf.data.Dataset.range(3)), "images must be an array"),
+        (("network.keras", images), "rar_tf.load reads a file"),
+    ):
+        with pytest.raises(rar_tf.UsageError, match=words):
+            rar_tf.explain(*given)
+    for options, words in (({"ig_steps": 1.5}, "ig_steps"), ({"baseline": np.zeros((8, 8, 1))}, "baseline")):
+        with pytest.raises(rar_tf.UsageError, match=words):
+            rar_tf.explain(network, images, **options)
+
+
+def test_functions_robust_models_and_columns_of_classes_are_explained(caplog):
+    images, labels = toys.digits(3)
+    network = toys.network()
+    expected = rar_tf.explain(network, images, labels, attribution="saliency")
+    for given in (
+        (lambda x: network(x), images, labels),
+        (rar_tf.Natural(network, bounds=(0, 1)), images, labels),
+        (network, images.astype(np.float64), labels[:, None]),
+    ):
+        np.testing.assert_allclose(rar_tf.explain(*given, attribution="saliency"), expected, rtol=1e-5, atol=1e-7)
+    assert "probabilities" not in caplog.text
+    rar_tf.explain(lambda x: tf.nn.softmax(network(x)), images)
+    assert "probabilities" in caplog.text
+
+
+def test_grey_levels_of_an_integer_dtype_have_maps(linear):
+    levels = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1))
+    target = rar_tf.Target(linear, np.array([1, 2, 3]))
+    for kind in (rar_tf.saliency_map, rar_tf.input_x_gradient, rar_tf.integrated_gradients):
+        wanted = kind(target, levels.astype(np.float32))
+        for dtype in (np.uint8, np.int32):
+            np.testing.assert_array_equal(kind(target, levels.astype(dtype)), wanted)
+    with pytest.raises(rar_tf.UsageError, match="3 labels for 4 images"):
+        rar_tf.saliency_map(target, np.zeros((4, 8, 8, 1), np.float32))
+
+
 def test_the_baseline_of_an_evaluation():
     images, labels = toys.digits(4)
     grey, black = (

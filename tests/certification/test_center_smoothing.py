@@ -53,6 +53,20 @@ def test_abstains_where_half_of_the_outputs_have_no_share_to_spare():
     assert smoother.certify(IMAGE, 0, epsilon=0.5, sigma=0.05)["abstained"] == 1  # ε = 10σ: the share would be 1
 
 
+def test_equal_maps_are_certified_however_products_round():
+    """A linear network has one map: all distances are the median, up to rounding."""
+    direction = np.random.default_rng(0).normal(size=(1, 28, 28, 1)).astype(np.float32)
+    direction /= np.linalg.norm(direction)
+    smoother = CenterSmoother(
+        lambda images, labels: tf.repeat(tf.constant(direction), tf.shape(images)[0], 0),
+        batch_size=1000,
+        center_samples=4000,
+        radius_samples=4000,
+    )
+    found = smoother.certify(np.full((28, 28, 1), 0.5, np.float32), 0, epsilon=0.02)
+    assert found["abstained"] == 0 and 0 < found["angle_bound"] < 1
+
+
 def test_zero_attribution_is_not_certified():
     zero = CenterSmoother(
         lambda images, labels: tf.zeros_like(images), batch_size=1000, center_samples=4000, radius_samples=4000

@@ -223,6 +223,14 @@ def test_members_of_length_are_counted_as_a_search_finds_them():
         assert found <= bound <= found + 1
 
 
+def test_a_penalty_that_linear_layers_could_evade_is_refused():
+    """Of two dense layers at the end one can grow as the other shrinks, and nothing changes but the bound."""
+    dense = [layers.Dense(8, "softplus"), layers.Dense(4), layers.Dense(2)]
+    twice = keras.Sequential([layers.Input((3, 3, 1)), layers.Flatten(), *dense])
+    with pytest.raises(UsageError, match="one dense layer of logits"):
+        rar_tf.Natural(twice, epsilon=0.1, bounds=(0, 1), curvature_penalty=0.5)
+
+
 def test_penalty_bounds_every_hessian_and_is_trained_down():
     for build in (two_layers, convolutional):
         network = build()

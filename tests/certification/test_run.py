@@ -560,6 +560,52 @@ def test_guarantee_says_for_each_or_for_all(network, data):
     assert limits[1] == pytest.approx(limits[2]) and all(a > b for a, b in zip(*limits[:2]))
 
 
+def test_searches_of_the_smallest_radius_are_statements_too():
+    """Each threshold's is certified on its own, beside the radii."""
+    settings = {
+        "bounds": (0, 1),
+        "image_shape": (6, 6, 1),
+        "num_images": 10,
+        "simultaneous": True,
+        "radius": (0.3, 0.6),
+    }
+    made = CERTIFICATES["uniform_smoothing"].Settings.make({**settings, "threshold": (0.7, 0.8, 0.9)})
+    assert made.level == pytest.approx(1 - 0.01 / 20)
+    assert made.replace(largest_radius=2.0).level == pytest.approx(1 - 0.01 / 50)
+
+
+def squared(target, images):
+    return rar_tf.saliency_map(target, images) ** 2
+
+
+@pytest.mark.parametrize("method", ["uniform_smoothing", "rank_smoothing", "center_smoothing"])
+def test_a_function_s_maps_are_certified(network, data, method):
+    given = dict(method=method, bounds=(0, 1), num_samples=60, attribution=squared)
+    more = {} if method == "center_smoothing" else {"radius": 0.3}
+    found = rar_tf.certify(network, *data, **given, **more, **({"k": 5} if method == "rank_smoothing" else {}))
+    assert found.settings["attribution"] == "squared" and len(found.rows) >= COUNT
+    json.dumps(found.summary())
+
+
+@pytest.mark.parametrize("method", ["upper_bound", "curvature"])
+def test_bounds_know_nothing_of_a_function(network, data, method):
+    with pytest.raises(UsageError, match="squared"):
+        rar_tf.certify(network, *data, method=method, bounds=(0, 1), attribution=squared)
+
+
+@pytest.mark.parametrize("method", ["rank_smoothing", "curvature"])
+def test_a_k_that_is_all_of_a_map_says_nothing(network, data, method):
+    with pytest.raises(UsageError, match="1 … 36, the 36 pixels of a map; got 100"):
+        rar_tf.certify(network, *data, method=method, bounds=(0, 1), attribution="saliency")
+
+
+def test_labels_in_a_column(network, data):
+    images, labels = data
+    given = dict(method="uniform_smoothing", bounds=(0, 1), attribution="saliency", num_samples=60, radius=0.3)
+    rows = [rar_tf.certify(network, images, each, **given).rows for each in (labels, labels[:, None])]
+    assert [row["norm"] for row in rows[0] if row["correct"]] == [row["norm"] for row in rows[1] if row["correct"]]
+
+
 def test_settings_that_can_say_nothing_are_named_before_the_start(network, data, caplog):
     given = dict(method="uniform_smoothing", bounds=(0, 1), attribution="saliency", num_samples=200)
     rar_tf.certify(network, *data, radius=0.3, epsilon=0.3, **given)

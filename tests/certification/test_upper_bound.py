@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
+from scipy.sparse.linalg import aslinearoperator
 
 from rar_tf.certification import jacobian, upper_bound
 from rar_tf.certification.field import attribution_field
@@ -138,12 +139,15 @@ def test_lanczos_agrees_with_the_full_decomposition(network, kind):
     assert np.linalg.norm(found.matvec(vector)) == pytest.approx(sigma, rel=1e-5)
 
 
+def test_a_jacobian_of_zeros_has_the_norm_zero():
+    sigma, high, vector = jacobian.lanczos_norm(aslinearoperator(np.zeros((1200, 1200))))
+    assert sigma == high == 0 and np.linalg.norm(vector) == pytest.approx(1)
+
+
 def test_residual_makes_an_early_lanczos_value_a_bound_and_the_factor_holds():
     rng = np.random.default_rng(0)
     rows = np.linalg.qr(rng.normal(size=(300, 300)))[0]
     matrix = rows @ np.diag(np.linspace(0, 1, 300)) @ rows.T
-    from scipy.sparse.linalg import aslinearoperator
-
     sigma, high, _ = jacobian.lanczos_norm(aslinearoperator(matrix), vectors=8, tolerance=0.3)
     assert sigma < 1 - 1e-6 < high
     factor = jacobian.lanczos_factor(300, 0.99, vectors=40)

@@ -113,12 +113,6 @@ class TestInKeras:
         assert np.abs(starts[0] - starts[2]).max() > 0.05
         assert np.abs(starts[0] - IMAGES).max() <= 0.1 + 1e-6
 
-    def test_sample_weights_are_refused(self):
-        model = rar_tf.Natural(smooth_network())
-        model.compile("adam")
-        with pytest.raises(UsageError, match="pairs"):
-            model.fit(IMAGES, LABELS, sample_weight=np.ones(32), verbose=0)
-
     def test_momentum_is_the_rule_of_tensorflow_1(self):
         # a ← 0.9a + g, w ← w − ηa with g = 1 and a rate that changes after the first step.
         variable = keras.Variable([0.0])
@@ -245,6 +239,17 @@ class TestRuns:
             [v.numpy() for v in resumed.model.optimizer.variables],
             [v.numpy() for v in finished.model.optimizer.variables],
         )
+
+    def test_a_row_of_steps_before_and_after_a_stop_is_the_whole_run_s(self, tmp_path):
+        settings = {**QUICK, "method": "natural", "log_every": 4, "checkpoint_every": 3, "steps": 8}
+        settings["model_dir"] = str(tmp_path)
+        experiment.train(settings)
+        rows = (tmp_path / "history.csv").read_text()
+        for name in ("checkpoints/step_000000008.npz", "model.keras", "train.json"):
+            (tmp_path / name).unlink()
+        experiment.train(settings)
+        assert json.loads((tmp_path / "train.json").read_text())["resumed_at_step"] == 6
+        assert (tmp_path / "history.csv").read_text() == rows
 
     def test_the_best_of_the_evaluations_is_kept_and_a_resumed_run_keeps_the_same(self, tmp_path):
         settings = {**QUICK, "method": "natural", "attack": "none", "eval_examples": 60, "eval_pgd_epsilon": 0.01}

@@ -30,3 +30,5 @@ def test_a_second_reader_of_the_input_ends_it(network):
     images = network.inputs[0]
     mean = keras.layers.Dense(5)(keras.layers.Flatten()(images))
     assert not is_scale_invariant(keras.Model(images, keras.layers.Add()([network.outputs[0], mean])))
+    small = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(5, 1)(2 * images))  # an operation, no layer
+    assert not is_scale_invariant(keras.Model(images, keras.layers.Add()([network.outputs[0], small])))

@@ -153,6 +153,9 @@ def test_smooth_maximum_by_hand():
         everything(tf.constant([0.1, 0.4, -0.3, 1.0], shape=[1, 1, 4, 1])), [[[[expected]]]], rtol=1e-6
     )
     assert smooth_max_pooling(keras.layers.AveragePooling2D(2), 2.0) is None
+    for layer in (SmoothMaxPooling2D(2, beta=3.0), everything):  # smooth already: the same with another temperature
+        again = smooth_max_pooling(layer, 5.0)
+        assert type(again) is type(layer) and again.beta == 5.0
     with pytest.raises(UsageError, match="beta must be positive"):
         SmoothMaxPooling2D(2, beta=0.0)
 

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from rar_tf.attributions import ATTRIBUTIONS
 from rar_tf.attributions.path_integral import quadrature
+from rar_tf.attributions.settings import name_of
 from rar_tf.certification import attack as attacks
 from rar_tf.certification import curvature, plots, ranks, settings
 from rar_tf.certification.certificate import Certificate
@@ -25,17 +26,18 @@ class Curvature(Certificate):
     def __init__(self, network, settings: settings.Curvature):
         super().__init__(network, settings)
         s, self.attacks = self.settings, self.settings.certificate_attack
-        kind = ATTRIBUTIONS[s.attribution]
         if s.attribution not in ("saliency", "input_x_gradient", "integrated_gradients"):
             raise UsageError(
-                f"curvature certifies saliency, input_x_gradient and integrated_gradients, not {s.attribution}"
+                f"curvature certifies saliency, input_x_gradient and integrated_gradients, not {name_of(s.attribution)}"
             )
+        s.check_k()
+        kind = ATTRIBUTIONS[s.attribution]
         self.proportional = kind.proportional
         points, weights = quadrature("right", s.ig_steps) if kind.takes_path else (np.ones(1), np.ones(1))
         self.path = list(zip(weights, points))
         self.curvature = curvature.Curvature(network)
-        height, width, self.channels = s.image_shape
-        self.k = min(s.k, height * width)
+        self.channels = s.image_shape[2]
+        self.k = s.k
         field = attribution_field(network, s.attribution, ig_steps=s.ig_steps)
         ranked = lambda images, labels: tf.reduce_sum(tf.abs(field(images, labels)), axis=-1, keepdims=True)
         self.searches = {}

@@ -25,8 +25,8 @@ class RankSmoothing(SmoothedCertificate):
     def __init__(self, network, settings: settings.RankSmoothing):
         self.noise_name = settings.noise
         super().__init__(network, settings)
-        height, width = self.settings.image_shape[:2]
-        self.k = min(self.settings.k, height * width)
+        self.settings.check_k()
+        self.k = self.settings.k
         self.searches = {}
         if self.attacks:
             self.searches = {

@@ -5,6 +5,7 @@ import tensorflow as tf
 from absl import logging
 
 from rar_tf import figures
+from rar_tf.attributions.settings import name_of
 from rar_tf.certification import attack as attacks
 from rar_tf.certification import overlap, plots, settings, smoothing
 from rar_tf.certification.field import attribution_field, clipped_field, unit_field
@@ -54,7 +55,7 @@ class UniformSmoothing(SmoothedCertificate):
             return clipped_field(field, s.attribution_bound)
         if s.attribution != "saliency":
             raise UsageError(
-                f"normalization=lipschitz bounds saliency maps only: {s.attribution} has no finite "
+                f"normalization=lipschitz bounds saliency maps only: {name_of(s.attribution)} has no finite "
                 "bound M, choose unit or clip"
             )
         self.bound = gradient_bound(network)
@@ -223,8 +224,8 @@ class UniformSmoothing(SmoothedCertificate):
         if s.interval == "chi_square":
             return "No guarantee: the lower limit of the smoothed map's length assumes normal, independent pixels."
         return (
-            f"The exact smoothed {s.normalization}-normalised {s.attribution} of the label's logit keeps the stated "
-            "cosine under every l2 perturbation of at most epsilon, of any pixel value. "
+            f"The exact smoothed {s.normalization}-normalised {name_of(s.attribution)} of the label's logit keeps the "
+            "stated cosine under every l2 perturbation of at most epsilon, of any pixel value. "
             + said_of_samples(s, "this is stated and wrong")
             + " It says nothing of the plain map, or of a map that is estimated from samples"
             + (

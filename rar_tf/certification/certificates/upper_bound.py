@@ -9,6 +9,7 @@ from rar_tf import metrics
 from rar_tf.attacks import BALLS
 from rar_tf.attributions import ATTRIBUTIONS
 from rar_tf.attributions.gradients import gradient
+from rar_tf.attributions.settings import name_of
 from rar_tf.attributions.targets import Target
 from rar_tf.certification import attack as attacks
 from rar_tf.certification import jacobian, plots, settings, upper_bound
@@ -30,10 +31,12 @@ class UpperBound(Certificate):
 
     def __init__(self, network, settings: settings.UpperBound):
         super().__init__(network, settings)
-        if not ATTRIBUTIONS[self.settings.attribution].smooth:
+        kind = self.settings.attribution
+        if callable(kind) or not ATTRIBUTIONS[kind].smooth:
+            has = "may have" if callable(kind) else "has"
             raise UsageError(
-                f"--attribution={self.settings.attribution} has kinks of its own, which no bound of a linear model "
-                "covers: give another attribution, or --method=uniform_smoothing"
+                f"--attribution={name_of(kind)} {has} kinks of its own, which no bound of a linear model covers: give "
+                "another attribution, or --method=uniform_smoothing"
             )
         s, self.attacks = self.settings, self.settings.certificate_attack
         self.budgets = [parse_budget(text) for text in s.budgets]
