@@ -69,7 +69,7 @@ def member(
     name: str,
     *,
     loss: Callable = losses.cross_entropy,
-    ball: Ball = LINF,
+    ball: Ball | None = LINF,
     steps: int | None = None,
     step: float | None = None,
     random_start: bool = True,
@@ -78,15 +78,16 @@ def member(
 
     Args:
       loss: what it climbs.
+      ball: None is that of the terms.
       steps: its number of steps; step: their size in parts of epsilon, 2.5/steps by default.
       random_start: whether it starts at a random point of the ball; otherwise it starts at the images, once.
     """
 
     def perturb(network, images, labels, *, indices, seed, run, terms):
-        size = terms.step_size
+        size, within = terms.step_size, terms.ball if ball is None else ball
         if steps is not None:
             size = terms.epsilon * (2.5 / steps if step is None else step)
-        start = random_starts(images, indices, epsilon=terms.epsilon, ball=ball, seed=seed) if random_start else None
+        start = random_starts(images, indices, epsilon=terms.epsilon, ball=within, seed=seed) if random_start else None
         return pgd(
             network,
             images,
@@ -96,14 +97,14 @@ def member(
             steps=terms.steps if steps is None else steps,
             bounds=terms.bounds,
             loss=loss,
-            ball=ball,
+            ball=within,
             start=start,
         )
 
     return Member(name, perturb, runs=lambda terms: terms.restarts if random_start else 1)
 
 
-PGD = (member("pgd"),)
+PGD = (member("pgd", ball=None),)
 PGD_L2 = (member("pgd_l2", ball=L2),)
 CW = (member("cw", loss=losses.margin),)
 FGSM = (member("fgsm", steps=1, step=1.0, random_start=False),)

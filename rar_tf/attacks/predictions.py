@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rar_tf.attacks.balls import LINF, Ball
+
 MEMBER_SEEDS = 100  # seeds between two members, more than any member of several has runs
 
 
@@ -12,7 +14,7 @@ class Terms(NamedTuple):
     """The terms that an evaluation gives to its prediction attacks.
 
     epsilon: the budget, in pixel units. bounds: pixel range. classes: number of logits. steps, step_size, restarts: for
-    attacks that have none of their own; step_size in pixel units.
+    attacks that have none of their own; step_size in pixel units. ball: of PGD, where it is not one by its name.
     """
 
     epsilon: float
@@ -21,6 +23,7 @@ class Terms(NamedTuple):
     steps: int
     step_size: float
     restarts: int
+    ball: Ball = LINF
 
 
 class Member(NamedTuple):

@@ -58,7 +58,9 @@ class Predictions(Measurement):
     def _agree(self, classes):
         """Fix the terms, and warn about members that are not what they are under others."""
         s = self.settings
-        self._terms = Terms(s.pgd_epsilon, s.bounds, classes, s.pgd_steps, s.pgd_step_size, s.pgd_restarts)
+        self._terms = Terms(
+            s.pgd_epsilon, s.bounds, classes, s.pgd_steps, s.pgd_step_size, s.pgd_restarts, BALLS[s.ball]
+        )
         cautions = (member.caution(self._terms) for members in self.attacks.values() for member in members)
         for caution in filter(None, cautions):
             self.subject.warn(caution)

@@ -112,7 +112,13 @@ class EvaluationSettings(Seeded, Bounded, Chunked):
         choices=("random", "image"),
         derive=lambda s: "image" if s.reference else "random",
     )
-    ball: str = setting("linf", "its ball", flag="ifia_ball", choices=BALLS)
+    ball: str = setting(
+        "linf",
+        "its ball, and that of pgd; by default --constraint",
+        flag="ifia_ball",
+        choices=BALLS,
+        otherwise="constraint",
+    )
     reference: bool = setting(
         False,
         "the 2019 reference's details: iterates truncated to integers in a pixel range of 255",
@@ -160,6 +166,7 @@ class EvaluationSettings(Seeded, Bounded, Chunked):
     @classmethod
     def of(cls, given: Mapping[str, Any], **values: Any) -> "EvaluationSettings":
         """As `Record.of`, with what the evaluation protocol fixes; where flags contradict it the evaluation is ours."""
+        given = {flag: value for flag, value in given.items() if value != "wasserstein"}  # a constraint without a ball
         return super().of({**given, **cls._fixed(given)}, **values)
 
     @classmethod
@@ -228,8 +235,9 @@ class EvaluationSettings(Seeded, Bounded, Chunked):
             sizes = {"k (--ifia_k)": self.k, "metric_k (--ifia_metric_k)": self.metric_k}
             checks.at_most(features, f"the {features} features of a map", **sizes)
             checks.budget(self.bounds, self.ball, **{"epsilon (--ifia_epsilon, by default --epsilon)": self.epsilon})
-        ball = "l2" if all(name.endswith("_l2") for name in self.prediction_attacks) else "linf"
-        checks.budget(self.bounds, ball, **{"pgd_epsilon (--eval_pgd_epsilon, by default --epsilon)": self.pgd_epsilon})
+        balls = {self.ball if name == "pgd" else name.rpartition("_")[2] for name in self.prediction_attacks}
+        name = "pgd_epsilon (--eval_pgd_epsilon, by default --epsilon)"
+        checks.budget(self.bounds, "l2" if balls <= {"l2"} else "linf", **{name: self.pgd_epsilon})
 
     def record(self) -> dict:
         """Return the settings as JSON holds them, by field name."""

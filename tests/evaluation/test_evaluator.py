@@ -237,6 +237,7 @@ def test_nothing_correct_gives_nulls(evaluator, data):
         ({"bounds": (0.0, 0.5)}, "pixel range"),
         ({"ball": "l2", "reference": True}, "ball linf, not l2"),
         ({"prediction_attacks": ("pgd_l2", "pgd"), "pgd_epsilon": 1.5}, "as large as the pixel range"),
+        ({"prediction_attacks": ("fgsm",), "pgd_epsilon": 1.5, "ball": "l2"}, "as large as the pixel range"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"num_examples": -1}, "num_examples must not be negative"),
     ],
@@ -247,9 +248,23 @@ def test_settings_that_cannot_be(data, changes, words):
 
 
 def test_l2_budgets_may_be_longer_than_the_pixel_range():
-    for attacks in ((), ("pgd_l2",), ("autoattack_l2",)):
+    for attacks in ((), ("pgd",), ("pgd_l2",), ("autoattack_l2",)):
         settings = {**SETTINGS, "prediction_attacks": attacks, "ball": "l2", "epsilon": 1.5}
         EvaluationSettings(**settings).resolved().check_images((8, 8, 1))
+
+
+def test_predictions_and_maps_are_attacked_in_one_ball(data):
+    settings = {**SETTINGS, "faithfulness": False, "average_case": False, "epsilon": 0.6, "ball": "l2"}
+    found = evaluation.evaluate(toys.network(), *data, prediction_attacks=("pgd", "pgd_l2", "pgd20"), **settings)
+    shares = [found.summary()[f"adversarial_accuracy{name}"] for name in ("", "_pgd_l2", "_pgd20")]
+    assert (
+        shares["adversarial_accuracy"] == shares["adversarial_accuracy_pgd_l2"] > shares["adversarial_accuracy_pgd20"]
+    )
+    given = {"constraint": "l2", "epsilon": 0.6}
+    assert EvaluationSettings.of(given).ball == "l2"
+    assert EvaluationSettings.of({**given, "ifia_ball": "linf"}).ball == "linf"
+    assert EvaluationSettings.of({**given, "evaluation_protocol": "chen2019"}).ball == "linf"
+    assert EvaluationSettings.of({**given, "constraint": "wasserstein"}).ball == "linf"
 
 
 def test_labels_in_a_column_and_images_that_are_no_array(data):
