@@ -119,7 +119,7 @@ def check_images(images, labels, bounds: tuple[float, float], classes: int | Non
     if images.shape[1] in (1, 3) and images.shape[2] == images.shape[3] > 4:
         raise UsageError(f"images have their channels first, {images.shape}: give [N, H, W, C]")
     _check_labels(labels, classes)
-    return [*_check_pixels(images, bounds), *_one_class(labels)]
+    return [*_check_pixels(images, bounds), *_few_classes(labels, classes)]
 
 
 def arrays(images, labels) -> tuple[np.ndarray, np.ndarray]:
@@ -170,9 +170,14 @@ def _check_pixels(images, bounds):
     return [f"{flat} of {len(images)} images are of one colour: their maps mean nothing"] if flat else []
 
 
-def _one_class(labels):
-    first = labels.ravel()[0]
-    return [f"all {len(labels)} labels are {first}"] if len(labels) > 1 and (labels == first).all() else []
+def _few_classes(labels, classes):
+    """Warnings of images that are one class's, or of far fewer classes than as many random ones would be."""
+    found, count = len(np.unique(labels)), len(labels)
+    if count > 1 and found == 1:
+        return [f"all {count} labels are {labels.ravel()[0]}"]
+    if count >= 10 and classes and found < classes * (1 - (1 - 1 / classes) ** count) / 2:
+        return [f"{count} images are of {found} of {classes} classes only: are they sorted by class?"]
+    return []
 
 
 def logits(logits_of, images: np.ndarray, batch_size: int = 100) -> np.ndarray:
@@ -204,6 +209,7 @@ def predictions(network, logits_of, images, labels, bounds: tuple[float, float])
     _check_labels(labels, classes)
     found = logits(logits_of, images)
     _check_labels(labels, found.shape[1])
+    cautions += [caution for caution in _few_classes(labels, found.shape[1]) if caution not in cautions]
     if not np.isfinite(found).all():
         raise UsageError("the network gives logits that are NaN or infinite: its training has diverged")
     return np.argmax(found, axis=1), cautions + cautions_of(found)

@@ -140,6 +140,7 @@ DATA = {  # what fit, evaluate and certify must say alike
     "half logits": (dict(net=lambda: network(layers.Dense(10, dtype="mixed_bfloat16"))), no("dtype='float32'")),
     "too few outputs": (dict(net=lambda: network(layers.Dense(3))), no("the network has 3 outputs")),
     "black": (dict(images=np.concatenate([0 * IMAGES[:3], IMAGES[3:6]])), odd("3 of 6 images are of one colour")),
+    "few classes": (dict(images=IMAGES, labels=np.arange(24) // 12), odd("24 images are of 2 of 10 classes")),
     "one class": (dict(labels=np.full(6, 3)), odd("all 6 labels are 3")),
 }  # fmt: skip
 ALIKE = [
@@ -158,7 +159,7 @@ CASES = [
      no("one-hot")),
     ("fit: an empty data set", fit, dict(images=dataset().take(0), labels=None, batch_size=None), no("empty")),
     ("fit: images alone", fit, dict(labels=None), no("pairs (images, labels)")),
-    ("fit: sample weights", fit, dict(sample_weight=np.ones(24)), no("pairs (images, labels)")),
+    ("fit: sample weights", fit, dict(sample_weight=np.ones(24)), no("weights of samples")),
     ("fit: batch 0", fit, dict(batch_size=0), no("batch_size must be at least 1")),
     ("fit: batch -1", fit, dict(batch_size=-1), no("batch_size must be at least 1")),
     ("fit: batch 2.5", fit, dict(batch_size=2.5), no("batch_size must be a whole number")),

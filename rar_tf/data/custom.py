@@ -118,6 +118,9 @@ def _splits(record: Record, found: dict[str, Split], seed: int) -> Splits:
                 "images"
             )
         found = {"train": every.take(~held), "test": every.take(held)}
+        logging.warning(
+            "%s has no test images: %d of its %d are held out as such", record.source, held.sum(), every.count
+        )
     elif "test" not in found:
         found = {"train": found["train"], "test": found["valid"]}
     if "valid" in found:
@@ -161,7 +164,9 @@ def _files(folder: pathlib.Path) -> image_io.Files:
             raise UsageError(f"{class_folder}: a class folder without an image")
         names += [os.path.join(class_folder.name, path.name).encode("utf-8", "surrogateescape") for path in found]
         labels += [label] * len(found)
-    return image_io.Files(np.array(names), np.array(labels, np.int64), folder)
+    # Mixed, so that the first images, which are evaluated and monitored, are not all of the first classes.
+    order = np.random.default_rng(len(names)).permutation(len(names))
+    return image_io.Files(np.array(names)[order], np.array(labels, np.int64)[order], folder)
 
 
 def _folder_shape(path: pathlib.Path, image_size) -> tuple[tuple[int, int, int], int]:

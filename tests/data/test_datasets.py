@@ -100,10 +100,19 @@ def test_folders_of_splits_have_the_same_classes_and_validation_images_stand_for
     class_folders(tmp_path / "test", "abc", (7,))
     splits = load()
     assert [split.count for split in splits] == [60, 6, 3]
-    assert splits.test.labels.tolist() == [0, 1, 2]
+    assert sorted(splits.test.labels.tolist()) == [0, 1, 2]
     (tmp_path / "validation").mkdir()
     with pytest.raises(UsageError, match="both val and validation"):
         load()
+
+
+def test_the_first_images_of_class_folders_are_of_all_classes(tmp_path):
+    class_folders(tmp_path / "train", "abcd", range(0, 200, 10))
+    class_folders(tmp_path / "test", "abcd", range(5, 205, 10))
+    splits = data.load(data.get(str(tmp_path), bounds=(0, 1)))
+    assert set(splits.test.labels[:20].tolist()) == {0, 1, 2, 3}
+    for label, image in zip(splits.test.labels, np.asarray(splits.test.images[:80])):
+        assert (image[0, 0, 0] - 5) % 10 == label
 
 
 def test_a_class_may_be_called_train(tmp_path):

@@ -29,8 +29,9 @@ def folder(tmp_path_factory):
 
 
 def encode(folder):
-    """Serialised examples of a folder's images, as tensorflow-datasets writes them."""
-    for path in sorted(folder.glob("*/*.jpg")):
+    """Serialised examples of a folder's images, in the order it is read in, as tensorflow-datasets writes them."""
+    paths = sorted(folder.glob("*/*.jpg"))
+    for path in (paths[i] for i in np.random.default_rng(len(paths)).permutation(len(paths))):
         image = tf.train.Feature(bytes_list=tf.train.BytesList(value=[path.read_bytes()]))
         label = tf.train.Feature(int64_list=tf.train.Int64List(value=[int(path.parent.name)]))
         features = tf.train.Features(feature={"image": image, "label": label})

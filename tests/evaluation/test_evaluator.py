@@ -257,9 +257,7 @@ def test_predictions_and_maps_are_attacked_in_one_ball(data):
     settings = {**SETTINGS, "faithfulness": False, "average_case": False, "epsilon": 0.6, "ball": "l2"}
     found = evaluation.evaluate(toys.network(), *data, prediction_attacks=("pgd", "pgd_l2", "pgd20"), **settings)
     shares = [found.summary()[f"adversarial_accuracy{name}"] for name in ("", "_pgd_l2", "_pgd20")]
-    assert (
-        shares["adversarial_accuracy"] == shares["adversarial_accuracy_pgd_l2"] > shares["adversarial_accuracy_pgd20"]
-    )
+    assert shares[0] == shares[1] > shares[2]
     given = {"constraint": "l2", "epsilon": 0.6}
     assert EvaluationSettings.of(given).ball == "l2"
     assert EvaluationSettings.of({**given, "ifia_ball": "linf"}).ball == "linf"

@@ -106,7 +106,7 @@ def test_a_row_with_flags_of_its_own_or_a_certificate_counts_once_that_was_measu
     madry["evaluations"]["chen2019"] = madry["evaluations"]["auto"]
     assert rows_of("chen2019:4", found) == rows_of("wang2024:5", found) == {}
     madry["evaluations"]["chen2019,attribution=saliency"] = {"scores": {}, "examples": 7, "seconds": 60}
-    narrow["certifications"] = {"mnist_uniform_smoothing": {"results": [{"radius": 3.0}], "seconds": 120}}
+    narrow["certifications"] = {"mnist_uniform_smoothing_ig": {"results": [{"radius": 3.0}], "seconds": 120}}
     assert list(rows_of("chen2019:4", found)) == ["mnist_madry, attribution saliency"]
     assert "7 / 100" in rows_of("chen2019:4", found)["mnist_madry, attribution saliency"]  # auto is of other maps
     assert list(rows_of("wang2024:5", found)) == ["mnist_natural,model=tiny_cnn"]
