@@ -61,6 +61,13 @@ def budget(bounds: tuple[float, float], ball: str = "linf", **values: float | No
             )
 
 
+def channels_last(**values: Any) -> None:
+    """Raise UsageError where the shape of an array of images [N, H, W, C] is that of ones with their channels first."""
+    for name, shape in values.items():
+        if shape[1] in (1, 3) and shape[2] == shape[3] > 4:
+            raise UsageError(f"{name} have their channels first, {tuple(shape)}: give [N, H, W, C]")
+
+
 def shard(**values: Any) -> None:
     """Raise UsageError where a value is not i/n with whole numbers, i in 0 … n − 1."""
     for name, value in values.items():

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rar_tf import checks
 from rar_tf.errors import UsageError, brief
 
 ROUNDING = 1e-6  # of the pixel range: what scaling to it may leave beyond its ends in float32
@@ -116,8 +117,7 @@ def check_images(images, labels, bounds: tuple[float, float], classes: int | Non
         raise UsageError(f"images must be [N, H, W, C] and labels [N], got {images.shape} and {labels.shape}")
     if len(images) == 0:
         raise UsageError("there are no images")
-    if images.shape[1] in (1, 3) and images.shape[2] == images.shape[3] > 4:
-        raise UsageError(f"images have their channels first, {images.shape}: give [N, H, W, C]")
+    checks.channels_last(images=images.shape)
     _check_labels(labels, classes)
     return [*_check_pixels(images, bounds), *_few_classes(labels, classes)]
 

@@ -59,3 +59,12 @@ def test_a_run_leaves_no_more_alive_than_fits(monkeypatch):
     for one, other in zip(weights[None], weights[2]):
         np.testing.assert_allclose(one, other, atol=1e-6)
     assert run.build_model(network(), Experiment.of({**SETTINGS, "ig_chunk": 5}), (0.0, 1.0)).settings.ig_chunk == 5
+
+
+def test_the_path_of_a_hidden_layer_is_held_at_once(monkeypatch):
+    monkeypatch.setattr(memory, "of_device", lambda: 1.0)
+    settings = {**SETTINGS, "method": "rar"}
+    of = network()
+    for layer, expected in (("input", 1), (of.layers[0].name, None)):
+        model = run.build_model(of, Experiment.of({**settings, "layer": layer}), (0.0, 1.0))
+        assert model.settings.ig_chunk == expected

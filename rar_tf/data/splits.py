@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from absl import logging
 
+from rar_tf import checks
 from rar_tf.data.stored import Stored
 from rar_tf.errors import UsageError
 
@@ -132,6 +133,8 @@ def check_split(
     fits = images.ndim == 4 and (image_shape is None or images.shape[1:] == tuple(image_shape))
     if not fits or not images.size:
         raise UsageError(f"{path}: images must have shape {wanted}, not {images.shape}")
+    if image_shape is None:
+        checks.channels_last(**{f"{path}: images": images.shape})
     if labels.shape != images.shape[:1]:
         raise UsageError(f"{path}: labels must have shape ({len(images)},), one per image, not {labels.shape}")
     labels = check_labels(labels, path, num_classes)

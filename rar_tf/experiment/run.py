@@ -199,7 +199,7 @@ def build_model(network: keras.Model, settings: Experiment, bounds: tuple[float,
     Where the settings leave open how many path points are held at once, it is what the device's memory has room for.
     """
     method, given = METHODS[settings.run.method], {**vars(settings.method), "bounds": bounds}
-    if given.get("ig_chunk", 0) is None:
+    if given.get("ig_chunk", 0) is None and given.get("layer", "input") in ("input", "output"):
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         batch = min(given["micro_batch"] or settings.run.batch_size, settings.run.batch_size // replicas)
         given["ig_chunk"] = memory.path_points(network, network.input_shape[1:], batch, given["ig_steps"])

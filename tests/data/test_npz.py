@@ -106,6 +106,12 @@ def test_wrong_content(tmp_path, arrays, match):
     fails(write(tmp_path, **arrays), match)
 
 
+def test_channels_first_are_seen_where_the_shape_is_anything(tmp_path):
+    write(tmp_path, images=np.moveaxis(np.repeat(IMAGES, 3, axis=-1), 3, 1))
+    with pytest.raises(UsageError, match="channels first"):
+        data.get(str(tmp_path / "train.npz"), bounds=(0, 1))
+
+
 def test_grey_images_without_a_channel_axis(tmp_path):
     np.testing.assert_array_equal(read(write(tmp_path, images=IMAGES[..., 0])).images, IMAGES)
 
