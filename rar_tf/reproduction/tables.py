@@ -151,7 +151,10 @@ def _over(values):
 
 
 def bounds(lines: Sequence[tuple[Row, Network, dict]]) -> str:
-    """Return what certifications measured: (row, network, record), one line a budget or radius."""
+    """Return what certifications measured: (row, network, record), one line a budget or radius.
+
+    Means over images with the bootstrap's 95 % interval, and in brackets how many have a value.
+    """
     entries = [
         (row, network, {**entry, **_corollary_1(network, entry)})
         for row, network, record in lines
@@ -180,7 +183,9 @@ def _entry(value):
     if isinstance(value, dict):
         if "share" in value:
             return f"{value['count']} of {value['of']}"
-        return f"{value['mean']:.4g} ({value['count']})" if "mean" in value else "-"
+        low, high = value.get("ci95", (math.nan, math.nan))
+        interval = f" [{low:.3g}, {high:.3g}]" if low < high else ""
+        return f"{value['mean']:.4g}{interval} ({value['count']})" if "mean" in value else "-"
     return "-" if value is None else f"{value:g}" if isinstance(value, (int, float)) else flagfile.text(value)
 
 

@@ -97,14 +97,15 @@ def test_corollary_1_and_equation_50_are_columns_of_bounds():
         "ball": "linf",
         "epsilon": 0.01,
         "xi": {"mean": 2.0, "count": 3},
-        "largest_epsilon_change_0.1": {"mean": 0.05, "count": 3},
+        "largest_epsilon_change_0.1": {"mean": 0.05, "count": 3, "ci95": [0.04, 0.06]},
+        "dense": {"mean": 1.0, "count": 3, "ci95": [1.0, 1.0]},
     }
     record = {"certifications": {"mnist_upper_bound": {"results": [entry]}}}
     lines = tables.bounds([(row, Network.of(row.network), record)]).splitlines()
     names, cells = ([cell.strip() for cell in lines[place].strip("|").split("|")] for place in (0, 2))
     found = dict(zip(names, cells))
     assert float(found["Corollary 1"]) == pytest.approx(28 * 0.01 * 2.0)  # √784 = 28
-    assert found["largest_epsilon_change_0.1"] == "0.05 (3)"
+    assert found["largest_epsilon_change_0.1"] == "0.05 [0.04, 0.06] (3)" and found["dense"] == "1 (3)"
 
 
 @pytest.mark.parametrize(
