@@ -11,8 +11,10 @@ import pytest
 from PIL import Image
 
 from rar_tf import data
-from rar_tf.data import builders, datasets, prepare, records
+from rar_tf.data import builders, custom, datasets, prepare, records
+from rar_tf.data.records import Record, Request
 from rar_tf.data.settings import DataSettings
+from rar_tf.data.splits import Split
 from rar_tf.errors import UsageError, brief
 from rar_tf.experiment.jobs import JobSettings
 
@@ -113,6 +115,24 @@ def test_the_first_images_of_class_folders_are_of_all_classes(tmp_path):
     assert set(splits.test.labels[:20].tolist()) == {0, 1, 2, 3}
     for label, image in zip(splits.test.labels, np.asarray(splits.test.images[:80])):
         assert (image[0, 0, 0] - 5) % 10 == label
+
+
+@pytest.mark.parametrize(
+    "theirs, counts",
+    [("train validation test", [40, 10, 20]), ("train validation", [36, 4, 10]), ("train", [32, 4, 4])],
+)
+def test_the_splits_of_a_catalogue_s_data_set_are_its_own(monkeypatch, theirs, counts):
+    sizes = {"train": 40, "validation": 10, "test": 20}
+    found = {
+        name: Split(np.zeros((sizes[name], 6, 6, 1), np.uint8), np.arange(sizes[name]) % 2) for name in theirs.split()
+    }
+    empty = Split(np.zeros((0, 6, 6, 1), np.uint8), np.zeros(0, np.int64))
+    monkeypatch.setattr(custom.tfds, "find", lambda name, folder: None)
+    monkeypatch.setattr(custom.tfds, "prepare", lambda *given: None)
+    monkeypatch.setattr(custom.tfds, "read_split", lambda builder, name, record: found.get(name, empty))
+    record = Record("own", (6, 6, 1), 2, (0.0, 1.0), validation=0.1, source="tfds:own")
+    splits = custom.read(record, Request(folder=pathlib.Path(), seed=0))
+    assert [split.count for split in splits] == counts
 
 
 def test_a_class_may_be_called_train(tmp_path):
