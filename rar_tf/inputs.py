@@ -119,7 +119,7 @@ def check_images(images, labels, bounds: tuple[float, float], classes: int | Non
         raise UsageError("there are no images")
     checks.channels_last(images=images.shape)
     _check_labels(labels, classes)
-    return [*_check_pixels(images, bounds), *_few_classes(labels, classes)]
+    return [*_check_pixels(images, bounds), *_one_class(labels), *_few_classes(labels, classes)]
 
 
 def arrays(images, labels) -> tuple[np.ndarray, np.ndarray]:
@@ -170,12 +170,15 @@ def _check_pixels(images, bounds):
     return [f"{flat} of {len(images)} images are of one colour: their maps mean nothing"] if flat else []
 
 
+def _one_class(labels):
+    first = labels.ravel()[0]
+    return [f"all {len(labels)} labels are {first}"] if len(labels) > 1 and (labels == first).all() else []
+
+
 def _few_classes(labels, classes):
-    """Warnings of images that are one class's, or of far fewer classes than as many random ones would be."""
+    """A warning of images of several classes, but far fewer than as many random ones would be of."""
     found, count = len(np.unique(labels)), len(labels)
-    if count > 1 and found == 1:
-        return [f"all {count} labels are {labels.ravel()[0]}"]
-    if count >= 10 and classes and found < classes * (1 - (1 - 1 / classes) ** count) / 2:
+    if found > 1 and count >= 10 and classes and found < classes * (1 - (1 - 1 / classes) ** count) / 2:
         return [f"{count} images are of {found} of {classes} classes only: are they sorted by class?"]
     return []
 
@@ -209,10 +212,9 @@ def predictions(network, logits_of, images, labels, bounds: tuple[float, float])
     _check_labels(labels, classes)
     found = logits(logits_of, images)
     _check_labels(labels, found.shape[1])
-    cautions += [caution for caution in _few_classes(labels, found.shape[1]) if caution not in cautions]
     if not np.isfinite(found).all():
         raise UsageError("the network gives logits that are NaN or infinite: its training has diverged")
-    return np.argmax(found, axis=1), cautions + cautions_of(found)
+    return np.argmax(found, axis=1), [*cautions, *_few_classes(labels, found.shape[1]), *cautions_of(found)]
 
 
 def cautions_of(logits: np.ndarray) -> list[str]:

@@ -1,6 +1,7 @@
 """Flags made from the records of settings, and flag files: what a run was told, written and read back."""
 
 import difflib
+import functools
 import os
 import pathlib
 import re
@@ -66,6 +67,7 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
             flags.DEFINE_string(name, None, text, values)
 
 
+@functools.cache  # a page of all tables reads hundreds of flag files, each with flags of its own
 def _default(flag: str) -> str:
     """The default as `--help` shows it: one for all records that have the flag, or each record's own."""
     found: dict[str, list[str]] = {}

@@ -49,8 +49,8 @@ def measured(table: Table, lines: Sequence[tuple[Row, Network, dict]]) -> str:
     """Return what was measured of rows (row, network, record), and what the paper prints of them."""
     if lines[0][0].certificate is None:
         return scores(table, lines)
-    printed = printed_bounds(table)
-    return bounds(lines) + (f"\nAs printed:\n\n{printed}" if printed else "")
+    beside = printed_bounds(table)
+    return bounds(lines) + (f"\nAs printed:\n\n{beside}" if beside else "")
 
 
 def scores(table: Table, lines: Sequence[tuple[Row, Network, dict]]) -> str:

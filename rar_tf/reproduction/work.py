@@ -133,14 +133,18 @@ def _examples(count):
 def _evaluation(network, root, name, given, own):
     """An evaluation's folder says what it is of, so that several of one network lie beside each other."""
     count = given.get("num_examples", given.get("accuracy_examples"))
-    laid_over = [f"{flag}={value}" for flag, value in sorted(own.items()) if flag in given]
-    images = [f"images={count}"] if count not in (None, ALL_IMAGES) else []
+    laid_over = {flag: value for flag, value in own.items() if flag in given}
+    images = "" if count in (None, ALL_IMAGES) else f",images={count}"
     if given.get(REFERENCE):
         given = {**given, REFERENCE: Network.of(given[REFERENCE], network.recipe).folder(root)}
-    folder = network.folder(root) / ",".join([name, *laid_over, *images])
+    folder = network.folder(root) / (_named(name, laid_over) + images)
     arguments = [f"--model_dir={network.folder(root)}", *(f"--{flag}={value}" for flag, value in given.items())]
-    kept = ",".join([name if name in (ACCURACY, AUTO) else _same_attack(name), *laid_over])
+    kept = _named(name if name in (ACCURACY, AUTO) else _same_attack(name), laid_over)
     return Step("evaluate", (*arguments, f"--output_dir={folder}"), folder / "summary.json", kept)
+
+
+def _named(name, flags):
+    return ",".join([name, *(f"{flag}={value}" for flag, value in sorted(flags.items()))])
 
 
 def _same_attack(protocol):
@@ -152,15 +156,13 @@ def _same_attack(protocol):
 def certification(network: Network, root: pathlib.Path, row: Row, extent: Extent) -> Step:
     """Return a network's certification."""
     path = flags_folder() / "certify" / f"{row.certificate}.cfg"
-    kept = ",".join([path.stem, *(f"{flag}={value}" for flag, value in sorted(row.flags.items()))])
     given = {**row.flags, **_examples(extent.examples)}
     if extent.examples is not None and "certificate_attack" in flagfile.read(path):
         given["certificate_attack"] = min(extent.examples, flagfile.read(path)["certificate_attack"])
-    parts = [path.stem, *(f"{flag}={value}" for flag, value in sorted(given.items()))]
-    folder = network.folder(root) / ",".join(parts).replace("/", "_")
+    folder = network.folder(root) / _named(path.stem, given).replace("/", "_")
     arguments = [f"--flagfile={path}", *(f"--{flag}={value}" for flag, value in given.items())]
     arguments += [f"--model_dir={network.folder(root)}", f"--output_dir={folder}"]
-    return Step("certify", tuple(arguments), folder / "summary.json", kept)
+    return Step("certify", tuple(arguments), folder / "summary.json", _named(path.stem, row.flags))
 
 
 def steps(row: Row, table: Table, network: Network, root: pathlib.Path, extent: Extent) -> dict[str, Step]:
