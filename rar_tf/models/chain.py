@@ -150,10 +150,15 @@ class Linear:
             return float(np.linalg.norm(np.asarray(layer.kernel, np.float64), 2))
         if isinstance(layer, layers.Conv2D):
             return convolution_norm(np.asarray(layer.kernel, np.float64), self.shape[:2], layer.dilation_rate)
-        whole = lambda n, p: n is not None and n % p == 0
-        if isinstance(layer, layers.AveragePooling2D) and all(map(whole, self.shape, layer.pool_size)):
+        if isinstance(layer, layers.AveragePooling2D) and self._windows_are_whole():
             return 1 / math.sqrt(math.prod(layer.pool_size))  # disjoint rows of as many equal entries
         return 1.0
+
+    def _windows_are_whole(self):
+        """Whether no window of a pooling reaches beyond the image, where it is a mean of fewer pixels."""
+        pool, sides = tuple(self.layer.pool_size), self.shape[:2]
+        tiled = tuple(self.layer.strides) == pool and all(n is not None and n % p == 0 for n, p in zip(sides, pool))
+        return self.layer.padding == "valid" or tiled
 
     def __call__(self, values: tf.Tensor, *, absolute: bool = False) -> tf.Tensor:
         """Return A·v, or |A|·v with the entries' absolute values. Shape: [N, …] -> [N, …]."""

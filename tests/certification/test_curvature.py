@@ -97,9 +97,19 @@ def test_norm_of_a_convolution_is_bounded_tightly(padding, strides):
         assert bound < 1.15 * exact
     absolute = np.abs(matrix)
     assert bound <= np.sqrt(absolute.sum(0).max() * absolute.sum(1).max()) * (1 + 1e-6)  # Schur's test
-    pool = layers.AveragePooling2D(2)
-    pooled = pool(tf.reshape(tf.eye(16), [16, 4, 4, 1])).numpy().reshape(16, -1)
-    assert chain.Linear(pool, (4, 4, 1)).norm == pytest.approx(np.linalg.norm(pooled, 2))
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("pool, strides", [(2, 2), (2, 3), (3, (3, 4)), ((1, 2), (2, 2))])
+def test_norm_of_an_average_pooling_is_bounded_where_windows_reach_beyond_the_image(pool, strides, padding):
+    layer = layers.AveragePooling2D(pool, strides=strides, padding=padding)
+    for sides in ((4, 4), (6, 6), (7, 8), (9, 9)):
+        pixels = sides[0] * sides[1]
+        pooled = layer(tf.reshape(tf.eye(pixels), [pixels, *sides, 1])).numpy().reshape(pixels, -1)
+        exact, bound = np.linalg.norm(pooled, 2), chain.Linear(layer, (*sides, 1)).norm
+        assert exact <= bound * (1 + 1e-6)
+        if padding == "valid" or (sides, strides) == ((4, 4), pool):
+            assert bound == pytest.approx(exact)
 
 
 def test_norm_of_a_dilated_convolution_and_of_one_without_a_size():
