@@ -12,10 +12,9 @@ from keras import layers
 
 from rar_tf.errors import UsageError
 from rar_tf.models.activations import Softplus
-from rar_tf.models.chain import Linear
+from rar_tf.models.chain import Linear, is_affine
 
 _UNIT_LAYERS = (layers.Flatten, layers.Dropout, layers.Reshape, layers.InputLayer)
-_POOLS = (layers.MaxPooling2D, layers.AveragePooling2D)
 _UNIT_ACTIVATIONS = ("linear", "relu", "relu6", "softplus", "tanh", "sigmoid", "leaky_relu", "elu")
 
 
@@ -52,10 +51,9 @@ def _slope(layer):
 def _linear(layer, last):
     if isinstance(layer, layers.Dense) and last:
         return np.linalg.norm(np.asarray(layer.kernel, np.float64), axis=0).max()
-    disjoint = isinstance(layer, _POOLS) and all(s >= p for s, p in zip(layer.strides, layer.pool_size))
-    plain = type(layer) is layers.Conv2D and layer.groups == 1
-    if isinstance(layer, layers.Dense) or plain or (disjoint and isinstance(layer, layers.AveragePooling2D)):
+    if is_affine(layer):
         return Linear(layer, tuple(layer.input.shape[1:])).norm
+    disjoint = isinstance(layer, layers.MaxPooling2D) and all(s >= p for s, p in zip(layer.strides, layer.pool_size))
     if disjoint or isinstance(layer, (layers.Activation, layers.ReLU, layers.LeakyReLU, layers.ELU, *_UNIT_LAYERS)):
         return 1.0
     return _unknown(layer)

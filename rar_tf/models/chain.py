@@ -136,6 +136,19 @@ def apply(layer, values: tf.Tensor, kernel=None) -> tf.Tensor:
     return with_kernel(layer, values, tf.cast(layer.kernel if kernel is None else kernel, values.dtype))
 
 
+def is_affine(layer: layers.Layer) -> bool:
+    """Whether a layer is one that `Linear` bounds: a dense one, a convolution in one group, or average pooling without
+    overlap; the last two with channels last.
+    """
+    if isinstance(layer, layers.Dense):
+        return True
+    if getattr(layer, "data_format", None) != "channels_last":
+        return False
+    if type(layer) is layers.Conv2D:
+        return layer.groups == 1
+    return isinstance(layer, layers.AveragePooling2D) and all(s >= p for s, p in zip(layer.strides, layer.pool_size))
+
+
 class Linear:
     """An affine layer on images of one shape: its map, that of the absolute values, and a bound of its norm."""
 
@@ -241,11 +254,8 @@ def stages_of(network: keras.Model) -> list[Stage]:
             continue
         activation = getattr(layer, "activation", None)
         if not isinstance(layer, layers.Activation):
-            pool = isinstance(layer, layers.AveragePooling2D) and all(
-                s >= p for s, p in zip(layer.strides, layer.pool_size)
-            )
-            plain = type(layer) is layers.Conv2D and layer.groups == 1 and tuple(layer.dilation_rate) == (1, 1)
-            if not (pool or plain or isinstance(layer, (layers.Dense, *_SHAPING))):
+            dilated = tuple(getattr(layer, "dilation_rate", (1, 1))) != (1, 1)
+            if not isinstance(layer, _SHAPING) and (dilated or not is_affine(layer)):
                 kind = type(layer).__name__
                 raise UsageError(f"bounds of curvature are not known for layer {layer.name!r} ({kind})")
             parts.append(Linear(layer, tuple(layer.input.shape[1:])))

@@ -8,6 +8,7 @@ from keras import layers
 
 import rar_tf
 from rar_tf.certification import curvature, ranks
+from rar_tf.certification.lipschitz import gradient_bound
 from rar_tf.errors import UsageError
 from rar_tf.metrics import top_k_set
 from rar_tf.models import chain
@@ -268,6 +269,14 @@ def test_penalty_bounds_every_hessian_and_is_trained_down():
         ([layers.Input((4, 4, 1)), layers.Flatten(), layers.Dense(2, activation="relu"), layers.Dense(2)], "has relu"),
         ([layers.Input((4, 4, 1)), layers.MaxPooling2D(2), layers.Flatten(), layers.Dense(2)], "MaxPooling2D"),
         (
+            [layers.Input((1, 8, 8)), layers.Conv2D(1, (3, 1), data_format="channels_first"), layers.Flatten()],
+            "not known for layer .* \\(Conv2D\\)",
+        ),
+        (
+            [layers.Input((4, 4, 3)), layers.AveragePooling2D(2, data_format="channels_first"), layers.Flatten()],
+            "not known for layer .* \\(AveragePooling2D\\)",
+        ),
+        (
             [layers.Input((4, 4, 1)), layers.Flatten(), layers.Dense(2, activation="tanh")],
             "last layer has an activation",
         ),
@@ -278,3 +287,16 @@ def test_networks_without_a_bound_are_refused_in_one_line(network, message):
     with pytest.raises(UsageError, match=message) as raised:
         chain.stages_of(network)
     assert "\n" not in str(raised.value)
+
+
+def test_channels_first_have_no_lipschitz_bound():
+    network = keras.Sequential(
+        [
+            layers.Input((1, 20, 1)),
+            layers.Conv2D(1, (3, 1), data_format="channels_first", use_bias=False),
+            layers.Flatten(),
+            layers.Dense(1),
+        ]
+    )
+    with pytest.raises(UsageError, match="no finite bound M is known for layer"):
+        gradient_bound(network)
