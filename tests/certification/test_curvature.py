@@ -202,6 +202,26 @@ def test_certificate_holds_for_every_attribution_and_attack(attribution):
     assert "without samples" in found.guarantee
 
 
+def test_a_network_that_is_straight_around_the_image_keeps_its_map_up_to_where_it_bends():
+    network = two_layers()
+    kernel, bias, *last = network.get_weights()
+    network.set_weights([kernel, bias + 300, *last])  # σ'' of softplus is 0 there, to the last digit
+    image = image_of(network)
+    label = int(network(image[None]).numpy().argmax())
+    (row,) = rar_tf.certify(
+        network,
+        image[None],
+        np.array([label]),
+        method="curvature",
+        bounds=(0, 1),
+        attribution="saliency",
+        certify_epsilons=[0.1],
+        k=3,
+    ).rows
+    assert row["change"] == 0 and row["certified_cosine"] == 1
+    assert 1 < row["largest_epsilon_0.9"] < np.inf
+
+
 def test_pixels_stay_where_they_are_said_to_stay():
     """20,000 points of the ball: none moves more of the top k, or more pairs, than is certified."""
     network, epsilon, k = two_layers(), 0.05, 3

@@ -122,7 +122,9 @@ class Curvature(Certificate):
                 epsilon, length = max(below)
                 trial = epsilon * math.sqrt(reach / max(length, 1e-30))
             else:
-                low, high = np.log(max(below)), np.log(min(above))
+                epsilon, length = max(below)
+                low = np.log((epsilon, max(length, 1e-6 * reach)))  # where nothing is bent B is 0, or next to nothing
+                high = np.log(min(above))
                 share = (math.log(reach) - low[1]) / (high[1] - low[1])
                 trial = float(np.exp(low[0] + min(share, 0.99) * (high[0] - low[0])))
             length = change(trial)[1].length
