@@ -133,13 +133,16 @@ class Jacobian(LinearOperator):
         return tf.reshape(tf.constant(vectors, tf.float32), [-1, *self.image.shape[1:]])
 
     def _apply(self, product, vectors):
-        return product(self.image, self.label, self._shaped(vectors)).numpy().reshape(len(vectors), -1)
+        """A product of vectors that are scaled by a power of two: J(Jᵀv) of small gradients is zero in float32."""
+        vectors = np.asarray(vectors, np.float64)
+        scale = np.exp2(np.frexp(np.abs(vectors).max(axis=1, keepdims=True))[1])
+        return scale * product(self.image, self.label, self._shaped(vectors / scale)).numpy().reshape(len(vectors), -1)
 
     def _matvec(self, vector):
-        return self.forward(np.reshape(vector, (1, -1)))[0].astype(np.float64)
+        return self.forward(np.reshape(vector, (1, -1)))[0]
 
     def _rmatvec(self, vector):
-        return self.backward(np.reshape(vector, (1, -1)))[0].astype(np.float64)
+        return self.backward(np.reshape(vector, (1, -1)))[0]
 
 
 def block_size(network, image_shape, ig_steps: int, memory_limit: float) -> int:
@@ -161,7 +164,8 @@ def block_size(network, image_shape, ig_steps: int, memory_limit: float) -> int:
 
 def gram_sum(matrix: np.ndarray) -> float:
     """Return Σ_ij |(JᵀJ)_ij| of a matrix. Shape: [d, d]."""
-    return float(np.sum(np.abs(matrix.T @ matrix), dtype=np.float64))
+    matrix = matrix.astype(np.float64)  # squares of small entries are zero in float32
+    return float(np.sum(np.abs(matrix.T @ matrix)))
 
 
 def dense_norm(matrix: np.ndarray) -> tuple[float, np.ndarray]:

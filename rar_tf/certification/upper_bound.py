@@ -13,6 +13,7 @@ import numpy as np
 from rar_tf import checks
 from rar_tf.errors import UsageError
 
+TINY = np.finfo(np.float64).tiny
 
 def euclidean_bound(
     xi: float,
@@ -85,7 +86,7 @@ def sign_relaxation(
     rng, size = np.random.default_rng((seed, len(gram))), len(gram)
     vectors, before = rng.normal(size=(size, min(rank, size))), 0.0
     for _ in range(steps):
-        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30)
+        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), TINY)
         vectors = gram @ vectors
         lengths = np.linalg.norm(vectors, axis=1)
         if lengths.sum() <= before * (1 + tolerance):
@@ -95,7 +96,7 @@ def sign_relaxation(
     for _ in range(50):
         signs = np.where(gram @ signs >= 0, 1.0, -1.0)
     values = np.einsum("ij,ij->j", signs, gram @ signs)
-    return np.maximum(lengths, 1e-6 * lengths.mean() + 1e-30), signs[:, np.argmax(values)]
+    return np.maximum(lengths, 1e-6 * lengths.mean() + TINY), signs[:, np.argmax(values)]
 
 
 def cosine_distance_bound(change, attribution_norm):

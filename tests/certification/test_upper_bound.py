@@ -144,6 +144,20 @@ def test_a_jacobian_of_zeros_has_the_norm_zero():
     assert sigma == high == 0 and np.linalg.norm(vector) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("scale", [1e-23, 1e20])
+def test_bounds_scale_with_the_network(scale):
+    """Squares of such entries are nothing, or no number, in float32."""
+    matrix, pixels = symmetric(), np.arange(6, dtype=np.float32).reshape(2, 3, 1)
+    scaled = jacobian_of(quadratic(scale * matrix), "saliency", pixels)
+    dense = scaled.dense().astype(np.float64) / scale
+    gram = np.abs(dense.T @ dense).sum()
+    assert jacobian.gram_sum(scaled.dense()) == pytest.approx(scale**2 * gram, rel=1e-5)
+    assert scaled.abs_gram_sum() == pytest.approx(scale**2 * gram, rel=1e-5)
+    assert jacobian.lanczos_norm(scaled)[0] == pytest.approx(scale * np.linalg.norm(matrix, 2), rel=1e-5)
+    weights, large_or_small = (upper_bound.sign_relaxation(each**2 * dense.T @ dense)[0] for each in (1.0, scale))
+    np.testing.assert_allclose(large_or_small / scale**2, weights, rtol=1e-4)
+
+
 def test_residual_makes_an_early_lanczos_value_a_bound_and_the_factor_holds():
     rng = np.random.default_rng(0)
     rows = np.linalg.qr(rng.normal(size=(300, 300)))[0]
