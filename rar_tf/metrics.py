@@ -57,7 +57,7 @@ def kendall(first: np.ndarray, second: np.ndarray, variant: str = "b") -> np.nda
     """
     checks.one_of(("a", "b"), variant=variant)
     tau = np.array([_tau_b(a, b) for a, b in zip(first, second)])
-    if variant == "b":
+    if variant == "b" or first.shape[1] < 2:
         return tau
     pairs = first.shape[1] * (first.shape[1] - 1) / 2
     untied = [np.sqrt((pairs - _tied_pairs(a)) * (pairs - _tied_pairs(b))) for a, b in zip(first, second)]

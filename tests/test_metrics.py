@@ -167,6 +167,11 @@ def test_kendall_of_two_features():
     np.testing.assert_array_equal(metrics.kendall(first, second), [1, -1, 0])
 
 
+def test_a_single_feature_has_no_order():
+    for variant in "ab":
+        np.testing.assert_array_equal(metrics.kendall(np.ones((2, 1)), np.zeros((2, 1)), variant), [0, 0])
+
+
 def test_spearman_over_the_support():
     clean = np.array([[0.0, 1.0, 2.0, 3.0], [0.0, 0.0, 0.0, 1.0]])
     other = np.array([[9.0, 3.0, 2.0, 1.0], [1.0, 2.0, 3.0, 4.0]])

@@ -154,7 +154,7 @@ def chosen(attack, clean):
 def _pairs(attack, features):
     rng = np.random.default_rng((attack.seed, features))
     left = rng.integers(0, features, attack.pairs)
-    return left, (left + rng.integers(1, features, attack.pairs)) % features
+    return left, (left + rng.integers(1, max(features, 2), attack.pairs)) % features
 
 
 def _discordance(attack, clean, take, weights=1.0):

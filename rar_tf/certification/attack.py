@@ -61,7 +61,7 @@ def kendall_score(pairs: int = 4096) -> Score:
     def inside(clean, maps):
         features = clean.shape[1]
         left = np.random.default_rng(features).integers(0, features, pairs)
-        right = (left + np.random.default_rng(features + 1).integers(1, features, pairs)) % features
+        right = (left + np.random.default_rng(features + 1).integers(1, max(features, 2), pairs)) % features
         order, now = (tf.sign(tf.gather(each, left, axis=1) - tf.gather(each, right, axis=1)) for each in (clean, maps))
         return tf.reduce_mean(order * now, 1)
 
@@ -116,7 +116,7 @@ class SmoothedMapAttack:
             images = tf.ensure_shape(images, [self.restarts_at_once, *image.shape])
             clean = smoothed(field, images[:1], label, noise)
             guide = smoothed(directions, images[:1], label, noise)
-            setup = SimpleNamespace(k=min(k, clean.shape[1] - 1), sharpness=10.0, pairs=4096, seed=0)
+            setup = SimpleNamespace(k=max(min(k, clean.shape[1] - 1), 1), sharpness=10.0, pairs=4096, seed=0)
             known = (images[:1], label[None], guide if objective == "cosine" else clean, guide)
             climb = KNOWN[objective](setup, Clean(*(tf.repeat(each, self.restarts_at_once, 0) for each in known)))
 

@@ -101,7 +101,8 @@ def kendall(low: np.ndarray, high: np.ndarray, *, mean: np.ndarray | None = None
     """Return a lower limit of Kendall's tau-a of any two maps within the limits: 2·(certain pairs)/(all pairs) − 1.
 
     A pair whose order is certain is concordant, and any other one counts as discordant. Where one map is `mean` and the
-    other one moves by at most `change` in length, a pair that is more than √2·change apart is certain too.
+    other one moves by at most `change` in length, a pair that is more than √2·change apart is certain too. A single
+    feature has no pair, and counts as 0.
 
     Shape: all [D].
     """
@@ -110,7 +111,7 @@ def kendall(low: np.ndarray, high: np.ndarray, *, mean: np.ndarray | None = None
     if mean is not None and np.isfinite(change):
         apart = np.searchsorted(np.sort(mean), mean - np.sqrt(2.0) * change * (1 + 1e-9), side="left").sum()
         certain = max(certain, apart)
-    return float(2.0 * certain / pairs - 1.0) if pairs else 1.0
+    return float(2.0 * certain / pairs - 1.0) if pairs else 0.0
 
 
 def label_epsilon(share: float, radius: float, dimension: int, noise: str) -> float:

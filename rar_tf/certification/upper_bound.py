@@ -15,6 +15,7 @@ from rar_tf.errors import UsageError
 
 TINY = np.finfo(np.float64).tiny
 
+
 def euclidean_bound(
     xi: float,
     epsilon: float,
@@ -240,7 +241,7 @@ def diagonal_dominance(matrix: np.ndarray) -> dict:
     """Return how far a Jacobian is from diagonal (Appendix C.1).
 
     `dominant_rows`: share of the rows with |J_ii| ≥ Σ_{j≠i} |J_ij|; `diagonal_share`: share of Σ|J_ij| on the diagonal;
-    `diagonal_ratio`: mean |J_ii| over mean |J_ij|, i ≠ j. Shape: [d, d].
+    `diagonal_ratio`: mean |J_ii| over mean |J_ij|, i ≠ j; NaN of a single feature. Shape: [d, d].
     """
     size = len(matrix)
     absolute = np.abs(matrix)
@@ -249,5 +250,5 @@ def diagonal_dominance(matrix: np.ndarray) -> dict:
     return {
         "dominant_rows": float(np.mean(2 * diagonal >= rows)),
         "diagonal_share": float(diagonal.sum() / total) if total > 0 else float("nan"),
-        "diagonal_ratio": float(diagonal.mean() / (off / (size * (size - 1)))),
+        "diagonal_ratio": float(diagonal.mean() / (off / (size * (size - 1)))) if size > 1 else float("nan"),
     }

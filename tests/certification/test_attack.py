@@ -1,9 +1,11 @@
 """Attacks on maps: they find what is there, and none goes below a certificate."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import rar_tf
 from rar_tf.attacks.balls import L2, LINF
 from rar_tf.certification import attack, overlap
 from rar_tf.certification.field import attribution_field, unit_field
@@ -115,3 +117,13 @@ def test_ranks_are_attacked_by_what_is_reported(score, objective):
     smoother = Smoother(FIELD, batch_size=1000)
     worst = attack.worst_of({"topk": attacker}, smoother, IMAGE, 0, 1.5, 0.5, num_samples=5000)["topk"]
     assert worst.score < 1 and np.linalg.norm(worst.image - IMAGE) <= 1.5 * (1 + 1e-5)
+
+
+@pytest.mark.parametrize("method", ["rank_smoothing", "curvature"])
+def test_ranks_of_a_single_pixel_are_attacked(method):
+    network = keras.Sequential([keras.layers.Input((1, 1, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    images = np.full((1, 1, 1, 3), 0.5, np.float32)
+    labels = np.argmax(network(images), 1)
+    options = dict(k=1, certificate_attack=1, certificate_attack_restarts=2, certify_epsilons=0.1)
+    found = rar_tf.certify(network, images, labels, method=method, bounds=(0, 1), attribution="saliency", **options)
+    assert found.rows[0]["certified_topk"] == found.rows[0]["attack_topk"] == 1 and found.rows[0]["violation"] == 0

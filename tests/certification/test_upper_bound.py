@@ -94,6 +94,8 @@ def test_linear_network_has_a_constant_saliency_map():
     assert jacobian.dense_norm(found.dense())[0] == pytest.approx(np.abs(weights.numpy()[:, 0]).max(), rel=1e-5)
     assert np.abs(upper_bound.linearity_residual(found, found, np.eye(6))).max() < 1e-5
     assert upper_bound.diagonal_dominance(found.dense())["dominant_rows"] == 1
+    single = upper_bound.diagonal_dominance(np.array([[-2.0]]))
+    assert single["diagonal_share"] == 1 and np.isnan(single["diagonal_ratio"])
 
 
 @pytest.mark.parametrize("kind", KINDS)
