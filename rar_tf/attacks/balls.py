@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from rar_tf import similarity
 
+SMALLEST = 1e-12  # entry of a gradient, and the inverse of the largest one, whose length is taken as it is
 _ALGORITHM = "philox"  # named, because what is chosen automatically differs between devices; XLA's draws still differ
 
 
@@ -41,13 +42,21 @@ def _l2_start(images, epsilon, seed):
     return images + epsilon * tf.pow(uniform, 1.0 / dimension) * normal / _per_image_norm(normal)
 
 
+def _l2_direction(gradient):
+    """Of length 1 also where float32 does not hold the gradient's squares, as that of a saturated cross-entropy."""
+    largest = tf.reduce_max(tf.abs(gradient), axis=list(range(1, gradient.shape.rank)), keepdims=True)
+    held = (largest > SMALLEST) & (largest < 1 / SMALLEST)
+    gradient = tf.where(held, gradient, tf.math.divide_no_nan(gradient, largest))
+    return gradient / _per_image_norm(gradient)
+
+
 def _l2_project(perturbed, images, epsilon):
     delta = perturbed - images
     return images + delta * tf.minimum(1.0, epsilon / _per_image_norm(delta))
 
 
 LINF = Ball(_linf_start, tf.sign, lambda x, images, epsilon: tf.clip_by_value(x, images - epsilon, images + epsilon))
-L2 = Ball(_l2_start, lambda gradient: gradient / _per_image_norm(gradient), _l2_project)
+L2 = Ball(_l2_start, _l2_direction, _l2_project)
 # No constraint but the pixel range: a penalty inside the objective holds the adversary back. The start is random all
 # the same, since the size of an attribution has no gradient at the image itself.
 FREE = Ball(_linf_start, lambda gradient: gradient, lambda x, images, epsilon: x)

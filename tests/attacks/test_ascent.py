@@ -30,6 +30,8 @@ def test_directions():
     np.testing.assert_allclose(balls.LINF.direction(gradient), [[1, -1, 0]])
     np.testing.assert_allclose(balls.L2.direction(gradient), [[0.6, -0.8, 0]], rtol=1e-6)
     np.testing.assert_array_equal(balls.L2.direction(tf.zeros([1, 3])), np.zeros([1, 3]))
+    for scale in (1e-30, 1e-20, 1e-12, 1e20, 1e30):  # squares of most of them are 0 or ∞ in float32
+        np.testing.assert_allclose(balls.L2.direction(scale * gradient), [[0.6, -0.8, 0]], rtol=1e-6)
 
 
 @pytest.mark.parametrize("ball,expected", [(balls.LINF, 0.1), (balls.L2, 0.1 / 4)])
