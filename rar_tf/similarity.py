@@ -19,6 +19,16 @@ def norm(x: tf.Tensor, *, keepdims: bool = False) -> tf.Tensor:
     return tf.sqrt(tf.maximum(squares, SMALLEST_NORM**2))
 
 
+def in_range(x: tf.Tensor) -> tf.Tensor:
+    """Return each sample, in parts of its largest entry where float32 does not hold its squares.
+
+    Shape: [N, ...] -> the same. No gradient is to flow through it.
+    """
+    largest = tf.reduce_max(tf.abs(x), axis=list(range(1, x.shape.rank)), keepdims=True)
+    held = (largest > SMALLEST_NORM) & (largest < 1 / SMALLEST_NORM)
+    return tf.where(held, x, tf.math.divide_no_nan(x, largest))
+
+
 def unit(x: tf.Tensor) -> tf.Tensor:
     """Return each sample as a vector of length 1; zeros stay zeros. Shape: [N, ...] -> [N, d]."""
     return tf.math.l2_normalize(flatten(x), axis=1, epsilon=SMALLEST_NORM**2)

@@ -7,7 +7,6 @@ import tensorflow as tf
 
 from rar_tf import similarity
 
-SMALLEST = 1e-12  # entry of a gradient, and the inverse of the largest one, whose length is taken as it is
 _ALGORITHM = "philox"  # named, because what is chosen automatically differs between devices; XLA's draws still differ
 
 
@@ -43,10 +42,8 @@ def _l2_start(images, epsilon, seed):
 
 
 def _l2_direction(gradient):
-    """Of length 1 also where float32 does not hold the gradient's squares, as that of a saturated cross-entropy."""
-    largest = tf.reduce_max(tf.abs(gradient), axis=list(range(1, gradient.shape.rank)), keepdims=True)
-    held = (largest > SMALLEST) & (largest < 1 / SMALLEST)
-    gradient = tf.where(held, gradient, tf.math.divide_no_nan(gradient, largest))
+    """Of length 1 also where a gradient is that of a saturated cross-entropy."""
+    gradient = similarity.in_range(gradient)
     return gradient / _per_image_norm(gradient)
 
 

@@ -43,7 +43,11 @@ class Score(NamedTuple):
     final: Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-COSINE = Score(lambda clean, maps: similarity.cosine_similarity(maps, clean + tf.zeros_like(maps)), metrics.cosine)
+def _cosine(clean, maps):
+    return similarity.cosine_similarity(similarity.in_range(maps), similarity.in_range(clean) + tf.zeros_like(maps))
+
+
+COSINE = Score(_cosine, metrics.cosine)
 
 
 def top_k_score(k: int) -> Score:
@@ -244,7 +248,7 @@ class LargestChange:
 
             def observe(points, state):
                 maps = similarity.flatten(field(points, label))
-                change, cosine = tf.norm(maps - clean, axis=1), similarity.cosine_similarity(maps, clean)
+                change, cosine = tf.norm(maps - clean, axis=1), COSINE.inside(clean, maps)
                 kept = tf.argmax(network(points, training=False), axis=1, output_type=label.dtype) == label
                 largest, least, largest_kept = state
                 return (

@@ -41,6 +41,12 @@ def test_smoothed_map_is_attacked_but_not_below_its_certificate(objective):
     assert len(points) == len(cosines) == 6 and np.all(np.diff(cosines) >= 0)
 
 
+@pytest.mark.parametrize("scale", [1e-20, 1.0, 1e20])
+def test_maps_of_any_length_have_their_cosine(scale):
+    clean, maps = scale * tf.constant([[3.0, 4.0]]), scale * tf.constant([[4.0, 3.0], [-3.0, -4.0]])
+    np.testing.assert_allclose(attack.COSINE.inside(clean, maps), [0.96, -1], rtol=1e-6)
+
+
 def test_plain_map_attack_finds_the_worst_direction():
     attacker = attack.SmoothedMapAttack(FIELD, FIELD, restarts=4, restarts_at_once=4, steps=100, relative_step=1 / 6)
     _, cosines = attacker.attack(IMAGE, 0, 0.3, None)
