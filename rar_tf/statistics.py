@@ -9,12 +9,16 @@ from rar_tf import metrics
 
 
 def statistics(values: np.ndarray) -> dict:
-    """Return mean, median, standard deviation and the bootstrap interval of the mean. Shape: values [N]."""
+    """Return mean, median, standard deviation, and intervals of the mean (bootstrap) and of the median.
+
+    Shape: values [N].
+    """
     return {
         "mean": float(np.mean(values)),
         "median": float(np.median(values)),
         "std": float(np.std(values)),
         "ci95": list(metrics.bootstrap_interval(values)),
+        "median_ci95": list(metrics.median_interval(values)),
     }
 
 

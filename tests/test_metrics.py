@@ -162,6 +162,16 @@ def test_bootstrap_interval_is_that_of_the_mean():
     assert metrics.bootstrap_interval(np.array([0.5])) == (0.5, 0.5)
 
 
+@pytest.mark.parametrize("count", [6, 15, 100])
+def test_median_interval_holds_the_median_as_often_as_it_says(count):
+    draws = np.random.default_rng(0).exponential(size=(4000, count))
+    low, high = np.transpose([metrics.median_interval(each) for each in draws])
+    assert 0.945 < np.mean((low <= np.log(2)) & (np.log(2) <= high)) < 0.985
+    assert np.all((low <= np.median(draws, axis=1)) & (np.median(draws, axis=1) <= high))
+    assert metrics.median_interval(np.array([0.5])) == (0.5, 0.5)
+    assert metrics.median_interval(np.array([3.0, 1.0, 2.0])) == (1, 3)
+
+
 def test_kendall_of_two_features():
     first, second = np.array([[1.0, 2.0], [1.0, 2.0], [1.0, 1.0]]), np.array([[0.0, 3.0], [3.0, 0.0], [1.0, 2.0]])
     np.testing.assert_array_equal(metrics.kendall(first, second), [1, -1, 0])

@@ -138,7 +138,8 @@ def summarize(rows: list[dict], settings: dict, warnings: Sequence[str] = ()) ->
 
     for name in SCORES:
         known = attacked and name in attacked[0]  # not in a table from before there was such a score
-        summary[name] = statistics(column(name)) if known else dict.fromkeys(("mean", "median", "std", "ci95"))
+        nothing = dict.fromkeys(("mean", "median", "std", "ci95", "median_ci95"))
+        summary[name] = statistics(column(name)) if known else nothing
         key = f"attainable:{name}"
         summary[name]["attainable"] = float(column(key).mean()) if attacked and key in attacked[0] else None
     summary["fallback_rate"] = float(column("fallback").mean()) if attacked else None

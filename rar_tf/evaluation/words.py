@@ -54,11 +54,18 @@ def cell(value, digits: int = 4, attainable: bool = False) -> str:
         if value["mean"] is None:
             return "-"
         low, high = value["ci95"]
-        found = f"{value['mean']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]; median {value['median']:.{digits}f}"
+        found = f"{value['mean']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]; {median_of(value, digits)}"
         if attainable and value.get("attainable") is not None:
             found += f"; attainable {value['attainable']:.{digits}f}"
         return found
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def median_of(value: Mapping[str, Any], digits: int) -> str:
+    """Return the median of a score's statistics, with its own interval where they have it: older ones do not."""
+    interval = value.get("median_ci95")
+    ends = "" if interval is None else f" [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]"
+    return f"median {value['median']:.{digits}f}{ends}"
 
 
 def less(found: Paired | None) -> str:

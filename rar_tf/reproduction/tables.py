@@ -9,6 +9,7 @@ from rar_tf.data.records import RECORDS
 from rar_tf.evaluation import comparison
 from rar_tf.evaluation.page import markdown_table
 from rar_tf.evaluation.protocols import EVALUATION_PROTOCOLS
+from rar_tf.evaluation.words import median_of
 from rar_tf.experiment import flagfile
 from rar_tf.experiment.settings import Experiment
 from rar_tf.reproduction.index import PAPERS, TABLES, Row, Table
@@ -118,13 +119,16 @@ def share(evaluation: dict, name: str) -> str:
 
 
 def score(evaluation: dict, name: str, statistic: str = "mean") -> str:
-    """Return a score's mean with its interval, after its median where that is the statistic; "-" without one."""
+    """Return a score's mean with its interval, after its median where that is the statistic; "-" without one.
+
+    The interval of a median is its own, where the record has it.
+    """
     known = evaluation.get("scores", {}).get(name)
     if known is None:
         return "-"
     low, high = known["ci95"]
     found = f"{known['mean']:.3f} [{low:.3f}, {high:.3f}]"
-    return found if statistic == "mean" else f"median {known['median']:.3f}; {found}"
+    return found if statistic == "mean" else f"{median_of(known, 3)}; {found}"
 
 
 def over_seeds(groups: dict[str, list[dict]]) -> str:

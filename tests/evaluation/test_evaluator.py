@@ -419,3 +419,4 @@ def test_statistics():
     found = summary.statistics(np.array([0.0, 0.5, 1.0, 0.9]))
     assert found["mean"] == 0.6 and found["median"] == 0.7
     assert found["ci95"] == list(metrics.bootstrap_interval(np.array([0.0, 0.5, 1.0, 0.9])))
+    assert found["median_ci95"] == [0, 1]

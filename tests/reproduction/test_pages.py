@@ -94,7 +94,10 @@ def test_rows_measured_under_a_papers_protocol_stand_beside_the_printed_ones():
     cells = rows_of("chen2019:1", found)
     assert list(cells) == ["mnist_madry", "gtsrb_madry"]  # the other has no attack of the paper's
     assert "98.40%" in cells["mnist_madry"] and "83.24%" in cells["gtsrb_madry"] and "| 20 / " in cells["mnist_madry"]
-    assert "median 0.200" in rows_of("sarkar2021:3", found)["mnist_madry"]  # the same attack, other statistic
+    assert "median 0.200; 0.200 [" in rows_of("sarkar2021:3", found)["mnist_madry"]  # the same attack, other statistic
+    scores = found["fast", "mnist_madry"]["evaluations"]["chen2019"]["scores"]
+    scores["topk_intersection"]["median_ci95"] = [0.125, 0.375]  # records from before it have none
+    assert "[0.125, 0.375]; " in rows_of("sarkar2021:3", found)["mnist_madry"]
     assert rows_of("wang2022:2", found) == {}  # another network of the fast recipe
     assert list(rows_of("chen2019:fig3", found)) == ["mnist_madry"]
 
