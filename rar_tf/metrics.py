@@ -158,8 +158,12 @@ def spearman_support(clean: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 def pearson(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return Pearson's correlation. Shape: [N, D], [N, D] -> [N]."""
-    first, second = (np.asarray(m, np.float64) for m in (first, second))
-    return cosine(first - first.mean(axis=1, keepdims=True), second - second.mean(axis=1, keepdims=True))
+    return cosine(*(_centred(np.asarray(m, np.float64)) for m in (first, second)))
+
+
+def _centred(maps):
+    """Less their means; zeros where they are constant, whose mean may be another number in the last digit."""
+    return np.where(np.ptp(maps, axis=1, keepdims=True) > 0, maps - maps.mean(axis=1, keepdims=True), 0.0)
 
 
 def cosine(first: np.ndarray, second: np.ndarray) -> np.ndarray:

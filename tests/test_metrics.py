@@ -64,6 +64,7 @@ def test_constant_maps_agree_on_nothing():
     constant, other = np.ones((1, 9)), np.arange(9.0)[None]
     for metric in (metrics.kendall, metrics.spearman, metrics.pearson, metrics.kendall_support):
         np.testing.assert_array_equal(metric(constant, other), [0])
+        np.testing.assert_array_equal(metric(0.1 * constant[:, :3], 0.2 * constant[:, :3]), [0])
     np.testing.assert_array_equal(metrics.cosine(np.zeros((1, 9)), other), [0])
 
 
