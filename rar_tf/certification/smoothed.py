@@ -136,14 +136,19 @@ def sample_batch(network, settings: records.Sampled) -> int:
     return max(1, min(LARGEST_BATCH, fitting, s.num_samples // 20))
 
 
+def least_radius(settings: records.Smoothed) -> float:
+    """Return the least radius whose noise in a pixel is not lost in the rounding of float32."""
+    ulp = float(np.spacing(np.float32(max(abs(bound) for bound in settings.bounds))))
+    return 16 * ulp * math.sqrt(settings.dimension)
+
+
 def check_float32(radius: float, settings: records.Smoothed) -> None:
     """Raise UsageError where the noise in a pixel is lost in the rounding of float32."""
-    ulp = float(np.spacing(np.float32(max(abs(bound) for bound in settings.bounds))))
-    share = radius / math.sqrt(settings.dimension)
-    if share < 16 * ulp:
+    if radius < least_radius(settings):
         raise UsageError(
-            f"radius {radius:g} is {share:.1g} in each of {settings.dimension} features, which float32 pixels "
-            f"of {max(settings.bounds):g} cannot hold: give at least {16 * ulp * math.sqrt(settings.dimension):.2g}"
+            f"radius {radius:g} is {radius / math.sqrt(settings.dimension):.1g} in each of {settings.dimension} "
+            f"features, which float32 pixels of {max(settings.bounds):g} cannot hold: give at least "
+            f"{least_radius(settings):.2g}"
         )
 
 

@@ -230,6 +230,7 @@ class Smoother:
         seed: int,
         index: int = 0,
         largest: float,
+        least: float = 0.0,
         search_samples: int = 1000,
         attempts: int = 3,
         formula: str = "sound",
@@ -241,6 +242,9 @@ class Smoother:
         steps of 1.25 that would do, refined by bisection, all with the same `search_samples` samples; then it is
         confirmed on `num_samples` fresh ones, each attempt 2 % larger than the one before. All attempts together
         hold with `confidence`.
+
+        Args:
+          least, largest: radii between which it is searched.
 
         Raises: UsageError for epsilon or largest not positive, a threshold or confidence outside (0, 1).
         """
@@ -261,8 +265,8 @@ class Smoother:
         def promises(radius):
             return sampled(radius, searched, 1).foreseen(num_samples, each, interval) >= needed(radius)
 
-        failing, radius = 0.0, epsilon / 2
-        while not promises(radius):
+        failing, radius = 0.0, max(epsilon / 2, least)
+        while radius > largest or not promises(radius):
             if radius >= largest:
                 return float("nan")
             failing, radius = radius, min(1.25 * radius, largest)

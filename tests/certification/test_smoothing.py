@@ -134,6 +134,9 @@ def test_smallest_radius_certifies_and_little_less_does_not():
     assert overlap.certified_cosine(low, 0.2, radius, 2) >= 0.8
     assert not overlap.certified_cosine(low, 0.2, 0.98 * radius, 2) >= 0.8
     assert np.isnan(smoother.smallest_radius(image, 0, 0.2, 0.8, samples, confidence=0.99, seed=0, largest=0.15))
+    options = dict(confidence=0.99, seed=0, least=2.0)  # as where float32 holds no shorter noise
+    assert smoother.smallest_radius(image, 0, 0.2, 0.8, samples, largest=10.0, **options) == 2
+    assert np.isnan(smoother.smallest_radius(image, 0, 0.2, 0.8, samples, largest=1.5, **options))
     centre = np.zeros((1, 2, 1), np.float32)
     assert np.isnan(smoother.smallest_radius(centre, 0, 0.2, 0.8, samples, confidence=0.99, seed=0, largest=1.0))
 

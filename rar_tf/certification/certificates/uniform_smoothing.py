@@ -10,7 +10,7 @@ from rar_tf.certification import attack as attacks
 from rar_tf.certification import overlap, plots, settings, smoothing
 from rar_tf.certification.field import attribution_field, clipped_field, unit_field
 from rar_tf.certification.lipschitz import gradient_bound
-from rar_tf.certification.smoothed import SmoothedCertificate, said_of_samples
+from rar_tf.certification.smoothed import SmoothedCertificate, least_radius, said_of_samples
 from rar_tf.errors import UsageError
 from rar_tf.figures import Figure
 
@@ -117,6 +117,7 @@ class UniformSmoothing(SmoothedCertificate):
                     seed=s.seed,
                     index=index,
                     largest=s.largest_radius,
+                    least=least_radius(s),
                     formula=s.formula,
                     interval=s.interval,
                 )
