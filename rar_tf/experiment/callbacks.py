@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 import keras
+import numpy as np
 import tensorflow as tf
 from absl import logging
 
@@ -20,7 +21,7 @@ from rar_tf.files import atomic_write
 
 
 class TrainingDiverged(UsageError):
-    """A loss is NaN or infinite."""
+    """A loss or a weight is NaN or infinite."""
 
 
 class RestoredMeans(keras.callbacks.Callback):
@@ -190,9 +191,9 @@ class Checkpointing(StepCallback):
         stop = self.signalled if self.stop_agreed is None else self.stop_agreed
         if not (passed(self.every, previous, step) or last or stop):
             return
-        if not all(math.isfinite(float(value)) for value in logs.values()):
+        if not all(np.all(np.isfinite(value)) for value in (*logs.values(), *self.model.network.get_weights())):
             raise TrainingDiverged(
-                f"training diverged: the loss is NaN or infinite at step {step}; the last good checkpoint "
+                f"training diverged: the loss or a weight is NaN or infinite at step {step}; the last good checkpoint "
                 "is kept (try a smaller learning rate)"
             )
         if self.write:

@@ -78,7 +78,7 @@ def train(
       report: called with each row of history.csv, and the examples per second.
 
     Raises: UsageError for settings or data that make no sense, or where another process trains in the model directory;
-      TrainingDiverged for a loss that is NaN or infinite.
+      TrainingDiverged for a loss or weights that are NaN or infinite.
     """
     began = time.monotonic(), time.process_time()
     settings = Experiment.of(given)

@@ -346,6 +346,17 @@ class TestRuns:
             assert all(np.isfinite(file[name]).all() for name in file.files)
         assert Checkpoints(tmp_path / "checkpoints", []).steps()[-1] <= 4
 
+    @pytest.mark.parametrize("steps", [2, 6])
+    def test_weights_that_are_no_numbers_make_no_checkpoint_and_no_network(self, tmp_path, steps):
+        settings = {**QUICK, "method": "natural", "optimizer": "sgd", "checkpoint_every": 1, "log_every": 1}
+        settings |= {"learning_rate": [1e-3, 3e38], "learning_rate_boundaries": [0], "steps": steps}
+        settings |= {"model_dir": str(tmp_path), "reduction": "sum"}
+        with pytest.raises(UsageError, match="diverged"):  # of step 2 the loss is finite, and the weights are not
+            experiment.train(settings)
+        assert Checkpoints(tmp_path / "checkpoints", []).steps() == [1] and not (tmp_path / "model.keras").exists()
+        with np.load(tmp_path / "checkpoints" / "step_000000001.npz") as file:
+            assert all(np.isfinite(file[name]).all() for name in file.files)
+
     def test_two_trainings_do_not_share_a_folder(self, tmp_path):
         with files.writing(tmp_path, "train"), pytest.raises(UsageError, match="give another --model_dir"):
             experiment.train(dict(**QUICK, steps=2, model_dir=str(tmp_path)))
