@@ -166,7 +166,8 @@ class EvaluationSettings(Seeded, Bounded, Chunked):
     @classmethod
     def of(cls, given: Mapping[str, Any], **values: Any) -> "EvaluationSettings":
         """As `Record.of`, with what the evaluation protocol fixes; where flags contradict it the evaluation is ours."""
-        given = {flag: value for flag, value in given.items() if value != "wasserstein"}  # a constraint without a ball
+        # The training adversary's constraint may be none of the balls.
+        given = {flag: value for flag, value in given.items() if flag != "constraint" or value in BALLS}
         return super().of({**given, **cls._fixed(given)}, **values)
 
     @classmethod

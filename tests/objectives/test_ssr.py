@@ -33,3 +33,14 @@ def test_ssr_of_a_certain_prediction_has_a_finite_gradient():
         loss = tf.reduce_sum(rar_tf.SSR(network).loss_terms(pixels([1, 0]), None, tf.constant([0]))["eigenvalue"])
     for gradient in tape.gradient(loss, [variable.value for variable in network.trainable_variables]):
         assert np.all(np.isfinite(gradient))
+
+
+def test_ssr_of_weights_that_are_no_numbers_is_none_and_raises_nothing():
+    images = pixels([1, 0], [0, 1])
+    for weights in (np.full_like(W, np.nan, float), np.full_like(W, 1e300, float) * np.sign(W)):
+        network = linear(weights)
+        step = tf.function(lambda network=network: largest_eigenvalue(network, images))
+        with tf.GradientTape() as tape:
+            found = step()
+        tape.gradient(found, [variable.value for variable in network.trainable_variables])
+        assert not np.isfinite(found).all()
