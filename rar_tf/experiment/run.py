@@ -252,11 +252,12 @@ def _fit(run: Run, start_step: int, verbose, report) -> bool:
             files.own(run.folder / name)
         writer = tf.summary.create_file_writer(str(run.folder / "tensorboard"))
     checkpointing = Checkpointing(run.checkpoints, s.checkpoint_every, start_step, run.writes)
-    callbacks = [StepLog(run.folder, s.log_every, s.batch_size, start_step, writer, waiting, report), checkpointing]
+    callbacks = [StepLog(run.folder, s.log_every, s.batch_size, start_step, writer, waiting, report)]
     if s.strategy != "multi_worker":  # whose checkpoints have no metrics
         callbacks.append(RestoredMeans())
     if run.writes:
         callbacks.append(_monitor(run, start_step, writer))
+    callbacks.append(checkpointing)  # the last one: rows of a step that has a checkpoint are not made again
     try:
         with files.guarded(run.folder):
             distribution.fit(run.model, run.strategy, make_batches, start_step, steps, callbacks, verbose)

@@ -18,6 +18,7 @@ from rar_tf.experiment import flagfile, optimizers
 from rar_tf.experiment import run as experiment
 from rar_tf.experiment.callbacks import StepTable, TrainingDiverged
 from rar_tf.experiment.checkpoints import Checkpoints
+from rar_tf.experiment.monitoring import Monitor
 from rar_tf.experiment.settings import Experiment, RunSettings
 from rar_tf.models.settings import NetworkSettings
 from rar_tf.models.surrogate import is_smooth
@@ -264,6 +265,25 @@ class TestRuns:
         assert_same(weights_of(until), weights_of(whole))
         assert_same(keras.saving.load_model(whole.folder / "model.keras").get_weights(), weights_of(whole))
         resumed = experiment.train({**settings, "model_dir": str(tmp_path / "until")})
+        assert_same(weights_of(resumed), weights_of(whole))
+
+    @pytest.mark.parametrize("eval_every", [2, 50])
+    def test_a_run_killed_while_it_evaluates_makes_that_evaluation_again(self, tmp_path, monkeypatch, eval_every):
+        settings = {**QUICK, "method": "natural", "attack": "none", "keep_best": True, "eval_every": eval_every}
+        settings |= {"steps": 4, "model_dir": str(tmp_path / "killed")}
+
+        def killed(self, step, evaluate=Monitor.evaluate):
+            if step == 4:
+                raise KeyboardInterrupt
+            return evaluate(self, step)
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(Monitor, "evaluate", killed)
+            experiment.train(settings)
+        resumed = experiment.train(settings)
+        whole = experiment.train({**settings, "model_dir": str(tmp_path / "whole")})
+        rows = [(run.folder / "monitor.csv").read_text() for run in (resumed, whole)]
+        assert rows[0] == rows[1] and rows[0].splitlines()[-1].startswith("4,")
         assert_same(weights_of(resumed), weights_of(whole))
 
     def test_the_best_of_no_evaluations_is_refused(self, tmp_path):
