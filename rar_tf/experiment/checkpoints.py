@@ -24,12 +24,14 @@ class Checkpoints:
       folder: where they lie.
       variables: all variables that make the state of the run, in an order that does not change.
       keep: how many are kept; older ones are removed once a newer one is safely written.
+      optional: so many of the last variables may be absent from a checkpoint, and then stay what they are.
     """
 
-    def __init__(self, folder: str | pathlib.Path, variables: list, keep: int = 3):
+    def __init__(self, folder: str | pathlib.Path, variables: list, keep: int = 3, optional: int = 0):
         self.folder = pathlib.Path(folder)
         self.variables = variables
         self.keep = keep
+        self.optional = optional
 
     def steps(self) -> list[int]:
         """Return the steps of the checkpoints that exist, in ascending order."""
@@ -58,7 +60,10 @@ class Checkpoints:
         for step in reversed(self.steps()):
             try:
                 with np.load(self.path(step), allow_pickle=False) as file:
-                    arrays = [file[f"{i:05d}"] for i in range(len(self.variables))]
+                    count = len(self.variables)
+                    if len(file.files) < count:
+                        count -= self.optional
+                    arrays = [file[f"{i:05d}"] for i in range(count)]
                 for array, variable in zip(arrays, self.variables):
                     if array.shape != tuple(variable.shape):
                         raise ValueError(f"a variable of shape {tuple(variable.shape)} is {array.shape} in it")

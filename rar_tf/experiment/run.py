@@ -160,10 +160,11 @@ def build(settings: Experiment) -> Run:
         optimizer = optimizers.build(run)
         model.compile(optimizer, jit_compile=run.jit_compile, steps_per_execution=run.steps_per_execution)
         optimizer.build(network.trainable_variables)
-    state = [*network.variables, *optimizer.variables]
-    if run.strategy != "multi_worker":  # to read a metric there, all workers would have to
-        state += [variable for metric in model.metrics for variable in metric.variables]
-    return Run(settings, record, splits, model, strategy, Checkpoints(run.folder / "checkpoints", state, run.keep))
+    state, means = [*network.variables, *optimizer.variables], model.metrics_variables
+    if run.strategy == "multi_worker":  # to read a metric there, all workers would have to
+        means = []
+    checkpoints = Checkpoints(run.folder / "checkpoints", [*state, *means], run.keep, optional=len(means))
+    return Run(settings, record, splits, model, strategy, checkpoints)
 
 
 def build_network(settings: NetworkSettings, record: Record) -> keras.Model:

@@ -336,6 +336,18 @@ class TestRuns:
         assert_same(weights_of(resumed), weights_of(finished))
         assert not list((tmp_path / "checkpoints").glob(".partial*"))
 
+    def test_a_checkpoint_of_several_workers_which_has_no_means_goes_on_with_one(self, finished, tmp_path):
+        settings = dict(**QUICK, steps=4, model_dir=str(tmp_path))
+        run = experiment.train(settings)
+        kept = [*run.network.variables, *run.model.optimizer.variables]
+        for path in (tmp_path / "checkpoints").iterdir():
+            with np.load(path) as file:
+                arrays = {name: file[name] for name in file.files[: len(kept)]}
+            np.savez(path, **arrays)
+        resumed = experiment.train({**settings, "steps": 6})
+        assert_same(weights_of(resumed), weights_of(finished))
+        assert json.loads((tmp_path / "train.json").read_text())["resumed_at_step"] == 4
+
     def test_a_flipped_byte_is_noticed(self, tmp_path):
         variable = keras.Variable(np.arange(1000.0))
         checkpoints = Checkpoints(tmp_path, [variable])
