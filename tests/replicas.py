@@ -2,6 +2,7 @@
 
 python tests/replicas.py 2 one_step natural madry …    weights after one step on given perturbed images
 python tests/replicas.py 2 fit ig_sum_norm madry       weights after 20 whole steps of fit
+python tests/replicas.py 2 uneven madry                what fit says of batches that replicas cannot share
 """
 
 import json
@@ -13,6 +14,7 @@ import tensorflow as tf
 
 from rar_tf import objectives
 from rar_tf.data import pipeline, records, splits
+from rar_tf.errors import UsageError
 from rar_tf.experiment import optimizers
 from rar_tf.experiment.settings import RunSettings
 
@@ -79,12 +81,53 @@ def fit(strategy, method, reduction, **more):
     return before, model.network.get_weights(), history["loss"][0]
 
 
+def toys(count):
+    return DATA.images[:count], DATA.labels[:count]
+
+
+def batched(count):
+    return tf.data.Dataset.from_tensor_slices(toys(count)).batch(8)
+
+
+def uneven(strategy, method):
+    """What fit says of data of which the replicas cannot have equal parts."""
+    with strategy.scope():
+        model = make(method, "mean")
+    found = {}
+    for name, given, options in (
+        ("a last batch of one", (batched(17),), {}),
+        ("a last batch of three", (batched(19),), {}),
+        ("validation set", (batched(16),), {"validation_data": batched(17)}),
+        ("validation arrays", toys(16), {"validation_data": toys(17)}),
+        ("validation batches", toys(16), {"validation_data": toys(16), "validation_batch_size": 5}),
+        ("validation split", toys(20), {"validation_split": 0.15}),
+    ):
+        try:
+            model.fit(*given, verbose=0, **options)
+            found[name] = "nothing"
+        except UsageError as error:
+            found[name] = str(error)
+    return found
+
+
+def even(strategy, method):
+    """The weights after a data set whose last batch is smaller, but has equal parts."""
+    with strategy.scope():
+        model = make(method, "mean")
+    model.fit(batched(20), validation_data=batched(20), shuffle=False, verbose=0)
+    return model.network.get_weights()
+
+
 def main(replicas, what, *methods):
     cpus = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(cpus[0], [tf.config.LogicalDeviceConfiguration()] * int(replicas))
     one = tf.distribute.get_strategy()
     many = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(int(replicas))])
     found = {}
+    if what == "uneven":
+        (method,), methods = methods, ()
+        gaps = [np.abs(x - y).max() for x, y in zip(even(one, method), even(many, method))]
+        found = {"said": uneven(many, method), "gap": float(max(gaps))}
     for method in methods:
         for reduction in ("sum", "mean"):
             if what == "one_step":

@@ -1,7 +1,9 @@
 """Batches as a pure function of (seed, step), so that training continues exactly; examples in file order."""
 
+import contextlib
 import re
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -162,6 +164,18 @@ def reading_error(error: tf.errors.OpError) -> UsageError | None:
     """Return the user's mistake that stopped a pipeline, such as a broken image; None for another error."""
     found = re.search(r"UsageError: (.*)", error.message or "")
     return UsageError(found[1]) if found else None
+
+
+@contextlib.contextmanager
+def mistakes() -> Iterator[None]:
+    """Raise the user's mistake that stopped a pipeline inside the block as what it is."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        mistake = reading_error(error)
+        if mistake is None:
+            raise
+        raise mistake from error
 
 
 def throughput(dataset: tf.data.Dataset, seconds: float = 3.0) -> float:

@@ -259,16 +259,10 @@ def _fit(run: Run, start_step: int, verbose, report) -> bool:
     if run.writes:
         callbacks.append(_monitor(run, start_step, writer))
     callbacks.append(checkpointing)  # the last one: rows of a step that has a checkpoint are not made again
-    try:
-        with files.guarded(run.folder):
-            distribution.fit(run.model, run.strategy, make_batches, start_step, steps, callbacks, verbose)
-            if writer is not None:
-                writer.close()
-    except tf.errors.OpError as error:
-        mistake = pipeline.reading_error(error)
-        if mistake is None:
-            raise
-        raise mistake from error
+    with pipeline.mistakes(), files.guarded(run.folder):
+        distribution.fit(run.model, run.strategy, make_batches, start_step, steps, callbacks, verbose)
+        if writer is not None:
+            writer.close()
     return checkpointing.step == s.steps
 
 

@@ -16,6 +16,7 @@ from rar_tf.attacks import BALLS
 from rar_tf.attacks.ascent import ascend
 from rar_tf.attacks.balls import FREE
 from rar_tf.attributions.targets import Target
+from rar_tf.data import pipeline
 from rar_tf.errors import UsageError
 from rar_tf.models.pooling import uses_max_pooling
 from rar_tf.models.surrogate import climbed
@@ -224,13 +225,23 @@ class RobustModel(keras.Model):
         given = [name for name in ("sample_weight", "class_weight") if kwargs.get(name) is not None]
         if given:
             raise UsageError(f"{' and '.join(given)}: weights of samples or classes are no part of these objectives")
-        self._check_batches(x, batch_size)
+        valid_size = kwargs.get("validation_batch_size") or batch_size
+        share = kwargs.get("validation_split") if validation_data is None else None
+        if share and hasattr(x, "shape"):
+            first = int(len(x) * (1 - share))
+            self._check_batches(x[:first], batch_size)
+            self._check_batches(x[first:], valid_size)
+        else:
+            self._check_batches(x, batch_size)
         self._check_data(x, y)
         if isinstance(validation_data, (tuple, list)):
+            self._check_batches(validation_data[0], valid_size)
             self._check_data(*validation_data[:2])
         elif validation_data is not None:
             self._check_data(validation_data)
-        return super().fit(x, y, batch_size, *args, validation_data=validation_data, **kwargs)
+        x, validation_data = self._watched(x), self._watched(validation_data)
+        with pipeline.mistakes():
+            return super().fit(x, y, batch_size, *args, validation_data=validation_data, **kwargs)
 
     def evaluate(self, x=None, y=None, batch_size=None, *args, **kwargs):
         """As `keras.Model.evaluate`, of the natural cross-entropy and the accuracies; the data as for `fit`.
@@ -240,7 +251,8 @@ class RobustModel(keras.Model):
         if not kwargs.get("_use_cached_eval_dataset"):  # Keras's own call from `fit`, which has looked at them
             self._check_batches(x, batch_size)
             self._check_data(x, y)
-        return super().evaluate(x, y, batch_size, *args, **kwargs)
+        with pipeline.mistakes():
+            return super().evaluate(self._watched(x), y, batch_size, *args, **kwargs)
 
     def save(self, filepath, *args, **kwargs):
         """Save the network, as `keras.Model.save` does: what is trained here is the network, and nothing else is kept.
@@ -264,6 +276,26 @@ class RobustModel(keras.Model):
                 f"{replicas} replicas share each batch in equal parts: {len(images)} images in batches of {size} leave "
                 "them unequal ones; give a number of images that fits, or a tf.data data set with drop_remainder"
             )
+
+    def _watched(self, data):
+        """The same, but a data set that several replicas share says so where its next batch is no multiple of them."""
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        if replicas == 1 or not isinstance(data, tf.data.Dataset):
+            return data
+
+        def check(size):
+            if size % replicas:
+                raise UsageError(
+                    f"{replicas} replicas share each batch in equal parts, and the data set has one of {size} images: "
+                    "give batches that fit, with drop_remainder=True"
+                )
+            return size
+
+        def watched(images, labels):
+            with tf.control_dependencies([tf.numpy_function(check, [tf.shape(images)[0]], tf.int32)]):
+                return tf.identity(images), labels
+
+        return data.map(watched)
 
     def _check_data(self, images, labels=None):
         """Check arrays, or the first batch of a data set; of generators nothing is known before they run."""

@@ -32,3 +32,10 @@ def test_twenty_steps_on_two_replicas_equal_one(method):
 def test_one_step_of_every_method_on_four_replicas_equals_one():
     for name, gap in replicas("4", "one_step", *objectives.METHODS).items():
         assert gap < 1e-5, name
+
+
+def test_batches_that_two_replicas_cannot_share_are_refused_wherever_they_come_from():
+    found = replicas("2", "uneven", "madry")
+    assert found["gap"] < 1e-5 and len(found["said"]) == 6
+    for name, words in found["said"].items():
+        assert words.startswith("2 replicas share each batch in equal parts"), name
