@@ -57,8 +57,9 @@ class RobustModel(keras.Model):
         self.network, self.built = network, network.built
         self.ball = FREE if self.settings.constraint == "wasserstein" else BALLS[self.settings.constraint]
         weighted = [name for name in ("weight_decay", "curvature_penalty") if getattr(self.settings, name)]
-        weighted += ["regularization"] if self._regularized() else []
-        for layer in network._flatten_layers(include_self=False):
+        layers = list(network._flatten_layers(include_self=False))
+        weighted += ["regularization"] if self._regularized() or any(map(_will_be_regularized, layers)) else []
+        for layer in layers:
             if getattr(layer, "activity_regularizer", None) is not None:
                 logging.warning("%s: its activity regulariser is no part of the loss here", layer.name)
         self._stages = penalised_stages(network) if self.settings.curvature_penalty else []
@@ -165,6 +166,8 @@ class RobustModel(keras.Model):
     def _in_parts(self, images, labels, start, share):
         """Perturb and minimise `micro_batch` samples after the other, then make one optimizer step for all of them."""
         size, count = self.settings.micro_batch, tf.shape(images)[0]
+        if not self.network.built:
+            self.network(images, training=False)  # whose variables are needed before the first part is computed
         equal = images.shape[0] is not None and images.shape[0] % size == 0
         if self.jit_compile and not equal:
             raise UsageError(f"micro_batch={size} must divide the batch of a device under jit_compile")
@@ -385,6 +388,13 @@ class RobustModel(keras.Model):
             bounds=s.bounds,
             ball=self.ball,
         )[0]
+
+
+def _will_be_regularized(layer) -> bool:
+    """Whether a layer that has no weights yet, since no image was seen, will have regularisers of them."""
+    kinds = {name: kind for name, kind in vars(layer).items() if name.endswith("_regularizer")}
+    kinds.pop("activity_regularizer", None)
+    return layer.trainable and not layer.built and any(kind is not None for kind in kinds.values())
 
 
 def _snake_case(name: str) -> str:

@@ -45,6 +45,17 @@ def test_the_regularisers_of_layers_are_minimised_as_keras_does(data, parts):
     assert first["loss"][0] == pytest.approx(second["loss"][0], rel=1e-4)
 
 
+@pytest.mark.parametrize("parts", [None, 5])
+def test_a_network_that_knows_no_input_shape_trains_as_one_that_does(data, parts):
+    options, found = {"kernel_regularizer": "l2", "bias_initializer": "ones", "kernel_initializer": "ones"}, []
+    for first in ([layers.Input((8, 8, 1))], []):
+        of = keras.Sequential([*first, layers.Flatten(), layers.Dense(10, **options)])
+        trained = rar_tf.Madry(of, epsilon=0.1, steps=2, bounds=(0, 1), micro_batch=parts)
+        trained.compile(keras.optimizers.SGD(0.1))
+        found.append(trained.fit(*data, batch_size=8, shuffle=False, verbose=0).history)
+    assert found[0] == found[1] and found[0]["regularization"][0] > 0
+
+
 def test_an_activity_regulariser_is_named(caplog):
     model(of=network(activity_regularizer="l2"))
     assert "last: its activity regulariser is no part of the loss" in caplog.text
