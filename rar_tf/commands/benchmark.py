@@ -79,7 +79,7 @@ def cases():
     """The flag that each measurement adds, and the label of its row."""
     name, _, values = (flags.FLAGS.over or "").partition("=")
     if not flags.FLAGS.over:
-        return [(None, flags.FLAGS.method)]
+        return [(None, RunSettings.of(flagfile.given()).method)]
     if name not in flagfile.all_items() or not values:
         raise UsageError("give --over=NAME=VALUE,VALUE,… with a setting's name")
     if values == "all" and name == "method":
@@ -90,10 +90,8 @@ def cases():
 
 
 def measured(flag, label):
-    ignored = ("--over", "--output_dir", "--compare")
-    arguments = [argument for argument in sys.argv[1:] if not argument.startswith(ignored)]
     done = subprocess.run(
-        [sys.executable, "-m", "rar_tf", "benchmark", *arguments, *([flag] if flag else []), "--one"],
+        [sys.executable, "-m", "rar_tf", "benchmark", *sys.argv[1:], *([flag] if flag else []), "--one"],
         text=True,
         stdout=subprocess.PIPE,
         env={**os.environ, cli.TOLD: "benchmark"},

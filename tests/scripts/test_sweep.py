@@ -274,3 +274,16 @@ def test_a_benchmark_measures_and_compares(tmp_path):
     assert row["label"] == "ig_sum_norm" and row["step_seconds"] > 0 and 0 < row["attack_gradient_share"] < 2
     again = script("benchmark", f"--compare={tmp_path / 'benchmark.json'},{tmp_path / 'benchmark.json'}")
     assert again.returncode == 0 and "1.000" in again.stdout
+
+
+@pytest.mark.slow
+def test_a_benchmark_names_the_default_method_and_takes_flags_in_two_words(tmp_path):
+    quick = ("--model=tiny_cnn", "--batch_size=4", "--repeats=1", "--output_dir")
+    for folder, more in (("one", ()), ("over", ("--over", "method=natural"))):
+        done = forks.script("benchmark", *quick, tmp_path / folder, *more)
+        assert done.returncode == 0, done.stderr[-2000:]
+        (row,) = json.loads((tmp_path / folder / "benchmark.json").read_text())
+        assert row["label"] == "natural" and "| natural |" in done.stdout
+    names = [str(tmp_path / folder / "benchmark.json") for folder in ("one", "over")]
+    done = forks.script("benchmark", f"--compare={','.join(names)}")
+    assert done.returncode == 0 and "natural" in done.stdout
