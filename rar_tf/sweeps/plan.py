@@ -18,7 +18,6 @@ from rar_tf.experiment import flagfile
 from rar_tf.experiment.jobs import JobSettings
 from rar_tf.experiment.settings import Experiment
 from rar_tf.results import read_json
-from rar_tf.settings import items
 
 NETWORKS = ("model_dir", "keras_model", "saved_model")
 FILES, SEED, BASE = "flagfile", "seed", "base"
@@ -146,7 +145,7 @@ def _reads(given):
 
 
 def _flags(*records):
-    return {item.flag for record in records for item in items(type(record)) if item.flag}
+    return set(flagfile.flags_of(map(type, records)))
 
 
 def _row(axes, arguments, folder, given, chosen, trained, base):

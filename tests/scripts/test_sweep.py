@@ -93,6 +93,9 @@ def test_a_finished_network_is_not_trained():
         "--ifia_epsilon=0.1",
         "--output_dir=runs/a/sweep_ifia_epsilon/ifia_epsilon=0.1",
     )
+    read = {"epsilon": "0.1,0.2", "constraint": "l2,linf"}  # the attack's budget and ball where it is given no other
+    for name, values in read.items():
+        assert len(planned(f"{name}={values}", arguments=["--model_dir=runs/a"])) == 2
     with pytest.raises(UsageError, match="batch_size.*not trained again"):
         planned("batch_size=1,2", arguments=["--model_dir=runs/a"])
 
