@@ -418,6 +418,16 @@ SCRIPTS = [
         no("image_size"),
     ),
     (
+        "prepares a size of nothing",
+        "prepare_data --dataset={w}/photos --image_size=0,8 --output_dir={o}",
+        no("image_size must be height,width, both positive"),
+    ),
+    (
+        "prepares by a negative seed",
+        "prepare_data --dataset={w}/photos --seed=-1 --output_dir={o}",
+        no("seed must be in 0"),
+    ),
+    (
         "prepares over somebody's",
         "prepare_data --dataset={w}/photos --output_dir={w}/prepared",
         no("not a file of this"),

@@ -12,6 +12,7 @@ from absl import flags, logging
 
 from rar_tf import checks
 from rar_tf.data.records import RECORDS
+from rar_tf.data.settings import DataSettings
 from rar_tf.errors import UsageError
 
 FLAGS = flags.FLAGS
@@ -67,7 +68,10 @@ def main():
     bounds = _numbers("pixel_range", float)
     if bounds is None and FLAGS.dataset not in RECORDS:
         bounds = (0.0, 255.0)  # grey levels are written as they are
-    record = datasets.get(FLAGS.dataset, bounds=bounds, image_size=_numbers("image_size", int))
+    settings = DataSettings(
+        dataset=FLAGS.dataset, seed=FLAGS.seed, pixel_range=bounds, image_size=_numbers("image_size", int)
+    )
+    record = datasets.record_of(settings)
     splits = datasets.read_source(
         record,
         FLAGS.source_dir,
@@ -108,9 +112,6 @@ def _preview(record, splits, per_class):
 def _numbers(name, kind):
     value = FLAGS[name].value
     try:
-        numbers = None if value is None else tuple(map(kind, value))
+        return None if value is None else tuple(map(kind, value))
     except ValueError:
-        numbers = ()
-    if numbers is not None and len(numbers) != 2:
-        raise UsageError(f"--{name}={','.join(value)}: must be two numbers")
-    return numbers
+        raise UsageError(f"--{name}={','.join(value)}: must be two numbers") from None
