@@ -263,6 +263,7 @@ def test_predictions_and_maps_are_attacked_in_one_ball(data):
     assert EvaluationSettings.of({**given, "ifia_ball": "linf"}).ball == "linf"
     assert EvaluationSettings.of({**given, "evaluation_protocol": "chen2019"}).ball == "linf"
     assert EvaluationSettings.of({**given, "constraint": "wasserstein"}).ball == "linf"
+    assert EvaluationSettings.of({"ifia_target": "wasserstein"}).target == "wasserstein"  # a file of that name
 
 
 def test_labels_in_a_column_and_images_that_are_no_array(data):
