@@ -101,9 +101,9 @@ def certify_into(
     return results.run(job, folder, shard=shard, progress=progress, overwrite=overwrite)
 
 
-def merge(folder) -> dict:
+def merge(folder, count: int | None = None) -> dict:
     """Put the parts in a folder together, see `rar_tf.results.merge`; return the summary."""
-    return results.merge(CertificationJob, folder)
+    return results.merge(CertificationJob, folder, count)
 
 
 def certificate_of(method: str) -> type[Certificate]:

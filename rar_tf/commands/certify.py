@@ -52,7 +52,7 @@ def main():
     if job.processes > 1:
         cli.in_parts("certify", job.processes)
     if job.merge or job.processes > 1:
-        return show(certification.merge(folder), folder)
+        return show(certification.merge(folder, None if job.merge else job.processes), folder)
     run = flagfile.of_run(job.model_dir)
     network = export.load_network(job.model_dir, job.keras_model, job.saved_model)
     data = job.data({**data_of_run(run), **given}, run)

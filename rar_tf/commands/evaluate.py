@@ -61,7 +61,7 @@ def main():
     if job.processes > 1:
         cli.in_parts("evaluate", job.processes)
     if job.merge or job.processes > 1:
-        return show(jobs.merge(folder), folder)
+        return show(jobs.merge(folder, None if job.merge else job.processes), folder)
     network = export.load_network(job.model_dir, job.keras_model, job.saved_model)
     record, splits = load_data(job.data(given, run))
     network = export.preprocessed(network, job.preprocessing, record.bounds)

@@ -299,6 +299,6 @@ def evaluate_into(
     return results.run(job, folder, shard=shard, progress=progress, overwrite=overwrite)
 
 
-def merge(folder) -> dict:
+def merge(folder, count: int | None = None) -> dict:
     """Put the parts in a folder together, see `rar_tf.results.merge`; return the summary."""
-    return results.merge(EvaluationJob, folder)
+    return results.merge(EvaluationJob, folder, count)

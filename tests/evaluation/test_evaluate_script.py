@@ -72,6 +72,7 @@ def test_a_run_knows_its_data_set(tmp_path):
 def test_processes_share_the_images(workplace, evaluated):
     keras_model = f"--keras_model={workplace / 'network.keras'}"
     arguments = keras_model, f"--output_dir={workplace / 'parts'}", "--processes=2"
+    (workplace / "parts" / "shard-0-of-3").mkdir(parents=True)  # left by a run with another number of processes
     succeeded(command(*evaluate(workplace, *arguments)))
     whole, parts = (json.loads((workplace / name / "summary.json").read_text()) for name in ("whole", "parts"))
     assert parts["shard"] == "0/1, from 2 parts" and parts["num_attacked"] == whole["num_attacked"]
