@@ -30,7 +30,10 @@ class SSR(RobustModel):
 
 
 def largest_eigenvalue(network, images: tf.Tensor) -> tf.Tensor:
-    """Return the largest eigenvalue of W(diag(p) − ppᵀ)Wᵀ. Shape: images [B, H, W, C] -> [B]."""
+    """Return the largest eigenvalue of W(diag(p) − ppᵀ)Wᵀ, NaN where that is not finite.
+
+    Shape: images [B, H, W, C] -> [B].
+    """
     logits = network(images, training=False)
     classes, batch = logits.shape[1], tf.shape(images)[0]
     each_class = tf.repeat(tf.range(classes), batch)
@@ -41,4 +44,8 @@ def largest_eigenvalue(network, images: tf.Tensor) -> tf.Tensor:
     root = tf.exp(0.5 * tf.nn.log_softmax(logits))
     mean = tf.einsum("bk,bkd->bd", tf.square(root), jacobian)
     rows = root[:, :, None] * (jacobian - mean[:, None])  # AᵀWᵀ
-    return tf.linalg.eigvalsh(tf.matmul(rows, rows, transpose_b=True))[:, -1]
+    matrices = tf.matmul(rows, rows, transpose_b=True)
+    finite = tf.reduce_all(tf.math.is_finite(matrices), axis=[1, 2])
+    # The decomposition of what is not finite would end the program, where other methods have a loss that is NaN.
+    values = tf.linalg.eigvalsh(tf.where(finite[:, None, None], matrices, 0.0))[:, -1]
+    return tf.where(finite, values, float("nan"))
