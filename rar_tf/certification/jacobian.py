@@ -156,10 +156,18 @@ def block_size(network, image_shape, ig_steps: int, memory_limit: float) -> int:
     features = int(np.prod(image_shape))
     network = getattr(network, "network", network)
     try:
-        activations = sum(int(np.prod(layer.output.shape[1:])) for layer in network.layers)
+        activations = _activations(network)
     except (AttributeError, TypeError):
         activations = 64 * features
     return int(np.clip(memory_limit / (BYTES_PER_ACTIVATION * ig_steps * max(activations, features)), 1, 1024))
+
+
+def _activations(network):
+    """How many numbers the layers give for one image, those of networks among them included."""
+    return sum(
+        _activations(layer) if hasattr(layer, "layers") else int(np.prod(layer.output.shape[1:]))
+        for layer in network.layers
+    )
 
 
 def gram_sum(matrix: np.ndarray) -> float:

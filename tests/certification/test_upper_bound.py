@@ -251,6 +251,8 @@ def test_block_size_follows_the_memory_limit(network):
     assert jacobian.block_size(network, (8, 8, 1), 10, 1.0) == 1
     with pytest.raises(UsageError, match="memory_limit"):
         jacobian.block_size(network, (8, 8, 1), 10, 0)
+    inside = keras.Sequential([layers.Input((8, 8, 1)), network.network])  # as with preprocessing before it
+    assert jacobian.block_size(inside, (8, 8, 1), 10, 4e6) <= large
 
 
 @pytest.mark.parametrize("seed", range(6))
