@@ -8,6 +8,7 @@ path needs the layer once at both ends and its transpose once, whatever the numb
 import keras
 import tensorflow as tf
 
+from rar_tf.models import graph
 from rar_tf.models.surrogate import Part, StandIn, layers_and_weights
 
 
@@ -62,15 +63,14 @@ def split_first_layer(network) -> SplitNetwork | None:
     Networks: functional and sequential Keras models, and surrogates of them.
     """
     model, _ = layers_and_weights(network)
-    if len(getattr(model, "inputs", None) or ()) != 1:
+    readers = graph.readers(model)
+    if len(readers) != 1 or not _is_affine(readers[0].operation):
         return None
-    readers = [layer for layer in model.layers if _reads(layer, model.inputs[0])]
-    if len(readers) != 1 or not _is_affine(readers[0]):
+    try:
+        rest = keras.Model(readers[0].output_tensors, model.outputs[0])
+    except ValueError:  # Keras cuts no graph behind a layer that is applied once more
         return None
-    rest = _after(readers[0], model)
-    if rest is None:
-        return None
-    return SplitNetwork(network, readers[0], rest)
+    return SplitNetwork(network, readers[0].operation, rest)
 
 
 def _is_affine(layer):
@@ -79,19 +79,3 @@ def _is_affine(layer):
     if type(layer) is not keras.layers.Conv2D or layer.data_format != "channels_last":
         return False
     return layer.groups == 1 and tuple(layer.dilation_rate) == (1, 1)
-
-
-def _reads(layer, tensor):
-    return not isinstance(layer, keras.layers.InputLayer) and any(
-        tensor is each for node in layer._inbound_nodes for each in node.input_tensors
-    )
-
-
-def _after(layer, model):
-    """What follows a layer; a layer has nodes of other graphs too where a sequential model was built anew."""
-    for node in reversed(layer._inbound_nodes):
-        try:
-            return keras.Model(node.output_tensors, model.outputs[0])
-        except ValueError:
-            continue
-    return None

@@ -37,6 +37,7 @@ def dense():
 
 NETWORKS = {
     "convolution": convolutional,
+    "layers of another network": lambda: keras.Sequential([layers.Input((12, 12, 2)), *convolutional().layers]),
     "same padding, strides": lambda: convolutional(padding="same", strides=2),
     "no bias": lambda: convolutional(use_bias=False),
     "dense, functional": dense,
@@ -79,3 +80,5 @@ def test_networks_that_do_not_begin_with_an_affine_layer_are_not_split():
     images = layers.Input((4, 4, 1))
     two_readers = keras.Model(images, layers.Add()([layers.Dense(2)(images), layers.Dense(2)(images)]))
     assert split_first_layer(two_readers) is None
+    images, shared = layers.Input((4, 4, 1)), layers.Conv2D(1, 3, padding="same", activation="relu")
+    assert split_first_layer(keras.Model(images, layers.Dense(2)(layers.Flatten()(shared(shared(images)))))) is None

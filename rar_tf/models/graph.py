@@ -1,0 +1,27 @@
+"""The applications of layers that a network consists of; a layer has others where it serves other networks as well."""
+
+
+def nodes(network) -> list:
+    """Return the nodes of a functional or sequential network's own graph, from the images to the logits.
+
+    A node is one application of an operation: it has `operation`, `input_tensors` and `output_tensors`. A layer that is
+    applied twice has two, and none of those that another network made of it. Of anything else there are none.
+    """
+    graph = getattr(network, "_functional", network)  # of a sequential network
+    by_depth = getattr(graph, "_nodes_by_depth", {})
+    if not by_depth:
+        return []
+    order = {id(operation): place for place, operation in enumerate(graph.operations)}
+    return [
+        node
+        for depth in sorted(by_depth, reverse=True)
+        for node in sorted(by_depth[depth], key=lambda node: order[id(node.operation)])
+    ]
+
+
+def readers(network) -> list:
+    """Return the nodes that read a network's images; none where it has no input or several."""
+    inputs = list(getattr(network, "inputs", None) or ())
+    if len(inputs) != 1:
+        return []
+    return [node for node in nodes(network) if any(inputs[0] is each for each in node.input_tensors)]
