@@ -6,6 +6,7 @@ import tensorflow as tf
 from rar_tf.attributions.gradients import Kind
 from rar_tf.attributions.targets import Target, repeat_labels
 from rar_tf.errors import UsageError
+from rar_tf.models import graph
 from rar_tf.models.split import SplitNetwork
 from rar_tf.models.surrogate import Part, layers_and_weights
 
@@ -44,20 +45,21 @@ class FeatureMaps:
         model, _ = layers_and_weights(network)
         if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
             raise UsageError("grad_cam needs a functional or sequential Keras network: its layers are looked into")
-        found = [layer for layer in model.layers if _gives_feature_maps(layer)]
+        found = [node.output_tensors[0] for node in graph.nodes(model) if _gives_feature_maps(node)]
         if not found:
             raise UsageError("grad_cam needs a network with feature maps: no layer gives [N, h, w, c] with h·w > 1")
-        self._model = Part(keras.Model(model.inputs, [found[-1].output, model.outputs[0]]), network)
+        self._model = Part(keras.Model(model.inputs, [found[-1], model.outputs[0]]), network)
 
     def __call__(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         features, logits = self._model(images)
         return features, logits
 
 
-def _gives_feature_maps(layer):
-    if isinstance(layer, keras.layers.InputLayer) or any(word in type(layer).__name__ for word in ("Pool", "Dropout")):
+def _gives_feature_maps(node):
+    layer, skipped = node.operation, ("InputLayer", "Pool", "Dropout")
+    if not isinstance(layer, keras.Layer) or any(word in type(layer).__name__ for word in skipped):
         return False
-    shape = getattr(getattr(layer, "output", None), "shape", ())
+    shape = node.output_tensors[0].shape
     return len(shape) == 4 and None not in shape[1:] and shape[1] * shape[2] > 1
 
 

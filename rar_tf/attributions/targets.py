@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from rar_tf import losses
 from rar_tf.errors import UsageError
+from rar_tf.models import graph
 from rar_tf.models.invariance import is_scale_invariant
 from rar_tf.models.split import SplitNetwork
 
@@ -77,10 +78,10 @@ def with_hidden(network, layer: str):
     """Return a Keras model of a functional network's (hidden layer's output, logits)."""
     import keras
 
-    names = [each.name for each in network.layers]
-    if layer not in names:
-        raise UsageError(f"the network has no layer {layer!r}; it has {', '.join(names)}")
-    return keras.Model(network.inputs, [network.get_layer(layer).output, network.outputs[0]])
+    outputs = {node.operation.name: node.output_tensors[0] for node in graph.nodes(network)}
+    if layer not in outputs:
+        raise UsageError(f"the network has no layer {layer!r}; it has {', '.join(outputs)}")
+    return keras.Model(network.inputs, [outputs[layer], network.outputs[0]])
 
 
 def repeat_labels(labels: tf.Tensor, images: tf.Tensor) -> tf.Tensor:

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rar_tf.models import graph
+
 RECTIFIERS = (keras.activations.relu, keras.activations.leaky_relu, keras.activations.relu6)
 
 
@@ -28,13 +30,11 @@ class ActivityCounter:
     @classmethod
     def of(cls, network) -> "ActivityCounter | None":
         """Return a counter for a functional Keras network with rectifiers, None for anything else."""
-        if not isinstance(network, (keras.Sequential, keras.Model)) or not getattr(network, "inputs", None):
-            return None
         found = [
-            layer.output
-            for layer in network.layers
-            if isinstance(layer, (keras.layers.ReLU, keras.layers.LeakyReLU))
-            or getattr(layer, "activation", None) in RECTIFIERS
+            node.output_tensors[0]
+            for node in graph.nodes(network)
+            if isinstance(node.operation, (keras.layers.ReLU, keras.layers.LeakyReLU))
+            or getattr(node.operation, "activation", None) in RECTIFIERS
         ]
         return cls(keras.Model(network.inputs, found)) if found else None
 

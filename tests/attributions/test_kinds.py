@@ -1,5 +1,6 @@
 """Every attribution of the registry on networks whose attributions are known, and the class that is explained."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -78,6 +79,26 @@ def test_grad_cam_looks_through_what_stands_in_for_a_network():
     np.testing.assert_allclose(grad_cam(Target(split_first_layer(network), labels), images), own, atol=1e-7)
     surrogate = softplus_surrogate(network, 1e4)  # nearly a rectifier
     np.testing.assert_allclose(grad_cam(Target(surrogate, labels), images), own, rtol=1e-2, atol=1e-4)
+
+
+def test_grad_cam_of_layers_that_another_network_has_too():
+    network = tiny_networks.convolutional("relu")
+    images, labels = np.random.default_rng(1).random((2, 5, 4, 2)).astype(np.float32), np.array([0, 2])
+    again = keras.Sequential([keras.layers.Input((5, 4, 2)), *network.layers])
+    own, other = (rar_tf.explain(each, images, labels, attribution="grad_cam") for each in (network, again))
+    np.testing.assert_array_equal(other, own)
+
+
+def test_grad_cam_looks_at_the_last_application_of_a_layer():
+    given, layer = keras.layers.Input((5, 4, 2)), keras.layers.Conv2D(2, 3, padding="same", activation="relu")
+    once, head = layer(given), keras.layers.Dense(3)
+    network = keras.Model(given, head(keras.layers.Flatten()(layer(once))))
+    apart = keras.layers.Conv2D(2, 3, padding="same", activation="relu")
+    expected = keras.Model(given, head(keras.layers.Flatten()(apart(once))))
+    apart.set_weights(layer.get_weights())
+    images, labels = np.random.default_rng(1).random((2, 5, 4, 2)).astype(np.float32), np.array([0, 2])
+    found, other = (rar_tf.explain(each, images, labels, attribution="grad_cam") for each in (network, expected))
+    np.testing.assert_allclose(found, other, rtol=1e-5, atol=1e-7)
 
 
 def test_grad_cam_needs_feature_maps():

@@ -37,6 +37,18 @@ def test_two_rectifiers():
     assert {name: list(values) for name, values in found.items()} == expected
 
 
+def test_layers_of_another_network_and_one_that_is_applied_twice():
+    other = network(keras.layers.ReLU())
+    own = keras.Sequential([keras.layers.Input((1, 2, 1)), *other.layers])
+    expected = {"active": [2, 1], "active_perturbed": [1, 2], "active_both": [1, 0]}
+    found = ActivityCounter.of(own).columns(IMAGES, PERTURBED)
+    assert {name: list(values) for name, values in found.items()} == expected
+    images, (flatten, dense, rectifier, last) = keras.layers.Input((1, 2, 1)), other.layers
+    twice = keras.Model(images, last(rectifier(rectifier(dense(flatten(images))))))
+    found = ActivityCounter.of(twice).columns(IMAGES, PERTURBED)
+    assert {name: list(values / 2) for name, values in found.items()} == expected
+
+
 def test_networks_without_rectifiers_have_no_counter():
     assert ActivityCounter.of(network(keras.layers.Activation("softplus"))) is None
     assert ActivityCounter.of(lambda images: images) is None
