@@ -1,4 +1,9 @@
-"""The applications of layers that a network consists of; a layer has others where it serves other networks as well."""
+"""The applications of layers that a network consists of, and copies of layers for networks like it.
+
+A layer has other applications where it serves other networks as well.
+"""
+
+import keras
 
 
 def nodes(network) -> list:
@@ -25,3 +30,17 @@ def readers(network) -> list:
     if len(inputs) != 1:
         return []
     return [node for node in nodes(network) if any(inputs[0] is each for each in node.input_tensors)]
+
+
+def copy_of(layer: keras.Layer) -> keras.Layer:
+    """Return a layer of the same settings, with weights of its own; a `Normalization` has the statistics of the other.
+
+    It computes with constants made of these, which weights that are set later do not change.
+    """
+    copy = layer.__class__.from_config(layer.get_config())
+    if isinstance(layer, keras.layers.Normalization) and layer.built:
+        statistics: dict = {}
+        layer.save_own_variables(statistics)
+        copy.build_from_config(layer.get_build_config())
+        copy.load_own_variables(statistics)
+    return copy

@@ -15,6 +15,7 @@ import tensorflow as tf
 from rar_tf import checks
 from rar_tf.errors import UsageError, brief
 from rar_tf.models import POOLINGS
+from rar_tf.models.graph import copy_of
 
 
 class WindowPooling2D(keras.layers.MaxPooling2D):
@@ -133,7 +134,7 @@ def with_exact_pooling(network: keras.Model) -> keras.Model:
     def exact(layer):
         if type(layer) is keras.layers.MaxPooling2D:
             return ExactMaxPooling2D(**layer.get_config())
-        return layer.__class__.from_config(layer.get_config())
+        return copy_of(layer)
 
     try:
         clone = keras.models.clone_model(network, clone_function=exact, recursive=True)

@@ -16,6 +16,7 @@ import tensorflow as tf
 from rar_tf import checks
 from rar_tf.errors import UsageError, brief
 from rar_tf.models.activations import Softplus
+from rar_tf.models.graph import copy_of
 from rar_tf.models.invariance import is_scale_invariant
 from rar_tf.models.pooling import smooth_max_pooling
 from rar_tf.models.stem import InputStem
@@ -203,7 +204,7 @@ def _clone(network, replacement, refusal, *, sought):
     def clone_layer(layer):
         found = replacement(layer)
         if found is None:
-            return layer.__class__.from_config(layer.get_config())
+            return copy_of(layer)
         replaced.append(layer.name)
         return found
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 import rar_tf
 from rar_tf import models
 from rar_tf.errors import UsageError
+from rar_tf.models.pooling import with_exact_pooling
 from rar_tf.models.stem import InputStem
 from rar_tf.models.surrogate import is_smooth, softplus_surrogate, without_dead_zones
 
@@ -67,6 +68,19 @@ def test_nested_networks_and_batch_norm():
     outer.layers[0].moving_mean.assign([0.3, 0.2, 0.1])
     gap = np.abs(softplus_surrogate(outer, 1000.0)(IMAGES) - outer(IMAGES)).max()
     assert gap < 1e-2
+
+
+def test_copies_of_a_network_standardise_as_it_does():
+    normalization = keras.layers.Normalization()
+    normalization.adapt(5 * IMAGES.numpy() + 3)
+    layers = [keras.layers.MaxPooling2D(), keras.layers.Flatten(), keras.layers.Dense(5, "relu"), keras.layers.Dense(3)]
+    network = keras.Sequential([keras.layers.Input((8, 8, 3)), normalization, *layers])
+    for copy in (
+        softplus_surrogate(network, 1000.0),
+        rar_tf.smoothed(network, 1000.0, pooling="max"),
+        with_exact_pooling(network),
+    ):
+        np.testing.assert_allclose(copy(IMAGES), network(IMAGES), atol=1e-2)
 
 
 def test_smooth_pooling_on_demand():
