@@ -83,7 +83,7 @@ def test_copies_of_a_network_standardise_as_it_does():
         np.testing.assert_allclose(copy(IMAGES), network(IMAGES), atol=1e-2)
 
 
-def test_smooth_pooling_on_demand():
+def test_smooth_pooling_on_demand(seeded):
     network = keras.Sequential(
         [
             keras.layers.Input((8, 8, 3)),
