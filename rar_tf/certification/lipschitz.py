@@ -13,6 +13,7 @@ from keras import layers
 from rar_tf.errors import UsageError
 from rar_tf.models.activations import Softplus
 from rar_tf.models.chain import Linear, is_affine
+from rar_tf.models.surrogate import rectifier_of
 
 _UNIT_LAYERS = (layers.Flatten, layers.Dropout, layers.Reshape, layers.InputLayer)
 _UNIT_ACTIVATIONS = ("linear", "relu", "relu6", "softplus", "tanh", "sigmoid", "leaky_relu", "elu")
@@ -36,14 +37,15 @@ def _constant(layer, last):
 
 def _slope(layer):
     """The largest slope of a layer's activation: 1, or the leak where that is larger, of either sign."""
-    if isinstance(layer, (layers.ReLU, layers.LeakyReLU)):
-        return max(1.0, abs(float(np.asarray(layer.negative_slope))))
+    rectifier = rectifier_of(layer)
+    if isinstance(rectifier, keras.Layer):
+        return max(1.0, abs(float(np.asarray(rectifier.negative_slope))))
     if type(layer) is layers.ELU:
         return max(1.0, abs(float(layer.alpha)))
     activation = getattr(layer, "activation", None)
     if isinstance(activation, Softplus):
         return max(1.0, abs(activation.slope))
-    if activation is None or activation.__name__ in _UNIT_ACTIVATIONS:
+    if activation is None or getattr(activation, "__name__", None) in _UNIT_ACTIVATIONS:
         return 1.0
     raise UsageError(f"normalization=lipschitz: no finite bound M is known for the activation of layer {layer.name!r}")
 

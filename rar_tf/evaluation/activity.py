@@ -5,8 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from rar_tf.models import graph
-
-RECTIFIERS = (keras.activations.relu, keras.activations.leaky_relu, keras.activations.relu6)
+from rar_tf.models.surrogate import rectifier_of
 
 
 class ActivityCounter:
@@ -30,12 +29,7 @@ class ActivityCounter:
     @classmethod
     def of(cls, network) -> "ActivityCounter | None":
         """Return a counter for a functional Keras network with rectifiers, None for anything else."""
-        found = [
-            node.output_tensors[0]
-            for node in graph.nodes(network)
-            if isinstance(node.operation, (keras.layers.ReLU, keras.layers.LeakyReLU))
-            or getattr(node.operation, "activation", None) in RECTIFIERS
-        ]
+        found = [node.output_tensors[0] for node in graph.nodes(network) if rectifier_of(node.operation) is not None]
         return cls(keras.Model(network.inputs, found)) if found else None
 
     def columns(self, images: np.ndarray, perturbed: np.ndarray) -> dict[str, np.ndarray]:

@@ -47,17 +47,18 @@ class SmoothRectifier:
 
 @keras.saving.register_keras_serializable("rar_tf")
 class Softplus(SmoothRectifier):
-    """log(1 + e^{βx})/β, less log(1 + e^{β(x − c)})/β where it has a ceiling c, as ReLU6 has one."""
+    """log(1 + e^{βx})/β; with a ceiling c, as ReLU6 has one, less log(1 + e^{β(x − c)})/β, leak or not."""
 
     def __init__(self, beta: float | tf.Variable = 1.0, slope: float = 0.0, ceiling: float | None = None):
         super().__init__(beta, slope)
         self.ceiling = ceiling
 
     def rectify(self, x: tf.Tensor) -> tf.Tensor:
-        smooth = tf.math.softplus(self.beta * x) / self.beta
-        if self.ceiling is not None:
-            smooth -= tf.math.softplus(self.beta * (x - self.ceiling)) / self.beta
-        return smooth
+        return tf.math.softplus(self.beta * x) / self.beta
+
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        smooth = super().__call__(x)
+        return smooth if self.ceiling is None else smooth - self.rectify(x - self.ceiling)
 
     def get_config(self) -> dict:
         return {**super().get_config(), "ceiling": self.ceiling}

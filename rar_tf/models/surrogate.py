@@ -217,22 +217,31 @@ def _clone(network, replacement, refusal, *, sought):
     return clone
 
 
+# Rectifiers that are functions, as softplus has them.
+_FUNCTIONS = {
+    **dict.fromkeys((keras.activations.relu, tf.nn.relu), {}),
+    **dict.fromkeys((keras.activations.relu6, tf.nn.relu6), {"ceiling": 6.0}),
+    **dict.fromkeys((keras.activations.leaky_relu, tf.nn.leaky_relu), {"slope": 0.2}),
+}
+
+
+def rectifier_of(layer):
+    """Return the layer or function that is a layer's rectifier, itself perhaps; None where it has none."""
+    kinds = (keras.layers.ReLU, keras.layers.LeakyReLU)
+    found = layer if isinstance(layer, kinds) else getattr(layer, "activation", None)
+    return found if isinstance(found, kinds) or any(found is each for each in _FUNCTIONS) else None
+
+
 def _smooth(layer, beta):
     """The softplus version of a layer's rectifier, None where it has none."""
-    if isinstance(layer, keras.layers.ReLU):
-        if layer.threshold != 0:
+    rectifier = rectifier_of(layer)
+    if isinstance(rectifier, keras.layers.ReLU):
+        if rectifier.threshold != 0:
             raise UsageError(f"no softplus surrogate: layer {layer.name!r} is a ReLU with a threshold")
-        return Softplus(beta, float(layer.negative_slope), layer.max_value)
-    if isinstance(layer, keras.layers.LeakyReLU):
-        return Softplus(beta, float(layer.negative_slope))
-    activation = getattr(layer, "activation", None)
-    if activation is keras.activations.relu:
-        return Softplus(beta)
-    if activation is keras.activations.relu6:
-        return Softplus(beta, ceiling=6.0)
-    if activation is keras.activations.leaky_relu:
-        return Softplus(beta, slope=0.2)
-    return None
+        return Softplus(beta, float(rectifier.negative_slope), rectifier.max_value)
+    if isinstance(rectifier, keras.layers.LeakyReLU):
+        return Softplus(beta, float(rectifier.negative_slope))
+    return None if rectifier is None else Softplus(beta, **_FUNCTIONS[rectifier])
 
 
 def is_smooth(network, *, pooling: bool = True) -> bool | None:

@@ -7,7 +7,9 @@ import tensorflow as tf
 
 import rar_tf
 from rar_tf import models
+from rar_tf.certification.lipschitz import gradient_bound
 from rar_tf.errors import UsageError
+from rar_tf.evaluation.activity import ActivityCounter
 from rar_tf.models.pooling import with_exact_pooling
 from rar_tf.models.stem import InputStem
 from rar_tf.models.surrogate import is_smooth, softplus_surrogate, without_dead_zones
@@ -34,6 +36,8 @@ def dense_network(*activations):
         (keras.layers.LeakyReLU(0.1), 0.1),
         (keras.layers.Activation("relu"), 0),
         ("leaky_relu", 0.2),
+        (tf.nn.relu, 0),
+        (tf.nn.leaky_relu, 0.2),
     ],
 )
 def test_every_kind_of_rectifier_becomes_softplus(activation, slope):
@@ -44,8 +48,19 @@ def test_every_kind_of_rectifier_becomes_softplus(activation, slope):
     np.testing.assert_allclose(softplus_surrogate(network, 2.0)(IMAGES), smooth @ last.kernel + last.bias, rtol=1e-5)
 
 
+@pytest.mark.parametrize("rectifier", [keras.layers.ReLU(max_value=0.1), keras.layers.LeakyReLU(0.1), tf.nn.relu6])
+def test_a_rectifier_that_is_a_layer_s_activation(rectifier, seeded):
+    layers = [keras.layers.Flatten(), keras.layers.Dense(5, activation=rectifier), keras.layers.Dense(3)]
+    network = keras.Sequential([keras.layers.Input((8, 8, 3)), *layers])
+    np.testing.assert_allclose(softplus_surrogate(network, 1000.0)(IMAGES), network(IMAGES), atol=1e-2)
+    assert np.abs(softplus_surrogate(network, 1.0)(IMAGES) - network(IMAGES)).max() > 1e-2
+    assert ActivityCounter.of(network).columns(IMAGES.numpy(), IMAGES.numpy())["active"].any()
+    assert gradient_bound(network) > 0
+
+
 def test_it_nears_the_network_as_beta_grows():
-    network = dense_network("relu", keras.layers.ReLU(max_value=6.0), "relu6")
+    ceiling = keras.layers.ReLU(max_value=0.1, negative_slope=0.2)
+    network = dense_network("relu", keras.layers.ReLU(max_value=6.0), "relu6", ceiling)
     gaps = [np.abs(softplus_surrogate(network, beta)(IMAGES) - network(IMAGES)).max() for beta in (1, 10, 1000)]
     assert gaps[0] > gaps[1] > gaps[2] and gaps[2] < 1e-2
 
