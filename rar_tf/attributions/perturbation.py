@@ -39,8 +39,9 @@ def occlusion(target: ScoreFunction, images: tf.Tensor, *, baseline: float = 0.0
     """
     images = tf.convert_to_tensor(images)
     masks = tf.constant(windows(*images.shape[1:3]), images.dtype)
-    scores = target(images)
-    falls = tf.map_fn(lambda mask: scores - target(images + mask * (baseline - images)), masks, parallel_iterations=1)
+    score = lambda images: tf.cast(target(images), images.dtype)
+    scores = score(images)
+    falls = tf.map_fn(lambda mask: scores - score(images + mask * (baseline - images)), masks, parallel_iterations=1)
     covered = tf.reduce_sum(masks, axis=0)
     found = tf.tensordot(falls, masks, [[0], [0]]) / covered
     channels = images.shape[-1]

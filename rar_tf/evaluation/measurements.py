@@ -107,7 +107,7 @@ class Diagnosis(Measurement):
             return (vanished,)
         total = tf.reduce_sum(self.explainer.attributions(network, images, labels), axis=[1, 2, 3])
         start = network(tf.fill(tf.shape(images), self.settings.baseline), training=False)
-        change = logit(network(images, training=False), labels) - logit(start, labels)
+        change = tf.cast(logit(network(images, training=False), labels) - logit(start, labels), total.dtype)
         return vanished, tf.abs(total - change) / tf.maximum(tf.abs(change), 1e-6)
 
 

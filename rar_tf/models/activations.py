@@ -29,13 +29,17 @@ class SmoothRectifier:
         self.beta, self.slope = beta if isinstance(beta, tf.Variable) else float(beta), float(slope)
         self.__name__ = type(self).__name__.lower()  # as functions have one, for messages and Keras's summaries
 
-    def rectify(self, x: tf.Tensor) -> tf.Tensor:
+    def rectify(self, x: tf.Tensor, beta: float | tf.Tensor) -> tf.Tensor:
         """Return σ(x)."""
         raise NotImplementedError
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
-        smooth = self.rectify(x)
+        smooth = self.rectify(x, self.beta_for(x))
         return smooth if self.slope == 0 else self.slope * x + (1 - self.slope) * smooth
+
+    def beta_for(self, x: tf.Tensor) -> float | tf.Tensor:
+        """Return β as it multiplies x: a variable has a dtype of its own."""
+        return tf.cast(self.beta, x.dtype) if isinstance(self.beta, tf.Variable) else self.beta
 
     def get_config(self) -> dict:
         return {"beta": self.beta, "slope": self.slope}
@@ -53,12 +57,12 @@ class Softplus(SmoothRectifier):
         super().__init__(beta, slope)
         self.ceiling = ceiling
 
-    def rectify(self, x: tf.Tensor) -> tf.Tensor:
-        return tf.math.softplus(self.beta * x) / self.beta
+    def rectify(self, x: tf.Tensor, beta: float | tf.Tensor) -> tf.Tensor:
+        return tf.math.softplus(beta * x) / beta
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         smooth = super().__call__(x)
-        return smooth if self.ceiling is None else smooth - self.rectify(x - self.ceiling)
+        return smooth if self.ceiling is None else smooth - self.rectify(x - self.ceiling, self.beta_for(x))
 
     def get_config(self) -> dict:
         return {**super().get_config(), "ceiling": self.ceiling}
@@ -68,16 +72,16 @@ class Softplus(SmoothRectifier):
 class Gelu(SmoothRectifier):
     """x·Φ(βx)."""
 
-    def rectify(self, x: tf.Tensor) -> tf.Tensor:
-        return 0.5 * x * (1.0 + tf.math.erf(self.beta * math.sqrt(0.5) * x))
+    def rectify(self, x: tf.Tensor, beta: float | tf.Tensor) -> tf.Tensor:
+        return 0.5 * x * (1.0 + tf.math.erf(beta * math.sqrt(0.5) * x))
 
 
 @keras.saving.register_keras_serializable("rar_tf")
 class Silu(SmoothRectifier):
     """x·sigmoid(βx)."""
 
-    def rectify(self, x: tf.Tensor) -> tf.Tensor:
-        return x * tf.sigmoid(self.beta * x)
+    def rectify(self, x: tf.Tensor, beta: float | tf.Tensor) -> tf.Tensor:
+        return x * tf.sigmoid(beta * x)
 
 
 def relu(beta: float = 1.0, slope: float = 0.0):

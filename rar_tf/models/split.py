@@ -74,8 +74,8 @@ def split_first_layer(network) -> SplitNetwork | None:
 
 
 def _is_affine(layer):
-    if type(layer) is keras.layers.Dense:
-        return True
-    if type(layer) is not keras.layers.Conv2D or layer.data_format != "channels_last":
-        return False
-    return layer.groups == 1 and tuple(layer.dilation_rate) == (1, 1)
+    if type(layer) is keras.layers.Conv2D:
+        plain = layer.data_format == "channels_last" and layer.groups == 1 and tuple(layer.dilation_rate) == (1, 1)
+    else:
+        plain = type(layer) is keras.layers.Dense
+    return plain and layer.variable_dtype == keras.backend.floatx()  # that of images

@@ -48,6 +48,12 @@ class RobustModel(keras.Model):
         if not isinstance(network, keras.Model):
             raise UsageError(f"{type(self).__name__} trains a keras.Model, got {type(network).__name__}")
         self.classes = inputs.check_network(network)
+        output = (getattr(network, "outputs", None) or (None,))[0]
+        if output is not None and output.dtype != self.compute_dtype:
+            raise UsageError(
+                f"the logits are {output.dtype}, and images and losses {self.compute_dtype}: build the network in "
+                f"{self.compute_dtype}, or call keras.config.set_floatx({output.dtype!r}) first"
+            )
         if inputs.gives_probabilities(network):
             raise UsageError(
                 "the network ends with a softmax or sigmoid, and logits are trained here: leave its last activation "

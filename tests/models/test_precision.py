@@ -67,3 +67,22 @@ def test_a_run_in_bfloat16_exports_a_float32_network(tmp_path):
     loaded = keras.saving.load_model(run.folder / "model.keras")
     assert {layer.compute_dtype for layer in loaded.layers} == {"float32"}
     assert {variable.dtype for variable in loaded.variables} == {"float32"}
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "bfloat16", "float64"])
+def test_networks_of_other_dtypes_are_explained_and_evaluated(seeded, policy):
+    built = [keras.layers.Conv2D(4, 3, activation="relu", dtype=policy) for _ in range(2)]
+    last = keras.layers.Dense(3, dtype="float64" if policy == "float64" else "float32")
+    network = keras.Sequential([keras.layers.Input((8, 8, 1)), *built, keras.layers.Flatten(dtype=policy), last])
+    images = np.random.default_rng(0).random((3, 8, 8, 1)).astype(np.float32)
+    labels = np.argmax(network(images), axis=1)
+    assert rar_tf.explain(network, images, attribution="occlusion").any()
+    settings = {"steps": 2, "k": 5, "metric_k": 5, "ig_steps": 4, "pgd_steps": 2, "average_case": False}
+    summary = rar_tf.evaluate(network, images, labels, bounds=(0, 1), epsilon=0.1, **settings).summary()
+    assert summary["natural_accuracy"] == 1 and np.isfinite(summary["kendall"]["mean"])
+
+
+def test_logits_of_another_dtype_than_images_are_not_trained():
+    layers = [keras.layers.Input((2, 2, 1)), keras.layers.Flatten(), keras.layers.Dense(2, dtype="float64")]
+    with pytest.raises(rar_tf.UsageError, match="the logits are float64, and images and losses float32"):
+        rar_tf.Natural(keras.Sequential(layers))
