@@ -101,11 +101,15 @@ class Record:
 
 @dataclasses.dataclass(frozen=True)
 class Item:
-    """A setting of a record as flags need it. kind: bool, int, float or str, of each item where `is_tuple`."""
+    """A setting of a record as flags need it. kind: bool, int, float or str, of each item where `is_tuple`.
+
+    optional: whether it may be left open.
+    """
 
     name: str
     kind: type
     is_tuple: bool
+    optional: bool
     default: Any
     help: str
     flag: str | None
@@ -121,11 +125,13 @@ class Item:
 
         Raises: UsageError for one that cannot be, naming the setting and, where it has another name, its flag.
         """
+        name = self.name if self.flag in (None, self.name) else f"{self.name} (--{self.flag})"
+        if value is None and not self.optional:
+            raise UsageError(f"{name} needs a value, got None: leave it out to have its default")
         if value is None or (callable(value) and self.choices):
             return value
         if self.is_tuple:
             value = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
-        name = self.name if self.flag in (None, self.name) else f"{self.name} (--{self.flag})"
         if self.is_tuple and not value and self.default != () and not self.choices:  # of names there may be none
             raise UsageError(f"{name} needs at least one value")
         for each in value if self.is_tuple else (value,):
@@ -161,6 +167,7 @@ def _items(record: type[Record]) -> list[Item]:
                 name=field.name,
                 kind=typing.get_args(kind)[0] if is_tuple else kind,
                 is_tuple=is_tuple,
+                optional=field.default is None or type(None) in typing.get_args(hint),
                 default=field.default,
                 help=meta["help"],
                 flag=field.name if meta["flag"] == "" else meta["flag"],

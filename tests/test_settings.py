@@ -121,12 +121,15 @@ def test_choices_checks_and_unknown_names():
         size=3.0, kinds=("b", "a"), half=1.5
     )
     assert Example.of({"other": 7.0}).half == 7.0 and Example.of({"other": 7.0, "half": 2.0}).half == 2.0
+    assert Example(half=None).resolved().half == 0.5
     assert Example(kinds="b").kinds == ("b",) and Example(kinds=()).kinds == ()
     for values, message in (
         ({"size": -1.0}, r"size \(--the_size\) must be positive"),
         ({"size": float("nan")}, "must be finite"),
         ({"size": "1"}, "must be a number"),
         ({"radii": ()}, "at least one value"),
+        ({"radii": None}, "radii needs a value, got None"),
+        ({"size": None}, r"size \(--the_size\) needs a value, got None"),
         ({"kinds": ("a", "c")}, "unknown kinds 'c'; known: a, b"),
         ({"sizes": 1.0}, "unknown setting sizes; known: half, kinds, radii, size"),
     ):

@@ -194,7 +194,8 @@ class EvaluationSettings(Seeded, Bounded, Chunked):
     def _contradicted(cls, given):
         known = {item.flag: item for item in items(cls)}
         fixed = cls._of_protocol(given)
-        return [flag for flag, value in fixed.items() if known[flag].checked(given.get(flag)) not in (None, value)]
+        said = {flag: known[flag].checked(given[flag]) for flag in fixed if given.get(flag) is not None}
+        return [flag for flag, value in said.items() if value != fixed[flag]]
 
     @classmethod
     def _of_protocol(cls, given):
