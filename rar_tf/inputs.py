@@ -49,8 +49,8 @@ def check_network(network, image_shape: tuple[int, ...] | None = None) -> int | 
     Args:
       image_shape: (H, W, C) of the images that it is to take.
 
-    Raises: UsageError for several inputs, another input shape, channels first, half precision, or outputs that are not
-      one logit for each of two classes or more.
+    Raises: UsageError for several inputs or outputs, another input shape, inputs that are no floats, channels first,
+      half precision, or an output that is not one logit for each of two classes or more.
     """
     if isinstance(network, keras.Model):
         for layer in network._flatten_layers(include_self=False):
@@ -64,6 +64,13 @@ def check_network(network, image_shape: tuple[int, ...] | None = None) -> int | 
         inputs = getattr(network, "inputs", None) or ()
         if len(inputs) > 1:
             raise UsageError(f"a network takes one input, the images; this one has {len(inputs)}")
+        if inputs and not tf.as_dtype(inputs[0].dtype).is_floating:
+            raise UsageError(
+                f"the network takes images of dtype {inputs[0].dtype}, which has no derivatives: give its "
+                "Input dtype='float32'"
+            )
+        if len(getattr(network, "outputs", None) or ()) > 1:
+            raise _several_outputs(len(network.outputs))
     takes = getattr(network, "input_shape", None)
     if isinstance(takes, tuple) and image_shape is not None:
         own = tuple(takes[1:])
@@ -76,6 +83,13 @@ def check_network(network, image_shape: tuple[int, ...] | None = None) -> int | 
         raise UsageError(f"the logits are {output.dtype}: give the network's last layer dtype='float32'")
     _check_logits(output.shape)
     return output.shape[1]
+
+
+def _several_outputs(what):
+    return UsageError(
+        f"a network gives one output, the logits; this one has {what}: take one of them, for example "
+        "keras.Model(network.inputs, network.outputs[0])"
+    )
 
 
 def _check_logits(shape):
@@ -139,8 +153,12 @@ def check_array(name: str, value) -> None:
     """Raise UsageError where a value is no array or tensor of numbers."""
     if isinstance(value, tf.data.Dataset) or not (hasattr(value, "shape") or isinstance(value, (list, tuple))):
         raise UsageError(f"{name} must be an array, got {type(value).__name__}: of a data set take its arrays")
-    if np.asarray(value).dtype.kind not in "iufb":
-        raise UsageError(f"{name} must be numbers, got {np.asarray(value).dtype}")
+    try:
+        kind = np.asarray(value).dtype
+    except ValueError as error:
+        raise UsageError(f"{name} must be one array: its parts have different shapes") from error
+    if kind.kind not in "iufb":
+        raise UsageError(f"{name} must be numbers, got {kind}")
 
 
 def _check_labels(labels, classes):
@@ -191,8 +209,15 @@ def logits(logits_of, images: np.ndarray, batch_size: int = 100) -> np.ndarray:
 
     Raises: UsageError where it does not take the images, or gives something else.
     """
+
+    def one(batch):
+        found = logits_of(batch)
+        if isinstance(found, (dict, list, tuple)):
+            raise _several_outputs(f"a {type(found).__name__} of {len(found)}")
+        return np.asarray(found)
+
     try:
-        parts = [np.asarray(logits_of(images[i : i + batch_size])) for i in range(0, len(images), batch_size)]
+        parts = [one(images[i : i + batch_size]) for i in range(0, len(images), batch_size)]
     except UsageError:
         raise
     except (ValueError, TypeError, tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:

@@ -92,6 +92,16 @@ def two_inputs():
     return keras.Model(inputs, layers.Dense(10)(layers.Flatten()(layers.Add()(inputs))))
 
 
+def two_outputs():
+    images = keras.Input((8, 8, 1))
+    return keras.Model(images, [layers.Dense(count)(layers.Flatten()(images)) for count in (10, 3)])
+
+
+def whole_numbers():
+    images = keras.Input((8, 8, 1), dtype="uint8")
+    return keras.Model(images, layers.Dense(10)(layers.Flatten()(layers.Rescaling(1 / 255)(images))))
+
+
 def channels_first():
     return keras.Sequential(
         [
@@ -134,6 +144,8 @@ DATA = {  # what fit, evaluate and certify must say alike
     "one logit": (dict(net=lambda: network(layers.Dense(1))), no("the network gives one logit an image")),
     "maps for logits": (dict(net=lambda: keras.Sequential([layers.Input((8, 8, 1)), layers.Conv2D(3, 3)])),
                         no("one row of logits per image")),
+    "two outputs": (dict(net=two_outputs), no("one output, the logits; this one has 2")),
+    "grey levels alone": (dict(net=whole_numbers), no("takes images of dtype uint8")),
     "two inputs": (dict(net=two_inputs), no("takes one input, the images")),
     "channels first network": (dict(net=channels_first), no("has channels first")),
     "half precision": (dict(net=lambda: network(layers.Dense(10), dtype="mixed_float16")), no("computes in float16")),
@@ -150,6 +162,10 @@ ALIKE = [
 ]
 CASES = [
     *ALIKE,
+    ("evaluate: several shapes", evaluate, dict(images=[*IMAGES[:5], IMAGES[5, :7]]), no("different shapes")),
+    ("certify: several shapes", certify, dict(images=[IMAGES[0], IMAGES[1, :7]]), no("different shapes")),
+    ("evaluate: reference", evaluate, dict(reference_network="mine.keras"), no("rar_tf.load reads a file")),
+    ("evaluate: part of an image", evaluate, dict(batch_size=1.5), no("batch_size must be a whole number")),
     # Training.
     ("fit", fit, {}, ok()),
     ("fit: a column of labels", fit, dict(labels=LABELS[:, None]), ok()),

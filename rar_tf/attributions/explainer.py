@@ -84,7 +84,14 @@ class Explainer:
         """Return signed attributions. Shape: images [B, H, W, C], labels [B] -> [B, H, W, C]."""
         target = Target(network, labels, losses.logit)
         if callable(self.attribution):
-            return self.attribution(target, images)
+            found = self.attribution(target, images)
+            given = found.shape if tf.is_tensor(found) else None
+            if given is None or given.rank not in (None, 4) or not given[:3].is_compatible_with(images.shape[:3]):
+                raise UsageError(
+                    f"an attribution gives a tensor of its images' shape {images.shape}, this one gives "
+                    f"{type(found).__name__ if given is None else given}"
+                )
+            return found
         return attribute(
             self.attribution,
             target,
@@ -143,6 +150,8 @@ def explain(
     images = np.asarray(images, np.float32)
     if images.ndim != 4 or not len(images):
         raise UsageError(f"images must be [N, H, W, C] with N at least 1, got shape {images.shape}")
+    if not np.isfinite(images).all():
+        raise UsageError("images must be finite, and some pixels are NaN or infinite")
     checks.of_kind(int, ig_steps=ig_steps, batch_size=batch_size)
     checks.of_kind(float, baseline=baseline)
     checks.at_least_one(ig_steps=ig_steps, batch_size=batch_size)

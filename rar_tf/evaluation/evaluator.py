@@ -7,6 +7,7 @@ a fallback.
 
 import numpy as np
 
+from rar_tf import inputs
 from rar_tf.evaluation.measurement import Batch
 from rar_tf.evaluation.measurements import explainer_of, measurements_of
 from rar_tf.evaluation.settings import EvaluationSettings
@@ -25,11 +26,12 @@ class Evaluator:
 
     def __init__(self, network, settings: EvaluationSettings, *, surrogate=None, reference_network=None):
         self.settings = settings.resolved()
-        self.reference_network = reference_network
+        other = reference_network
+        self.reference_network = None if other is None else inputs.evaluation_mode(inputs.unwrapped(other))
         self.subject = Subject(network, surrogate, split=self.settings.evaluation_protocol == "ours")
         if self.settings.attack != "none":
             explainer_of(self.settings).check(network)
-        self.measurements = measurements_of(self.subject, self.settings, reference_network)
+        self.measurements = measurements_of(self.subject, self.settings, self.reference_network)
 
     @property
     def columns(self) -> list[str]:

@@ -42,6 +42,7 @@ class EvaluationJob(results.Job):
         batch_size: int = 16,
         num_figures: int = NUM_FIGURES,
     ):
+        checks.of_kind(int, batch_size=batch_size)
         checks.at_least_one(batch_size=batch_size)
         checks.not_negative(num_examples=num_examples or 0)
         self.evaluator, self.batch_size, self.num_figures = evaluator, batch_size, num_figures

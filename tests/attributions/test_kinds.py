@@ -211,3 +211,18 @@ def test_the_baseline_of_an_evaluation():
     np.testing.assert_allclose(grey.examples.maps[0], 64 * expected / expected.sum(), rtol=1e-3, atol=1e-4)
     assert not np.allclose(grey.examples.maps[0], black.examples.maps[0], atol=0.1)
     assert grey.settings["baseline"] == 0.5
+
+
+def test_what_explain_cannot_take_is_said():
+    network = tiny_networks.convolutional("relu")
+    images = np.random.default_rng(1).random((2, 5, 4, 2)).astype(np.float32)
+    one_output = keras.Model(network.inputs, {"logits": network.outputs[0]})
+    for given, words in (
+        ({"images": np.where(images > 0.9, np.nan, images)}, "images must be finite"),
+        ({"images": [images[0], images[1, :3]]}, "its parts have different shapes"),
+        ({"network": one_output}, "this one has a dict of 1"),
+        ({"attribution": lambda target, images: None}, "this one gives NoneType"),
+        ({"attribution": lambda target, images: images[:, 0]}, r"this one gives \(None, 4, 2\)"),
+    ):
+        with pytest.raises(rar_tf.UsageError, match=words):
+            rar_tf.explain(**{"network": network, "images": images, "attribution": "saliency", **given})
