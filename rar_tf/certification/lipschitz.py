@@ -11,6 +11,7 @@ import numpy as np
 from keras import layers
 
 from rar_tf.errors import UsageError
+from rar_tf.models import graph
 from rar_tf.models.activations import Softplus
 from rar_tf.models.chain import Linear, is_affine
 from rar_tf.models.surrogate import rectifier_of
@@ -28,11 +29,7 @@ def gradient_bound(network: keras.Model) -> float:
         raise UsageError(
             "normalization=lipschitz needs a keras.Sequential network: no finite bound M is known for this one"
         )
-    return float(np.prod([_constant(layer, layer is network.layers[-1]) for layer in network.layers]))
-
-
-def _constant(layer, last):
-    return _linear(layer, last) * _slope(layer)
+    return float(np.prod([_linear(layer, network) * _slope(layer) for layer in network.layers]))
 
 
 def _slope(layer):
@@ -50,11 +47,11 @@ def _slope(layer):
     raise UsageError(f"normalization=lipschitz: no finite bound M is known for the activation of layer {layer.name!r}")
 
 
-def _linear(layer, last):
-    if isinstance(layer, layers.Dense) and last:
+def _linear(layer, network):
+    if isinstance(layer, layers.Dense) and layer is network.layers[-1]:
         return np.linalg.norm(np.asarray(layer.kernel, np.float64), axis=0).max()
     if is_affine(layer):
-        return Linear(layer, tuple(layer.input.shape[1:])).norm
+        return Linear(layer, graph.input_shape(network, layer)).norm
     disjoint = isinstance(layer, layers.MaxPooling2D) and all(s >= p for s, p in zip(layer.strides, layer.pool_size))
     if disjoint or isinstance(layer, (layers.Activation, layers.ReLU, layers.LeakyReLU, layers.ELU, *_UNIT_LAYERS)):
         return 1.0

@@ -16,6 +16,7 @@ from keras import layers
 from scipy import optimize, special
 
 from rar_tf.errors import UsageError
+from rar_tf.models import graph
 from rar_tf.models.activations import Gelu, Silu, Softplus
 from rar_tf.models.split import with_kernel
 
@@ -258,7 +259,7 @@ def stages_of(network: keras.Model) -> list[Stage]:
             if not isinstance(layer, _SHAPING) and (dilated or not is_affine(layer)):
                 kind = type(layer).__name__
                 raise UsageError(f"bounds of curvature are not known for layer {layer.name!r} ({kind})")
-            parts.append(Linear(layer, tuple(layer.input.shape[1:])))
+            parts.append(Linear(layer, graph.input_shape(network, layer)))
         if activation is not None and activation is not keras.activations.linear:
             found.append(Stage(parts, activation, curve_of(activation, layer.name)))
             parts = []

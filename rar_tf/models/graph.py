@@ -32,6 +32,12 @@ def readers(network) -> list:
     return [node for node in nodes(network) if any(inputs[0] is each for each in node.input_tensors)]
 
 
+def input_shape(network, layer: keras.Layer) -> tuple:
+    """Return the shape, without the batch, of what a layer reads in a network that applies it once."""
+    (node,) = [each for each in nodes(network) if each.operation is layer]
+    return tuple(node.input_tensors[0].shape[1:])
+
+
 def copy_of(layer: keras.Layer) -> keras.Layer:
     """Return a layer of the same settings, with weights of its own; a `Normalization` has the statistics of the other.
 

@@ -654,3 +654,14 @@ def test_certified_and_attacked_values_are_drawn_of_the_same_images():
     np.testing.assert_array_equal([line.get_ydata() for line in axis.lines], [[0.5, 0.0], [0.6, 0.4]])
     (axis,) = plots.over_epsilon({"top-k": (rows[:2], "topk")}).axes
     np.testing.assert_array_equal([line.get_ydata() for line in axis.lines], [[0.9, 0.9]])
+
+
+def test_lipschitz_bound_is_of_the_size_at_which_a_layer_is_used():
+    keras.utils.set_random_seed(0)
+    small = keras.Sequential([keras.layers.Input((2, 2, 1)), keras.layers.Conv2D(2, 3, padding="same", use_bias=False)])
+    shared, flatten, last = small.layers[0], keras.layers.Flatten(), keras.layers.Dense(1, use_bias=False)
+    network = keras.Sequential([keras.layers.Input((12, 12, 1)), shared, flatten, last])
+    matrix = flatten(shared(np.eye(144).reshape(144, 12, 12, 1))).numpy()
+    left, values, _ = np.linalg.svd(matrix.T, full_matrices=False)
+    last.set_weights([left[:, :1]])  # the logit's gradient has the length of the convolution's largest singular value
+    assert gradient_bound(network) >= values[0] * (1 - 1e-6)
