@@ -8,6 +8,7 @@ the column of the logit is enough.
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers
 
 from rar_tf.errors import UsageError
@@ -17,7 +18,12 @@ from rar_tf.models.chain import Linear, is_affine
 from rar_tf.models.surrogate import rectifier_of
 
 _UNIT_LAYERS = (layers.Flatten, layers.Dropout, layers.Reshape, layers.InputLayer)
-_UNIT_ACTIVATIONS = ("linear", "relu", "relu6", "softplus", "tanh", "sigmoid", "leaky_relu", "elu")
+_UNIT_ACTIVATIONS = [
+    getattr(of, name)
+    for name in ("linear", "relu", "relu6", "softplus", "tanh", "sigmoid", "leaky_relu", "elu")
+    for of in (keras.activations, tf.nn)
+    if hasattr(of, name)
+]
 
 
 def gradient_bound(network: keras.Model) -> float:
@@ -25,9 +31,10 @@ def gradient_bound(network: keras.Model) -> float:
 
     Raises: UsageError where the network is no chain of dense, convolution, pooling and activation layers.
     """
-    if not isinstance(network, keras.Sequential):
+    if not (isinstance(network, keras.Sequential) and graph.computes_its_graph(network)):
         raise UsageError(
-            "normalization=lipschitz needs a keras.Sequential network: no finite bound M is known for this one"
+            "normalization=lipschitz needs a keras.Sequential network without a `call` of its own: no finite bound M "
+            "is known for this one"
         )
     return float(np.prod([_linear(layer, network) * _slope(layer) for layer in network.layers]))
 
@@ -40,20 +47,22 @@ def _slope(layer):
     if type(layer) is layers.ELU:
         return max(1.0, abs(float(layer.alpha)))
     activation = getattr(layer, "activation", None)
-    if isinstance(activation, Softplus):
+    if graph.is_kind(activation, Softplus):
         return max(1.0, abs(activation.slope))
-    if activation is None or getattr(activation, "__name__", None) in _UNIT_ACTIVATIONS:
+    if activation is None or any(activation is each for each in _UNIT_ACTIVATIONS):
         return 1.0
     raise UsageError(f"normalization=lipschitz: no finite bound M is known for the activation of layer {layer.name!r}")
 
 
 def _linear(layer, network):
-    if isinstance(layer, layers.Dense) and layer is network.layers[-1]:
+    if graph.is_kind(layer, layers.Dense) and layer is network.layers[-1]:
         return np.linalg.norm(np.asarray(layer.kernel, np.float64), axis=0).max()
     if is_affine(layer):
         return Linear(layer, graph.input_shape(network, layer)).norm
-    disjoint = isinstance(layer, layers.MaxPooling2D) and all(s >= p for s, p in zip(layer.strides, layer.pool_size))
-    if disjoint or isinstance(layer, (layers.Activation, layers.ReLU, layers.LeakyReLU, layers.ELU, *_UNIT_LAYERS)):
+    pooling = graph.is_kind(layer, layers.MaxPooling2D)
+    if pooling and all(s >= p for s, p in zip(layer.strides, layer.pool_size)):
+        return 1.0
+    if graph.is_kind(layer, layers.Activation, layers.ReLU, layers.LeakyReLU, layers.ELU, *_UNIT_LAYERS):
         return 1.0
     return _unknown(layer)
 

@@ -115,9 +115,9 @@ def _sigmoid_curve():
 
 def curve_of(activation, layer: str) -> Curve:
     """Return an activation's curve. Raises: UsageError where none is known, as of activations with a kink."""
-    if isinstance(activation, Softplus) and activation.ceiling is None:
+    if graph.is_kind(activation, Softplus) and activation.ceiling is None:
         return softplus_curve(float(np.asarray(activation.beta)), activation.slope)
-    if isinstance(activation, (Gelu, Silu)):
+    if graph.is_kind(activation, Gelu, Silu):
         make = gelu_curve if isinstance(activation, Gelu) else silu_curve
         return make(float(np.asarray(activation.beta)), activation.slope)
     known = {"softplus": softplus_curve, "tanh": _tanh_curve, "sigmoid": _sigmoid_curve, "silu": silu_curve}
@@ -141,13 +141,14 @@ def is_affine(layer: layers.Layer) -> bool:
     """Whether a layer is one that `Linear` bounds: a dense one, a convolution in one group, or average pooling without
     overlap; the last two with channels last.
     """
-    if isinstance(layer, layers.Dense):
+    if graph.is_kind(layer, layers.Dense):
         return True
     if getattr(layer, "data_format", None) != "channels_last":
         return False
     if type(layer) is layers.Conv2D:
         return layer.groups == 1
-    return isinstance(layer, layers.AveragePooling2D) and all(s >= p for s, p in zip(layer.strides, layer.pool_size))
+    pooling = graph.is_kind(layer, layers.AveragePooling2D)
+    return pooling and all(s >= p for s, p in zip(layer.strides, layer.pool_size))
 
 
 class Linear:
@@ -246,17 +247,20 @@ def stages_of(network: keras.Model) -> list[Stage]:
     Raises: UsageError where the network is no `keras.Sequential` of dense, convolution, average pooling and smooth
     activation layers.
     """
-    if not isinstance(network, keras.Sequential):
-        raise UsageError("bounds of curvature need a keras.Sequential network, of layers that follow each other")
+    if not (isinstance(network, keras.Sequential) and graph.computes_its_graph(network)):
+        raise UsageError(
+            "bounds of curvature need a keras.Sequential network, of layers that follow each other, without a `call` "
+            "of its own"
+        )
     found: list[Stage] = []
     parts: list[Linear] = []
     for layer in network.layers:
-        if isinstance(layer, _NOTHING):
+        if graph.is_kind(layer, *_NOTHING):
             continue
         activation = getattr(layer, "activation", None)
-        if not isinstance(layer, layers.Activation):
+        if not graph.is_kind(layer, layers.Activation):
             dilated = tuple(getattr(layer, "dilation_rate", (1, 1))) != (1, 1)
-            if not isinstance(layer, _SHAPING) and (dilated or not is_affine(layer)):
+            if not graph.is_kind(layer, *_SHAPING) and (dilated or not is_affine(layer)):
                 kind = type(layer).__name__
                 raise UsageError(f"bounds of curvature are not known for layer {layer.name!r} ({kind})")
             parts.append(Linear(layer, graph.input_shape(network, layer)))

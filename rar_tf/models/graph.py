@@ -5,6 +5,8 @@ A layer has other applications where it serves other networks as well.
 
 import keras
 
+_OURS = ("keras.", "rar_tf.")
+
 
 def nodes(network) -> list:
     """Return the nodes of a functional or sequential network's own graph, from the images to the logits.
@@ -22,6 +24,19 @@ def nodes(network) -> list:
         for depth in sorted(by_depth, reverse=True)
         for node in sorted(by_depth[depth], key=lambda node: order[id(node.operation)])
     ]
+
+
+def is_kind(part, *kinds: type) -> bool:
+    """Whether a layer or activation is of one of these kinds; a subclass of them elsewhere may compute anything."""
+    return isinstance(part, kinds) and type(part).__module__.startswith(_OURS)
+
+
+def computes_its_graph(network) -> bool:
+    """Whether a functional or sequential network computes what its graph says: a subclass may have a `call` that adds
+    to it.
+    """
+    own = (next(kind for kind in type(network).__mro__ if name in vars(kind)) for name in ("__call__", "call"))
+    return isinstance(network, keras.Model) and all(kind.__module__.startswith(_OURS) for kind in own)
 
 
 def readers(network) -> list:

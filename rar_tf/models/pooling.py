@@ -15,7 +15,7 @@ import tensorflow as tf
 from rar_tf import checks
 from rar_tf.errors import UsageError, brief
 from rar_tf.models import POOLINGS
-from rar_tf.models.graph import copy_of
+from rar_tf.models.graph import copy_of, is_kind
 
 
 class WindowPooling2D(keras.layers.MaxPooling2D):
@@ -98,9 +98,9 @@ class SmoothGlobalMaxPooling2D(keras.layers.GlobalMaxPooling2D):
 
 def smooth_max_pooling(layer, beta: float):
     """Return the smooth version of a max-pooling layer of images, None for every other layer."""
-    if isinstance(layer, keras.layers.MaxPooling2D):
+    if is_kind(layer, keras.layers.MaxPooling2D):
         return SmoothMaxPooling2D(**{**layer.get_config(), "beta": beta})
-    if isinstance(layer, keras.layers.GlobalMaxPooling2D):
+    if is_kind(layer, keras.layers.GlobalMaxPooling2D):
         return SmoothGlobalMaxPooling2D(**{**layer.get_config(), "beta": beta})
     return None
 

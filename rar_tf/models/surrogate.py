@@ -16,7 +16,7 @@ import tensorflow as tf
 from rar_tf import checks
 from rar_tf.errors import UsageError, brief
 from rar_tf.models.activations import Softplus
-from rar_tf.models.graph import copy_of
+from rar_tf.models.graph import copy_of, is_kind
 from rar_tf.models.invariance import is_scale_invariant
 from rar_tf.models.pooling import smooth_max_pooling
 from rar_tf.models.stem import InputStem
@@ -229,7 +229,7 @@ def rectifier_of(layer):
     """Return the layer or function that is a layer's rectifier, itself perhaps; None where it has none."""
     kinds = (keras.layers.ReLU, keras.layers.LeakyReLU)
     found = layer if isinstance(layer, kinds) else getattr(layer, "activation", None)
-    return found if isinstance(found, kinds) or any(found is each for each in _FUNCTIONS) else None
+    return found if is_kind(found, *kinds) or any(found is each for each in _FUNCTIONS) else None
 
 
 def _smooth(layer, beta):

@@ -13,6 +13,8 @@ from rar_tf.errors import UsageError
 from rar_tf.metrics import top_k_set
 from rar_tf.models import chain
 from rar_tf.models.activations import Gelu, Silu, Softplus
+from rar_tf.models.pooling import smooth_max_pooling
+from rar_tf.models.surrogate import rectifier_of
 from rar_tf.objectives.curvature import log_gradient_lipschitz
 
 
@@ -320,3 +322,52 @@ def test_channels_first_have_no_lipschitz_bound():
     )
     with pytest.raises(UsageError, match="no finite bound M is known for layer"):
         gradient_bound(network)
+
+
+def thrice(kind):
+    """A subclass that computes three times what its kind does."""
+    return type(f"Thrice{kind.__name__}", (kind,), {"call": lambda self, inputs, **_: 3 * kind.call(self, inputs)})
+
+
+def named_relu():
+    def relu(values):
+        return 3 * tf.nn.relu(values)
+
+    return relu
+
+
+SIZE = layers.Input((4, 4, 1))
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [thrice(layers.Flatten)(), layers.Dense(3)],
+        [layers.Flatten(), thrice(layers.Dense)(3)],
+        [layers.Flatten(), layers.Dense(3, activation="softplus"), thrice(layers.Dropout)(0.5), layers.Dense(3)],
+        [layers.Flatten(), layers.Dense(3), thrice(layers.Activation)("softplus"), layers.Dense(3)],
+        [layers.Flatten(), layers.Dense(3), thrice(layers.ReLU)(), layers.Dense(3)],
+        [layers.Flatten(), layers.Dense(3, activation=named_relu()), layers.Dense(3)],
+        [layers.Flatten(), layers.Dense(3, activation=type("Mine", (Softplus,), {})(2.0)), layers.Dense(3)],
+        [thrice(layers.AveragePooling2D)(2), layers.Flatten(), layers.Dense(3)],
+        [thrice(layers.MaxPooling2D)(2), layers.Flatten(), layers.Dense(3)],
+    ],
+    ids=lambda parts: "-".join(type(part).__name__ for part in parts),
+)
+def test_layers_and_activations_of_other_classes_have_no_bound(parts):
+    network = keras.Sequential([SIZE, *parts])
+    for bound in (chain.stages_of, gradient_bound):
+        with pytest.raises(UsageError, match="known"):
+            bound(network)
+
+
+def test_a_sequential_network_with_a_call_of_its_own_has_no_bound():
+    network = thrice(keras.Sequential)([SIZE, layers.Flatten(), layers.Dense(3)])
+    for bound in (chain.stages_of, gradient_bound):
+        with pytest.raises(UsageError, match="keras.Sequential network"):
+            bound(network)
+
+
+def test_a_rectifier_or_max_pool_of_another_class_has_no_smooth_stand_in():
+    assert rectifier_of(thrice(layers.ReLU)()) is None
+    assert smooth_max_pooling(thrice(layers.MaxPooling2D)(2), 1.0) is None
