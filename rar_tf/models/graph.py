@@ -1,9 +1,13 @@
-"""The applications of layers that a network consists of, and copies of layers for networks like it.
+"""The applications of layers that a network consists of, and clones of networks.
 
 A layer has other applications where it serves other networks as well.
 """
 
+from collections.abc import Callable
+
 import keras
+
+from rar_tf.errors import UsageError, brief
 
 _OURS = ("keras.", "rar_tf.")
 
@@ -53,15 +57,34 @@ def input_shape(network, layer: keras.Layer) -> tuple:
     return tuple(node.input_tensors[0].shape[1:])
 
 
-def copy_of(layer: keras.Layer) -> keras.Layer:
-    """Return a layer of the same settings, with weights of its own; a `Normalization` has the statistics of the other.
+def clone(network, replacement: Callable[[keras.Layer], keras.Layer | None], refusal: str) -> keras.Model:
+    """Return a clone of a network with weights of its own, and with the statistics of its `Normalization` layers.
 
-    It computes with constants made of these, which weights that are set later do not change.
+    They compute with constants made of these, which weights that are set later do not change.
+
+    Args:
+      replacement: layer -> what takes its place, None for a copy.
+      refusal: how an error's message begins.
+
+    Raises: UsageError where the network cannot be cloned layer by layer.
     """
-    copy = layer.__class__.from_config(layer.get_config())
-    if isinstance(layer, keras.layers.Normalization) and layer.built:
-        statistics: dict = {}
-        layer.save_own_variables(statistics)
-        copy.build_from_config(layer.get_build_config())
-        copy.load_own_variables(statistics)
+
+    def clone_layer(layer):
+        found = replacement(layer)
+        return layer.__class__.from_config(layer.get_config()) if found is None else found
+
+    try:
+        copy = keras.models.clone_model(network, clone_function=clone_layer, recursive=True)
+        for own, other in zip(_normalizations(network), _normalizations(copy), strict=True):
+            statistics: dict = {}
+            own.save_own_variables(statistics)
+            other.load_own_variables(statistics)
+    except UsageError:
+        raise
+    except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
+        raise UsageError(f"{refusal}: it cannot be cloned layer by layer ({brief(error)})") from error
     return copy
+
+
+def _normalizations(network):
+    return [layer for layer in network._flatten_layers() if isinstance(layer, keras.layers.Normalization)]

@@ -13,9 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from rar_tf import checks
-from rar_tf.errors import UsageError, brief
-from rar_tf.models import POOLINGS
-from rar_tf.models.graph import copy_of, is_kind
+from rar_tf.errors import UsageError
+from rar_tf.models import POOLINGS, graph
 
 
 class WindowPooling2D(keras.layers.MaxPooling2D):
@@ -98,9 +97,9 @@ class SmoothGlobalMaxPooling2D(keras.layers.GlobalMaxPooling2D):
 
 def smooth_max_pooling(layer, beta: float):
     """Return the smooth version of a max-pooling layer of images, None for every other layer."""
-    if is_kind(layer, keras.layers.MaxPooling2D):
+    if graph.is_kind(layer, keras.layers.MaxPooling2D):
         return SmoothMaxPooling2D(**{**layer.get_config(), "beta": beta})
-    if is_kind(layer, keras.layers.GlobalMaxPooling2D):
+    if graph.is_kind(layer, keras.layers.GlobalMaxPooling2D):
         return SmoothGlobalMaxPooling2D(**{**layer.get_config(), "beta": beta})
     return None
 
@@ -132,13 +131,8 @@ def with_exact_pooling(network: keras.Model) -> keras.Model:
         return network
 
     def exact(layer):
-        if type(layer) is keras.layers.MaxPooling2D:
-            return ExactMaxPooling2D(**layer.get_config())
-        return copy_of(layer)
+        return ExactMaxPooling2D(**layer.get_config()) if type(layer) is keras.layers.MaxPooling2D else None
 
-    try:
-        clone = keras.models.clone_model(network, clone_function=exact, recursive=True)
-    except (TypeError, AttributeError, NotImplementedError) as error:
-        raise UsageError(f"jit_compile: the network's max-pools cannot be made exact ({brief(error)})") from error
-    clone.set_weights(network.get_weights())
-    return clone
+    copy = graph.clone(network, exact, "jit_compile: the network's max-pools cannot be made exact")
+    copy.set_weights(network.get_weights())
+    return copy

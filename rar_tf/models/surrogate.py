@@ -14,9 +14,9 @@ import keras
 import tensorflow as tf
 
 from rar_tf import checks
-from rar_tf.errors import UsageError, brief
+from rar_tf.errors import UsageError
+from rar_tf.models import graph
 from rar_tf.models.activations import Softplus
-from rar_tf.models.graph import copy_of, is_kind
 from rar_tf.models.invariance import is_scale_invariant
 from rar_tf.models.pooling import smooth_max_pooling
 from rar_tf.models.stem import InputStem
@@ -201,20 +201,16 @@ def _clone(network, replacement, refusal, *, sought):
     """A clone with weights of its own, in which layers for which there is a replacement, those sought, are replaced."""
     replaced = []
 
-    def clone_layer(layer):
+    def noted(layer):
         found = replacement(layer)
-        if found is None:
-            return copy_of(layer)
-        replaced.append(layer.name)
+        if found is not None:
+            replaced.append(layer.name)
         return found
 
-    try:
-        clone = keras.models.clone_model(network, clone_function=clone_layer, recursive=True)
-    except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
-        raise UsageError(f"{refusal}: it cannot be cloned layer by layer ({brief(error)})") from error
+    copy = graph.clone(network, noted, refusal)
     if not replaced:
         raise UsageError(f"{refusal}: no {sought} was found among its layers")
-    return clone
+    return copy
 
 
 # Rectifiers that are functions, as softplus has them.
@@ -229,7 +225,7 @@ def rectifier_of(layer):
     """Return the layer or function that is a layer's rectifier, itself perhaps; None where it has none."""
     kinds = (keras.layers.ReLU, keras.layers.LeakyReLU)
     found = layer if isinstance(layer, kinds) else getattr(layer, "activation", None)
-    return found if is_kind(found, *kinds) or any(found is each for each in _FUNCTIONS) else None
+    return found if graph.is_kind(found, *kinds) or any(found is each for each in _FUNCTIONS) else None
 
 
 def _smooth(layer, beta):
