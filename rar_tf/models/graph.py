@@ -16,8 +16,11 @@ def nodes(network) -> list:
     """Return the nodes of a functional or sequential network's own graph, from the images to the logits.
 
     A node is one application of an operation: it has `operation`, `input_tensors` and `output_tensors`. A layer that is
-    applied twice has two, and none of those that another network made of it. Of anything else there are none.
+    applied twice has two, and none of those that another network made of it. Of anything else there are none, nor of a
+    network with a `call` of its own.
     """
+    if not computes_its_graph(network):
+        return []
     graph = getattr(network, "_functional", network)  # of a sequential network
     by_depth = getattr(graph, "_nodes_by_depth", {})
     if not by_depth:
@@ -41,6 +44,10 @@ def computes_its_graph(network) -> bool:
     """
     own = (next(kind for kind in type(network).__mro__ if name in vars(kind)) for name in ("__call__", "call"))
     return isinstance(network, keras.Model) and all(kind.__module__.startswith(_OURS) for kind in own)
+
+
+def _has_graph(network):
+    return isinstance(network, keras.Sequential) or hasattr(network, "operations")
 
 
 def readers(network) -> list:
@@ -75,6 +82,9 @@ def clone(network, replacement: Callable[[keras.Layer], keras.Layer | None], ref
 
     try:
         copy = keras.models.clone_model(network, clone_function=clone_layer, recursive=True)
+        for model in network._flatten_layers():
+            if _has_graph(model) and not computes_its_graph(model):
+                raise TypeError(f"{model.name!r} has a `call` of its own")
         for own, other in zip(_normalizations(network), _normalizations(copy), strict=True):
             statistics: dict = {}
             own.save_own_variables(statistics)

@@ -272,10 +272,10 @@ _OPAQUE = ("lambda", "torchmodulewrapper", "jaxlayer", "flaxlayer", "tfsmlayer")
 
 def _parts(network):
     """The operations of a Keras network, those of networks and layers inside it, and their activations."""
-    if not isinstance(network, keras.Sequential) and not hasattr(network, "operations"):
-        yield network  # opaque: a function, or a model with a `call` of its own
-        return
-    for operation in network.layers if isinstance(network, keras.Sequential) else network.operations:
+    if not graph.computes_its_graph(network):
+        yield network  # opaque: a model with a `call` of its own
+    layers = network.layers if isinstance(network, keras.Sequential) else getattr(network, "operations", ())
+    for operation in layers:
         if isinstance(operation, keras.Model):
             yield from _parts(operation)
             continue
