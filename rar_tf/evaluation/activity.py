@@ -28,11 +28,36 @@ class ActivityCounter:
 
     @classmethod
     def of(cls, network) -> "ActivityCounter | None":
-        """Return a counter for a functional Keras network with rectifiers, None for anything else."""
-        found = [node.output_tensors[0] for node in graph.nodes(network) if rectifier_of(node.operation) is not None]
-        return cls(keras.Model(network.inputs, found)) if found else None
+        """Return a counter for a functional Keras network with rectifiers, None for anything else.
+
+        None too where a layer that is no network holds some, whose outputs are not to be had.
+        """
+        found = _rectified(network)
+        if not found or _hides_some(network, [operation for operation, _ in found]):
+            return None
+        return cls(keras.Model(network.inputs, [outputs for _, outputs in found]))
 
     def columns(self, images: np.ndarray, perturbed: np.ndarray) -> dict[str, np.ndarray]:
         """Return the number of active units at both and in common. Shape: [N, H, W, C] twice -> [N] each."""
         counts = self._count(tf.convert_to_tensor(images), tf.convert_to_tensor(perturbed))
         return dict(zip(("active", "active_perturbed", "active_both"), (c.numpy() for c in counts)))
+
+
+def _rectified(network) -> list[tuple]:
+    """The operations of a network that have rectifiers, and their outputs, those of networks inside it included."""
+    found: list[tuple] = []
+    for node in graph.nodes(network):
+        inner = _rectified(node.operation)
+        if inner:
+            operations, outputs = zip(*inner)
+            part = keras.Model(node.operation.inputs, list(outputs))
+            found += zip(operations, tf.nest.flatten(part(node.input_tensors[0])))
+        elif rectifier_of(node.operation) is not None:
+            found.append((node.operation, node.output_tensors[0]))
+    return found
+
+
+def _hides_some(network, operations) -> bool:
+    """Whether other layers than these, and those that are their rectifiers, have rectifiers."""
+    known = {id(part) for operation in operations for part in (operation, rectifier_of(operation))}
+    return any(rectifier_of(layer) is not None and id(layer) not in known for layer in network._flatten_layers())

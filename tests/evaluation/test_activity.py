@@ -49,6 +49,21 @@ def test_layers_of_another_network_and_one_that_is_applied_twice():
     assert {name: list(values / 2) for name, values in found.items()} == expected
 
 
+def test_networks_inside_are_counted_and_layers_that_hide_rectifiers_are_not():
+    inner = network(keras.layers.ReLU())
+    features = keras.Model(inner.inputs, inner.layers[2].output, name="features")
+    images = keras.layers.Input((1, 2, 1))
+    hidden = keras.layers.Dense(3, activation=keras.layers.ReLU())
+    nested = keras.Model(images, keras.layers.Dense(2)(hidden(features(images))))
+    hidden.set_weights([np.eye(3), np.zeros(3)])
+    found = ActivityCounter.of(nested).columns(IMAGES, PERTURBED)
+    expected = {"active": [4, 2], "active_perturbed": [2, 4], "active_both": [2, 0]}
+    assert {name: list(values) for name, values in found.items()} == expected
+    wrapped = keras.layers.TimeDistributed(keras.layers.Dense(3, activation="relu"))
+    layers = [images, wrapped, keras.layers.Flatten(), keras.layers.Dense(3, activation="relu"), keras.layers.Dense(2)]
+    assert ActivityCounter.of(keras.Sequential(layers)) is None
+
+
 def test_networks_without_rectifiers_have_no_counter():
     assert ActivityCounter.of(network(keras.layers.Activation("softplus"))) is None
     assert ActivityCounter.of(lambda images: images) is None
