@@ -192,6 +192,8 @@ def _smooth_rectifier(layer, beta):
     activation = _smooth(layer, beta)
     if activation is None:
         return None
+    if not isinstance(layer, keras.Layer):  # of a tensor, in the dtype that it has
+        return keras.layers.Activation(activation, name=layer.name, autocast=False)
     if isinstance(layer, (keras.layers.ReLU, keras.layers.LeakyReLU)):
         return keras.layers.Activation(activation, name=layer.name, dtype=layer.dtype_policy)
     return layer.__class__.from_config({**layer.get_config(), "activation": activation})
@@ -219,10 +221,14 @@ _FUNCTIONS = {
     **dict.fromkeys((keras.activations.relu6, tf.nn.relu6), {"ceiling": 6.0}),
     **dict.fromkeys((keras.activations.leaky_relu, tf.nn.leaky_relu), {"slope": 0.2}),
 }
+# Those of keras.ops and keras.activations where they are called in a functional network.
+_OPERATIONS = ("Relu", "Relu6", "LeakyRelu", "ReLU")
 
 
 def rectifier_of(layer):
-    """Return the layer or function that is a layer's rectifier, itself perhaps; None where it has none."""
+    """Return the layer, operation or function that is a layer's rectifier, itself perhaps; None where it has none."""
+    if not isinstance(layer, keras.Layer):
+        return layer if graph.is_kind(layer, keras.Operation) and type(layer).__name__ in _OPERATIONS else None
     kinds = (keras.layers.ReLU, keras.layers.LeakyReLU)
     found = layer if isinstance(layer, kinds) else getattr(layer, "activation", None)
     return found if graph.is_kind(found, *kinds) or any(found is each for each in _FUNCTIONS) else None
@@ -231,12 +237,11 @@ def rectifier_of(layer):
 def _smooth(layer, beta):
     """The softplus version of a layer's rectifier, None where it has none."""
     rectifier = rectifier_of(layer)
-    if isinstance(rectifier, keras.layers.ReLU):
-        if rectifier.threshold != 0:
+    if isinstance(rectifier, keras.Operation):
+        if getattr(rectifier, "threshold", 0) != 0:
             raise UsageError(f"no softplus surrogate: layer {layer.name!r} is a ReLU with a threshold")
-        return Softplus(beta, float(rectifier.negative_slope), rectifier.max_value)
-    if isinstance(rectifier, keras.layers.LeakyReLU):
-        return Softplus(beta, float(rectifier.negative_slope))
+        ceiling = 6.0 if type(rectifier).__name__ == "Relu6" else getattr(rectifier, "max_value", None)
+        return Softplus(beta, float(getattr(rectifier, "negative_slope", 0.0)), ceiling)
     return None if rectifier is None else Softplus(beta, **_FUNCTIONS[rectifier])
 
 

@@ -242,3 +242,32 @@ def test_art_takes_the_gradients_of_smooth_networks_themselves():
     assert rar_tf.ART(smooth).smooth is smooth
     assert rar_tf.ART(rectified).smooth is not rectified
     assert rar_tf.ART(rectified, softplus_beta=0.0).smooth is rectified
+
+
+@pytest.mark.parametrize(
+    "rectifier",
+    [
+        keras.ops.relu,
+        keras.ops.relu6,
+        lambda values: keras.ops.leaky_relu(values, negative_slope=0.3),
+        keras.activations.relu,
+        lambda values: keras.activations.relu(values, negative_slope=0.1, max_value=1.0),
+    ],
+)
+def test_rectifiers_that_are_operations_are_replaced_and_counted(rectifier, seeded):
+    images = keras.layers.Input((8, 8, 3))
+    hidden = rectifier(10 * keras.layers.Dense(5)(keras.layers.Flatten()(images)))
+    network = keras.Model(images, keras.layers.Dense(3)(keras.layers.Dense(4, activation="relu")(hidden)))
+    surrogate = softplus_surrogate(network, 1e4)
+    assert is_smooth(surrogate) and not is_smooth(network)
+    np.testing.assert_allclose(surrogate(IMAGES), network(IMAGES), atol=1e-3)
+    before, after = (keras.Model(images, each)(IMAGES).numpy() for each in (hidden, network.layers[-1].input))
+    count = ActivityCounter.of(network).columns(IMAGES, IMAGES)["active"]
+    np.testing.assert_array_equal(count, (before > 0).sum(1) + (after > 0).sum(1))
+
+
+def test_an_operation_with_a_threshold_has_no_surrogate():
+    images = keras.layers.Input((8, 8, 3))
+    hidden = keras.activations.relu(keras.layers.Flatten()(images), threshold=0.5)
+    with pytest.raises(UsageError, match="threshold"):
+        softplus_surrogate(keras.Model(images, keras.layers.Dense(3)(hidden)))
