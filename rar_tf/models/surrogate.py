@@ -6,6 +6,7 @@ residual networks' 0.1x + 0.9·softplus(x) of Chen et al. (2019). Max-pooling ma
 a network that keeps it jump wherever another pixel wins, softplus or not.
 """
 
+import functools
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -58,20 +59,32 @@ class Surrogate(StandIn):
         own, others = (Counter(type(part).__name__ for part in _parts(model)) for model in (self.network, self.clone))
         return set(others - own)
 
-    def stateless_call(self, *args, **kwargs):
-        """As `keras.Model.stateless_call`, through the clone's activations."""
-        return self.clone.stateless_call(*args, **kwargs)
+    @functools.cached_property
+    def _shared(self):
+        return _shared(self.clone, self.network)
+
+    def stateless_call(self, trainable, fixed, images: tf.Tensor, training: bool = False):
+        """As `keras.Model.stateless_call` in evaluation mode, through the clone's activations."""
+        own = [*self.trainable_variables, *self.non_trainable_variables]
+        values = {id(variable): value for variable, value in zip(own, [*trainable, *fixed])}
+        return _with_values(self.clone, lambda variable: values[id(self._shared[id(variable)])], images)
 
     def __call__(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Return the logits in evaluation mode, whatever `training` says: a surrogate keeps no statistics."""
-        return _on_weights(self.clone, self.trainable_variables, self.non_trainable_variables, images)
+        return _with_values(self.clone, lambda variable: self._shared[id(variable)].value, images)[0]
 
 
-def _on_weights(model, trainable, fixed, inputs):
-    """A model's outputs in evaluation mode, on the values of other variables than its own."""
-    values = [[variable.value for variable in variables] for variables in (trainable, fixed)]
-    outputs, _ = model.stateless_call(*values, inputs, training=False)
-    return outputs
+def _shared(layers, weights):
+    """The variables of a network by the identities of those of a network of the same layers."""
+    return {id(own): variable for own, variable in zip(layers.variables, weights.variables)}
+
+
+def _with_values(model, value_of, inputs):
+    """A model's outputs in evaluation mode and its state, with other values of its variables, frozen ones or not."""
+    kinds = model.trainable_variables, model.non_trainable_variables
+    return model.stateless_call(
+        *([value_of(each) for each in variables] for variables in kinds), inputs, training=False
+    )
 
 
 def layers_and_weights(network) -> tuple[Any, Any]:
@@ -87,14 +100,10 @@ class Part:
     """
 
     def __init__(self, part: keras.Model, network):
-        layers, weights = layers_and_weights(network)
-        shared = {id(own): variable for own, variable in zip(layers.variables, weights.variables)}
-        self.part, self.shared = part, shared
-        self._trainable = [shared[id(variable)] for variable in part.trainable_variables]
-        self._fixed = [shared[id(variable)] for variable in part.non_trainable_variables]
+        self.part, self.shared = part, _shared(*layers_and_weights(network))
 
     def __call__(self, inputs):
-        return _on_weights(self.part, self._trainable, self._fixed, inputs)
+        return _with_values(self.part, lambda variable: self.shared[id(variable)].value, inputs)[0]
 
 
 def softplus_surrogate(
@@ -116,7 +125,6 @@ def softplus_surrogate(
         lambda layer: _smooth_stem(layer, FOR_MAPS) or pooling(layer),
         "no softplus surrogate of the network",
     )
-    clone.trainable = network.trainable
     return Surrogate(network, clone)
 
 
@@ -154,7 +162,6 @@ def without_dead_zones(network):
         "its input stem cannot be made smooth",
         sought="input stem",
     )
-    clone.trainable = network.trainable
     return BackwardThrough(network, Surrogate(network, clone))
 
 

@@ -7,10 +7,13 @@ import tensorflow as tf
 
 import rar_tf
 from rar_tf import models
+from rar_tf.attributions.path_integral import integrated_gradients
+from rar_tf.attributions.targets import Target
 from rar_tf.certification.lipschitz import gradient_bound
 from rar_tf.errors import UsageError
 from rar_tf.evaluation.activity import ActivityCounter
 from rar_tf.models.pooling import with_exact_pooling
+from rar_tf.models.split import split_first_layer
 from rar_tf.models.stem import InputStem
 from rar_tf.models.surrogate import is_smooth, softplus_surrogate, without_dead_zones
 
@@ -271,3 +274,29 @@ def test_an_operation_with_a_threshold_has_no_surrogate():
     hidden = keras.activations.relu(keras.layers.Flatten()(images), threshold=0.5)
     with pytest.raises(UsageError, match="threshold"):
         softplus_surrogate(keras.Model(images, keras.layers.Dense(3)(hidden)))
+
+
+def test_layers_may_be_frozen_later(seeded):
+    network = models.build("tiny_cnn", (8, 8, 3), 3)
+    surrogate, labels = softplus_surrogate(network, 2.0), tf.constant([0, 1])
+    split = split_first_layer(surrogate), split_first_layer(network)
+    before = surrogate(IMAGES), *(each.rest(each.affine(IMAGES)) for each in split)
+    maps = integrated_gradients(Target(surrogate, labels), IMAGES, steps=4, chunk=2)
+    network.layers[1].trainable = False
+    after = surrogate(IMAGES), *(each.rest(each.affine(IMAGES)) for each in split)
+    for one, other in zip(before, after):
+        np.testing.assert_array_equal(one, other)
+    again = integrated_gradients(Target(surrogate, labels), IMAGES, steps=4, chunk=2)
+    np.testing.assert_array_equal(maps, again)
+
+
+def test_training_leaves_layers_as_they_are_that_are_frozen_later(seeded):
+    network = dense_network("relu")
+    model = rar_tf.ART(network, epsilon=0.1, steps=1, bounds=(0, 1))
+    first, last = network.layers[1], network.layers[2]
+    first.trainable = False
+    before = [layer.get_weights()[0] for layer in (first, last)]
+    model.compile("adam")
+    model.fit(IMAGES, np.array([0, 1]), verbose=0)
+    np.testing.assert_array_equal(first.get_weights()[0], before[0])
+    assert not np.array_equal(last.get_weights()[0], before[1])
