@@ -78,4 +78,5 @@ def _is_affine(layer):
         plain = layer.data_format == "channels_last" and layer.groups == 1 and tuple(layer.dilation_rate) == (1, 1)
     else:
         plain = type(layer) is keras.layers.Dense
-    return plain and layer.variable_dtype == keras.backend.floatx()  # that of images
+    own = plain and any(layer.kernel is variable for variable in layer.variables)  # not one that LoRA makes
+    return own and layer.variable_dtype == keras.backend.floatx()  # that of images

@@ -300,3 +300,9 @@ def test_training_leaves_layers_as_they_are_that_are_frozen_later(seeded):
     model.fit(IMAGES, np.array([0, 1]), verbose=0)
     np.testing.assert_array_equal(first.get_weights()[0], before[0])
     assert not np.array_equal(last.get_weights()[0], before[1])
+
+
+def test_a_kernel_with_lora_is_left_in_its_layer():
+    network = keras.Sequential([keras.layers.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.Flatten()])
+    network.layers[0].enable_lora(2)
+    assert split_first_layer(network) is None
