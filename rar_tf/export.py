@@ -65,6 +65,11 @@ class SavedNetwork:
             raise UsageError(f"{path}: serving_default must take one input, the images; it takes {', '.join(inputs)}")
         self.kinks = sorted(_operations(self.signature.graph) & _KINKS)
         self.input_name, spec = next(iter(inputs.items()))
+        if spec.dtype != tf.float32:
+            raise UsageError(
+                f"{path}: serving_default takes images of dtype {spec.dtype.name}, and images are float32 here: export "
+                "the network with float32 images"
+            )
         self.input_shape = tuple(spec.shape)
         outputs = list(self.signature.structured_outputs)
         self.output_name = "logits" if "logits" in outputs else outputs[0]

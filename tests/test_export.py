@@ -81,3 +81,13 @@ def test_unsafe_and_damaged_files_are_refused(tmp_path):
         export.load_network()
     with pytest.raises(UsageError, match="exactly one"):
         export.load_network("a", "b")
+
+
+@pytest.mark.parametrize("dtype", [tf.uint8, tf.float64])
+def test_a_saved_model_of_other_images_is_refused_in_one_line(tmp_path, dtype):
+    module = tf.Module()
+    serve = tf.function(lambda images: {"logits": tf.cast(images, tf.float32)[:, 0, 0]})
+    tf.saved_model.save(module, str(tmp_path / "m"), serve.get_concrete_function(tf.TensorSpec([None, 4, 4, 3], dtype)))
+    with pytest.raises(UsageError, match=f"images of dtype {dtype.name}") as raised:
+        export.SavedNetwork(tmp_path / "m")
+    assert "\n" not in str(raised.value)
