@@ -215,7 +215,10 @@ def _finished(job, folder, rows, table, notes):
 
 
 def _runs(folder) -> list[dict]:
-    return read_json(folder / RUNS).get("runs", []) if (folder / RUNS).is_file() else []
+    found = read_json(folder / RUNS).get("runs", []) if (folder / RUNS).is_file() else []
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise UsageError(f"{folder / RUNS}: not a file of this package: move it away")
+    return found
 
 
 def unfinished(folder, count: int) -> list[str]:

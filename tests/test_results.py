@@ -143,6 +143,15 @@ def test_rows_of_several_machines_name_the_devices_of_all(tmp_path, monkeypatch)
     assert results.merge(Squares, tmp_path / "parts")["made"]["device"] == "CPU, NVIDIA X"
 
 
+@pytest.mark.parametrize("content", ['{"runs": ["a"]}', '{"runs": {"device": "CPU"}}'])
+def test_runs_of_another_form(tmp_path, content):
+    with pytest.raises(KeyboardInterrupt):
+        results.run(Squares(stop=5), tmp_path)
+    (tmp_path / "runs.json").write_text(content)
+    with pytest.raises(UsageError, match="runs.json: not a file of this package"):
+        results.run(Squares(), tmp_path)
+
+
 def test_a_resumed_run_took_the_seconds_of_all_its_processes(tmp_path):
     class Slow(Squares):
         def rows(self, group):
