@@ -88,9 +88,11 @@ def _read(place, name, source):
     summary = read_json(place / "summary.json")
     if "guarantee" in summary:
         return Certified(name, summary, {path.stem: path for path in sorted(place.glob("*.png"))})
-    if "natural_accuracy" not in summary:
-        raise UsageError(f"{place / 'summary.json'} is not an evaluation's")
+    if "natural_accuracy" not in summary or not summary.get("bounds"):
+        raise UsageError(f"{place / 'summary.json'} is not an evaluation's: natural_accuracy or bounds is missing")
     examples = Examples.read(place / "maps.npz") if (place / "maps.npz").is_file() else None
     settings = read_json(place / "settings.json") if (place / "settings.json").is_file() else {}
     rows = read_rows(place / "examples.csv")[0]
+    if any(not {"index", "correct"} <= row.keys() for row in rows):
+        raise UsageError(f"{place / 'examples.csv'} is not an evaluation's: index or correct is missing")
     return Evaluated(name, source, summary, settings, rows, examples, summary.get("training", {}))

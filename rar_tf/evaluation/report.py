@@ -105,7 +105,7 @@ def _measured(evaluations):
     )
     if len(groups) > 1:
         blocks.append(page.text("Other data, attributions or budgets have a table of their own: do not compare them."))
-    blocks += [page.text(f"Warning ({e.name}): {w}") for e in evaluations for w in e.summary["warnings"]]
+    blocks += [page.text(f"Warning ({e.name}): {w}") for e in evaluations for w in e.summary.get("warnings", ())]
     return blocks + _faithfulness(evaluations)
 
 

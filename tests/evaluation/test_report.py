@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -65,6 +66,31 @@ def test_pages(folders, tmp_path):
 def test_a_folder_without_an_evaluation(tmp_path):
     with pytest.raises(UsageError, match="no finished evaluation"):
         report.read([tmp_path])
+
+
+@pytest.fixture
+def copy(folders, tmp_path):
+    """A folder with a copy of an evaluation, and its summary."""
+    folder = shutil.copytree(folders[0], tmp_path / "copy")
+    return folder / "evaluation", json.loads((folder / "evaluation" / "summary.json").read_text())
+
+
+def test_a_summary_without_warnings_is_reported(copy, tmp_path):
+    folder, summary = copy
+    del summary["warnings"]
+    (folder / "summary.json").write_text(json.dumps(summary))
+    assert "Warning" not in report.write(report.read([folder]), tmp_path / "page")[0].read_text()
+
+
+def test_files_of_another_form(copy):
+    folder, summary = copy
+    (folder / "summary.json").write_text(json.dumps({k: v for k, v in summary.items() if k != "bounds"}))
+    with pytest.raises(UsageError, match="summary.json is not an evaluation's"):
+        report.read([folder])
+    (folder / "summary.json").write_text(json.dumps(summary))
+    (folder / "examples.csv").write_text("index,kendall\n0,0.5\n")
+    with pytest.raises(UsageError, match="examples.csv is not an evaluation's"):
+        report.read([folder])
 
 
 def test_folders_of_one_name_have_different_names(folders, tmp_path):
