@@ -5,13 +5,23 @@ from collections.abc import Sequence
 
 import matplotlib
 import matplotlib.figure
+import matplotlib.text
 import numpy as np
 
 TITLE, CELL = 10, 1.7  # points and inches: letters that can be read where four cells share a phone's width
 
 
 class Figure(matplotlib.figure.Figure):
-    """A figure that a notebook shows where pyplot, which would see to that, was never imported."""
+    """A figure that a notebook shows where pyplot, which would see to that, was never imported.
+
+    A name with dollars is drawn as it is, not as a formula; the powers that axes write remain.
+    """
+
+    def draw(self, renderer):
+        for text in self.findobj(matplotlib.text.Text):
+            if "$" in text.get_text() and "\\mathdefault" not in text.get_text():
+                text.set_parse_math(False)
+        super().draw(renderer)
 
     def _repr_png_(self):
         buffer = io.BytesIO()

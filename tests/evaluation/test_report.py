@@ -1,11 +1,13 @@
 """The report holds what was measured and what was printed, and its HTML needs no other file."""
 
 import dataclasses
+import io
 import json
 import pathlib
 import re
 import shutil
 
+import matplotlib.text
 import numpy as np
 import pytest
 
@@ -91,6 +93,29 @@ def test_files_of_another_form(copy):
     (folder / "examples.csv").write_text("index,kendall\n0,0.5\n")
     with pytest.raises(UsageError, match="examples.csv is not an evaluation's"):
         report.read([folder])
+
+
+@pytest.mark.parametrize("name", ["$a$", "cost$\\foo$", "5$"])
+def test_pictures_of_a_name_with_dollars(name):
+    values = np.array([0.1, 0.5, 0.9])
+    for picture in (
+        figures.box_plot({name: values}, "kendall"),
+        figures.curves_figure({name: (values, values)}, "x", "y"),
+        figures.grid_figure({name: np.ones((1, 4, 4, 1)), "map": np.ones((1, 4, 4))}, maps_from=1, title=name),
+    ):
+        picture.savefig(io.BytesIO())
+        drawn = [text for text in picture.findobj(matplotlib.text.Text) if name in text.get_text()]
+        assert drawn and not any(text.get_parse_math() for text in drawn)
+
+
+def test_axes_still_write_powers():
+    picture = figures.Figure()
+    axis = picture.subplots()
+    axis.set_yscale("log")
+    for _ in range(2):
+        picture.savefig(io.BytesIO())
+        powers = [text for text in axis.yaxis.get_ticklabels() if "$" in text.get_text()]
+        assert powers and all(text.get_parse_math() for text in powers)
 
 
 def test_folders_of_one_name_have_different_names(folders, tmp_path):
