@@ -1,5 +1,7 @@
 """Maps that say nothing are found out: by pixels put in and taken out, and by shuffled weights."""
 
+import types
+
 import numpy as np
 import pytest
 from scipy import special
@@ -7,6 +9,7 @@ from scipy import special
 import rar_tf
 from rar_tf import metrics
 from rar_tf.evaluation import faithfulness
+from rar_tf.evaluation.measurement import Batch
 from rar_tf.evaluation.summary import FAITHFULNESS
 
 import toys
@@ -91,6 +94,18 @@ def test_relative_stability_by_hand():
     before, after = np.array([[1.0, 2.0, 0.0]]), np.array([[2.0, 1.0, 0.0]])
     assert metrics.relative_change(before, after)[0] == pytest.approx(np.hypot(1.0, 0.5))
     assert metrics.relative_change(before, before + [[0, 0, 1e-3]])[0] == pytest.approx(1e3)
+
+
+def test_relative_stability_divides_by_the_change_of_the_image_and_of_the_logits():
+    linear = types.SimpleNamespace(
+        network=None, logits=lambda images: images.reshape(-1, 2) @ [[1.0, -1.0], [2.0, 0.0]]
+    )
+    measured = faithfulness.Faithfulness(linear, types.SimpleNamespace(baseline=0.0, seed=0), maps=None)
+    images, perturbed = np.array([[0.5, 0.25]]).reshape(1, 1, 2, 1), np.array([[0.6, 0.25]]).reshape(1, 1, 2, 1)
+    maps, after = np.array([[1.0, 2.0]]), np.array([[1.0, 1.0]])
+    found = measured(Batch(np.array([0]), images, np.array([0]), maps, perturbed, after))
+    assert found["relative_input_stability"] == pytest.approx(0.5 / 0.2)
+    assert found["relative_output_stability"] == pytest.approx(0.5 / np.hypot(0.1, 0.1))
 
 
 def test_gini_by_hand():
