@@ -34,8 +34,11 @@ def nodes(network) -> list:
 
 
 def is_kind(part, *kinds: type) -> bool:
-    """Whether a layer or activation is of one of these kinds; a subclass of them elsewhere may compute anything."""
-    return isinstance(part, kinds) and type(part).__module__.startswith(_OURS)
+    """Whether a layer or activation is of one of these kinds; a subclass of them elsewhere may compute anything, and a
+    quantised layer computes something else.
+    """
+    quantised = getattr(part, "quantization_mode", None) is not None
+    return isinstance(part, kinds) and type(part).__module__.startswith(_OURS) and not quantised
 
 
 def computes_its_graph(network) -> bool:

@@ -371,3 +371,12 @@ def test_a_sequential_network_with_a_call_of_its_own_has_no_bound():
 def test_a_rectifier_or_max_pool_of_another_class_has_no_smooth_stand_in():
     assert rectifier_of(thrice(layers.ReLU)()) is None
     assert smooth_max_pooling(thrice(layers.MaxPooling2D)(2), 1.0) is None
+
+
+def test_quantised_layers_have_no_bounds():
+    network = keras.Sequential([layers.Input((4,)), layers.Dense(5, activation="softplus"), layers.Dense(3)])
+    network.layers[0].quantize("int8")
+    with pytest.raises(UsageError, match="no finite bound M is known for layer"):
+        gradient_bound(network)
+    with pytest.raises(UsageError, match="not known for layer .* \\(Dense\\)"):
+        chain.stages_of(network)
