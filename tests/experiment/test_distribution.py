@@ -34,6 +34,7 @@ def test_one_step_of_every_method_on_four_replicas_equals_one():
         assert gap < 1e-5, name
 
 
+@pytest.mark.slow
 def test_batches_that_two_replicas_cannot_share_are_refused_wherever_they_come_from():
     found = replicas("2", "uneven", "madry")
     assert found["gap"] < 1e-5 and len(found["said"]) == 6
