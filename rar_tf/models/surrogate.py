@@ -60,23 +60,18 @@ class Surrogate(StandIn):
         return set(others - own)
 
     @functools.cached_property
-    def _shared(self):
-        return _shared(self.clone, self.network)
+    def _part(self):
+        return Part(self.clone, self)
 
     def stateless_call(self, trainable, fixed, images: tf.Tensor, training: bool = False):
         """As `keras.Model.stateless_call` in evaluation mode, through the clone's activations."""
         own = [*self.trainable_variables, *self.non_trainable_variables]
         values = {id(variable): value for variable, value in zip(own, [*trainable, *fixed])}
-        return _with_values(self.clone, lambda variable: values[id(self._shared[id(variable)])], images)
+        return _with_values(self.clone, lambda variable: values[id(self._part.shared[id(variable)])], images)
 
     def __call__(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Return the logits in evaluation mode, whatever `training` says: a surrogate keeps no statistics."""
-        return _with_values(self.clone, lambda variable: self._shared[id(variable)].value, images)[0]
-
-
-def _shared(layers, weights):
-    """The variables of a network by the identities of those of a network of the same layers."""
-    return {id(own): variable for own, variable in zip(layers.variables, weights.variables)}
+        return self._part(images)
 
 
 def _with_values(model, value_of, inputs):
@@ -100,7 +95,8 @@ class Part:
     """
 
     def __init__(self, part: keras.Model, network):
-        self.part, self.shared = part, _shared(*layers_and_weights(network))
+        layers, weights = layers_and_weights(network)
+        self.part, self.shared = part, {id(own): variable for own, variable in zip(layers.variables, weights.variables)}
 
     def __call__(self, inputs):
         return _with_values(self.part, lambda variable: self.shared[id(variable)].value, inputs)[0]
