@@ -14,13 +14,13 @@ from keras import layers
 from rar_tf.errors import UsageError
 from rar_tf.models import graph
 from rar_tf.models.activations import Softplus
-from rar_tf.models.chain import Linear, is_affine
+from rar_tf.models.chain import Linear, has_disjoint_windows, is_affine
 from rar_tf.models.surrogate import rectifier_of
 
 _UNIT_LAYERS = (layers.Flatten, layers.Dropout, layers.Reshape, layers.InputLayer)
 _UNIT_ACTIVATIONS = [
     getattr(of, name)
-    for name in ("linear", "relu", "relu6", "softplus", "tanh", "sigmoid", "leaky_relu", "elu")
+    for name in ("linear", "softplus", "tanh", "sigmoid", "elu")
     for of in (keras.activations, tf.nn)
     if hasattr(of, name)
 ]
@@ -42,8 +42,8 @@ def gradient_bound(network: keras.Model) -> float:
 def _slope(layer):
     """The largest slope of a layer's activation: 1, or the leak where that is larger, of either sign."""
     rectifier = rectifier_of(layer)
-    if isinstance(rectifier, keras.Layer):
-        return max(1.0, abs(float(np.asarray(rectifier.negative_slope))))
+    if rectifier is not None:
+        return max(1.0, abs(float(np.asarray(getattr(rectifier, "negative_slope", 0.0)))))
     if type(layer) is layers.ELU:
         return max(1.0, abs(float(layer.alpha)))
     activation = getattr(layer, "activation", None)
@@ -59,8 +59,7 @@ def _linear(layer, network):
         return np.linalg.norm(np.asarray(layer.kernel, np.float64), axis=0).max()
     if is_affine(layer):
         return Linear(layer, graph.input_shape(network, layer)).norm
-    pooling = graph.is_kind(layer, layers.MaxPooling2D)
-    if pooling and all(s >= p for s, p in zip(layer.strides, layer.pool_size)):
+    if graph.is_kind(layer, layers.MaxPooling2D) and has_disjoint_windows(layer):
         return 1.0
     if graph.is_kind(layer, layers.Activation, layers.ReLU, layers.LeakyReLU, layers.ELU, *_UNIT_LAYERS):
         return 1.0

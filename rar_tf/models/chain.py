@@ -147,8 +147,12 @@ def is_affine(layer: layers.Layer) -> bool:
         return False
     if type(layer) is layers.Conv2D:
         return layer.groups == 1
-    pooling = graph.is_kind(layer, layers.AveragePooling2D)
-    return pooling and all(s >= p for s, p in zip(layer.strides, layer.pool_size))
+    return graph.is_kind(layer, layers.AveragePooling2D) and has_disjoint_windows(layer)
+
+
+def has_disjoint_windows(pooling: layers.Layer) -> bool:
+    """Whether no two windows of a pooling layer share a pixel."""
+    return all(stride >= size for stride, size in zip(pooling.strides, pooling.pool_size))
 
 
 class Linear:
