@@ -1,12 +1,13 @@
 """Image files, decoded to one size: all of them in parallel, or each when it is asked for."""
 
+import contextlib
 import os
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from rar_tf.data.splits import Split
 from rar_tf.data.stored import Stored
@@ -51,7 +52,7 @@ def decode(
     channels: int = 3,
     antialias: bool = True,
 ) -> np.ndarray:
-    """Return a decoded image, resized from the whole image by bilinear interpolation.
+    """Return a decoded image, turned as its EXIF data say, and resized from the whole of it by bilinear interpolation.
 
     Shape: [H, W, C] uint8.
 
@@ -67,6 +68,9 @@ def decode(
     """
     try:
         with Image.open(source) as file:
+            file.load()
+            with contextlib.suppress(Exception):  # of damaged EXIF data
+                ImageOps.exif_transpose(file, in_place=True)
             image = _of_8_bits(file, name).convert("L" if channels == 1 else "RGB")
     except UsageError:
         raise
