@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from rar_tf.data.images import decode
+from rar_tf.errors import UsageError
 
 LEVELS = np.arange(24, dtype=np.uint8).reshape(6, 4) * 10
 
@@ -43,3 +44,13 @@ def test_an_orientation_counts_beside_exif_data_that_cannot_be_written_again():
     exif = struct.pack("<2sHIH", b"II", 42, 8, 2) + description + orientation + struct.pack("<III", 0, 1, 1)
     found = decode(file(LEVELS, "JPEG", exif=b"Exif\0\0" + exif), "a description that is a number", channels=1)
     np.testing.assert_allclose(found[..., 0], np.rot90(LEVELS, -1), atol=16)
+
+
+def test_grey_levels_of_16_bits_and_numbers_of_no_known_range():
+    deep = LEVELS.astype(np.uint16) * 257
+    plain = io.BytesIO(b"P5 4 6 65535\n" + deep.astype(">u2").tobytes())
+    for source in (file(deep, "PNG"), file(deep, "TIFF"), plain):
+        np.testing.assert_array_equal(decode(source, "deep", channels=1)[..., 0], LEVELS)
+    for dtype in (np.int32, np.float32):
+        with pytest.raises(UsageError, match="numbers of no known range"):
+            decode(file(LEVELS.astype(dtype), "TIFF"), "numbers", channels=1)
