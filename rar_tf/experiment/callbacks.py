@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import math
+import os
 import pathlib
 import signal
 import time
@@ -15,6 +16,7 @@ from absl import logging
 
 from rar_tf import files
 from rar_tf.data.pipeline import Waiting
+from rar_tf.data.record_files import TFRecords
 from rar_tf.errors import UsageError, brief
 from rar_tf.experiment.checkpoints import Checkpoints
 from rar_tf.files import atomic_write
@@ -84,6 +86,20 @@ class StepTable:
             if file.tell() == 0:
                 writer.writeheader()
             writer.writerow(row)
+
+
+def event_writer(folder: pathlib.Path, step: int) -> tf.summary.SummaryWriter:
+    """Return a writer of TensorBoard events, after dropping those that `StepTable.cut` drops of a table."""
+    for path in folder.glob("events.out.tfevents.*"):
+        with files.guarded(path):
+            kept = 0
+            with contextlib.suppress(UsageError):  # of a torn record
+                for _, offset, record in TFRecords([path]).scan():
+                    if tf.compat.v1.Event.FromString(record).step > step:
+                        break
+                    kept = offset + len(record) + 4
+            os.truncate(path, kept)
+    return tf.summary.create_file_writer(str(folder))
 
 
 class StepLog(StepCallback):

@@ -20,7 +20,7 @@ from rar_tf.data.records import Record
 from rar_tf.data.splits import Splits
 from rar_tf.errors import UsageError, brief
 from rar_tf.experiment import distribution, flagfile, optimizers
-from rar_tf.experiment.callbacks import Checkpointing, RestoredMeans, StepLog
+from rar_tf.experiment.callbacks import Checkpointing, RestoredMeans, StepLog, event_writer
 from rar_tf.experiment.checkpoints import Checkpoints
 from rar_tf.experiment.monitoring import BEST, Monitor, best_of
 from rar_tf.experiment.settings import Experiment
@@ -251,7 +251,7 @@ def _fit(run: Run, start_step: int, verbose, report) -> bool:
     if run.writes:
         for name in ("history.csv", "monitor.csv", "tensorboard", "checkpoints"):
             files.own(run.folder / name)
-        writer = tf.summary.create_file_writer(str(run.folder / "tensorboard"))
+        writer = event_writer(run.folder / "tensorboard", start_step)
     checkpointing = Checkpointing(run.checkpoints, s.checkpoint_every, start_step, run.writes)
     callbacks = [StepLog(run.folder, s.log_every, s.batch_size, start_step, writer, waiting, report)]
     if s.strategy != "multi_worker":  # whose checkpoints have no metrics

@@ -177,6 +177,13 @@ def contents(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def events_of(folder):
+    """The steps and names of a run's TensorBoard events."""
+    records = (tf.data.TFRecordDataset(str(path)) for path in (folder / "tensorboard").iterdir())
+    events = (tf.compat.v1.Event.FromString(record.numpy()) for each in records for record in each)
+    return [(event.step, value.tag) for event in events for value in event.summary.value]
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A run of six steps, never interrupted."""
@@ -205,10 +212,7 @@ class TestRuns:
         assert [path.name for path in sorted((finished.folder / "checkpoints").iterdir())] == [
             f"step_{step:09d}.npz" for step in (2, 4, 6)
         ]
-        tags = set()
-        for path in (finished.folder / "tensorboard").iterdir():
-            for record in tf.data.TFRecordDataset(str(path)):
-                tags |= {value.tag for value in tf.compat.v1.Event.FromString(record.numpy()).summary.value}
+        tags = {tag for _, tag in events_of(finished.folder)}
         assert {
             "train/loss",
             "train/attribution",
@@ -245,12 +249,15 @@ class TestRuns:
         settings = {**QUICK, "method": "natural", "log_every": 4, "checkpoint_every": 3, "steps": 8}
         settings["model_dir"] = str(tmp_path)
         experiment.train(settings)
-        rows = (tmp_path / "history.csv").read_text()
+        rows, events = (tmp_path / "history.csv").read_text(), events_of(tmp_path)
+        (path,) = (tmp_path / "tensorboard").iterdir()
+        path.write_bytes(path.read_bytes() + b"torn")
         for name in ("checkpoints/step_000000008.npz", "model.keras", "train.json"):
             (tmp_path / name).unlink()
         experiment.train(settings)
         assert json.loads((tmp_path / "train.json").read_text())["resumed_at_step"] == 6
         assert (tmp_path / "history.csv").read_text() == rows
+        assert sorted(events_of(tmp_path)) == sorted(events)
 
     def test_the_best_of_the_evaluations_is_kept_and_a_resumed_run_keeps_the_same(self, tmp_path):
         settings = {**QUICK, "method": "natural", "attack": "none", "eval_examples": 60, "eval_pgd_epsilon": 0.01}
