@@ -1,11 +1,15 @@
 """Second derivatives that TensorFlow gets wrong without a word, put right.
 
-Attribution objectives and attacks on attributions differentiate gradients. There `tf.nn.moments`, of which Keras makes
-layer and group normalisation, has the mean inside the variance for a constant, of which first derivatives see nothing.
+Attribution objectives and attacks on attributions differentiate gradients. There
+
+- `tf.nn.moments`, of which Keras makes layer and group normalisation, has the mean inside the variance for a constant,
+  of which first derivatives see nothing;
+- the gradient of bilinear resizing is a constant itself.
 """
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework import ops
 
 _MOMENTS = tf.nn.moments
 
@@ -13,6 +17,9 @@ _MOMENTS = tf.nn.moments
 def mend() -> None:
     """Have TensorFlow differentiate right in this process; values and first derivatives stay what they are."""
     tf.nn.moments = moments
+    for name, function in {"ResizeBilinear": _resized_back}.items():
+        ops.gradient_registry._registry.pop(name)  # no public function takes the place of a gradient
+        tf.RegisterGradient(name)(function)
 
 
 def moments(x, axes, shift=None, keepdims=False, name=None):
@@ -24,3 +31,17 @@ def moments(x, axes, shift=None, keepdims=False, name=None):
     if 0 in np.ravel(tf.get_static_value(tf.convert_to_tensor(axes))):
         return mean, variance
     return mean, variance - tf.square(mean - tf.stop_gradient(mean))
+
+
+def _resized_back(op, upstream):
+    """The gradient of resizing, which is linear: the gradient's own gradient resizes again."""
+    options = {name: op.get_attr(name) for name in ("align_corners", "half_pixel_centers")}
+
+    @tf.custom_gradient
+    def back(upstream):
+        def again(second):
+            return tf.raw_ops.ResizeBilinear(images=second, size=tf.shape(upstream)[1:3], **options)
+
+        return tf.raw_ops.ResizeBilinearGrad(grads=upstream, original_image=op.inputs[0], **options), again
+
+    return back(upstream), None

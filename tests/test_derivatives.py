@@ -16,6 +16,8 @@ KINDS = {
     "layer_normalization": layers.LayerNormalization,
     "over_all_features": lambda: layers.LayerNormalization(axis=(1, 2, 3)),
     "group_normalization": lambda: layers.GroupNormalization(2),
+    "resizing": lambda: layers.Resizing(9, 4),
+    "up_sampling": lambda: layers.UpSampling2D(2, interpolation="bilinear"),
     **{},
 }
 
@@ -30,7 +32,7 @@ def assert_second_derivatives_are_those_of_the_first(score, images):
     def second(images):
         return tf.reduce_sum(along * gradient(lambda x: first(x)[None], images))
 
-    step = 1e-3
+    step = 1e-3  # resizing is in float32
     wanted = (first(images + step * along) - first(images - step * along)) / (2 * step)
     for found in (second(images), tf.function(second, autograph=False)(images)):
         np.testing.assert_allclose(found, wanted, rtol=2e-3)
