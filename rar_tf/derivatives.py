@@ -4,7 +4,9 @@ Attribution objectives and attacks on attributions differentiate gradients. Ther
 
 - `tf.nn.moments`, of which Keras makes layer and group normalisation, has the mean inside the variance for a constant,
   of which first derivatives see nothing;
-- the gradient of bilinear resizing is a constant itself.
+- the gradient of bilinear resizing is a constant itself;
+- the gradient of max-pool's gradient overwrites what it has yet to read, where stride 1 and padding "same" leave
+  images their size.
 """
 
 import numpy as np
@@ -17,7 +19,7 @@ _MOMENTS = tf.nn.moments
 def mend() -> None:
     """Have TensorFlow differentiate right in this process; values and first derivatives stay what they are."""
     tf.nn.moments = moments
-    for name, function in {"ResizeBilinear": _resized_back}.items():
+    for name, function in {"ResizeBilinear": _resized_back, "MaxPoolGrad": _pooled_again}.items():
         ops.gradient_registry._registry.pop(name)  # no public function takes the place of a gradient
         tf.RegisterGradient(name)(function)
 
@@ -45,3 +47,23 @@ def _resized_back(op, upstream):
         return tf.raw_ops.ResizeBilinearGrad(grads=upstream, original_image=op.inputs[0], **options), again
 
     return back(upstream), None
+
+
+def _pooled_again(op, upstream):
+    """The gradient of max-pool's gradient: what comes from above, of the pixels that won, on images with borders."""
+    images, pooled, sizes = op.inputs[0], op.inputs[1], op.get_attr("ksize")
+    padding, data_format = (tf.compat.as_str(op.get_attr(name)) for name in ("padding", "data_format"))
+    zeros = tf.zeros_like(images), tf.zeros_like(pooled)
+    if padding == "SAME" and set(op.get_attr("strides")) == {1}:
+        borders, padding = [[(size - 1) // 2, size // 2] for size in sizes], "VALID"
+        images, upstream = tf.pad(images, borders, constant_values=images.dtype.min), tf.pad(upstream, borders)
+    again = tf.raw_ops.MaxPoolGradGrad(
+        orig_input=images,
+        orig_output=pooled,
+        grad=upstream,
+        ksize=sizes,
+        strides=op.get_attr("strides"),
+        padding=padding,
+        data_format=data_format,
+    )
+    return *zeros, again

@@ -18,7 +18,11 @@ KINDS = {
     "group_normalization": lambda: layers.GroupNormalization(2),
     "resizing": lambda: layers.Resizing(9, 4),
     "up_sampling": lambda: layers.UpSampling2D(2, interpolation="bilinear"),
-    **{},
+    **{
+        f"max_pool_{size}": lambda size=size: layers.MaxPooling2D(size, strides=1, padding="same") for size in (2, 3, 4)
+    },
+    "max_pool_of_two_strides": lambda: layers.MaxPooling2D(2, strides=(1, 2), padding="same"),
+    "max_pool_valid": lambda: layers.MaxPooling2D(3, strides=1),
 }
 
 
