@@ -113,8 +113,7 @@ def read_examples(
     Raises: UsageError for files that cannot be read, or records without image or label.
     """
     files = [pathlib.Path(path) for path in paths]
-    arrays = "array" in files[0].name.lower()
-    records = ArrayRecords(files) if arrays else TFRecords(files)
+    records = ArrayRecords(files) if re.search("array_?record", files[0].name.lower()) else TFRecords(files)
     index = _index(records, files, progress)
     places, labels, key = index["places"], index["labels"], str(index["image"])
 
