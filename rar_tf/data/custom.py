@@ -202,10 +202,12 @@ def _tfds_record(source: str, bounds, image_size) -> Record:
     known = features is not None and {"image", "label"} <= set(features)
     if not known or not hasattr(features["label"], "num_classes"):
         raise UsageError(f"{source}: needs the features image and label (classes)")
-    shape = tuple(features["image"].shape)
-    if image_size is None and None in shape:
+    if not np.issubdtype(features["image"].np_dtype, np.integer):
+        raise UsageError(f"{source}: its pixels are numbers of no known range: give an .npz with --pixel_range")
+    size, channels = features["image"].shape[:2], 1 if features["image"].shape[2:] == (1,) else 3
+    if image_size is None and None in size:
         raise UsageError(f"{source}: images of several sizes; give --image_size=HEIGHT,WIDTH")
-    shape = shape if image_size is None else (*image_size, shape[2])
+    shape = (*(image_size or size), channels)
     folder = name.replace("/", "-").replace(":", "-")
     host = RECORDS[_plain(name)].host if _plain(name) in RECORDS else Record.host
     return _record(folder, shape, features["label"].num_classes, bounds, source, image_size, host=host)

@@ -4,6 +4,7 @@ import importlib
 import pathlib
 import re
 import sys
+import types
 import zipfile
 
 import numpy as np
@@ -133,6 +134,23 @@ def test_the_splits_of_a_catalogue_s_data_set_are_its_own(monkeypatch, theirs, c
     record = Record("own", (6, 6, 1), 2, (0.0, 1.0), validation=0.1, source="tfds:own")
     splits = custom.read(record, Request(folder=pathlib.Path(), seed=0))
     assert [split.count for split in splits] == counts
+
+
+def test_images_of_a_catalogue_s_data_set_are_grey_or_coloured_levels(monkeypatch):
+    tfds = pytest.importorskip("tensorflow_datasets")
+
+    def record(shape, dtype=np.uint8):
+        image, label = tfds.features.Image(shape=shape, dtype=dtype), tfds.features.ClassLabel(num_classes=2)
+        info = types.SimpleNamespace(features={"image": image, "label": label})
+        monkeypatch.setattr(custom.tfds, "find", lambda name, folder: types.SimpleNamespace(info=info))
+        return custom.record("tfds:own", (0, 1))
+
+    for channels, read in ((1, 1), (3, 3), (4, 3)):  # without transparency, as image files are
+        assert record((6, 5, channels)).image_shape == (6, 5, read)
+    with pytest.raises(UsageError, match="of several sizes"):
+        record((None, None, 3))
+    with pytest.raises(UsageError, match="numbers of no known range"):
+        record((6, 6, 1), np.float32)
 
 
 def test_a_class_may_be_called_train(tmp_path):
