@@ -1,25 +1,35 @@
-"""Second derivatives that TensorFlow gets wrong without a word, put right.
+"""Second derivatives that TensorFlow gets wrong without a word, or does not have, put right.
 
 Attribution objectives and attacks on attributions differentiate gradients. There
 
 - `tf.nn.moments`, of which Keras makes layer and group normalisation, has the mean inside the variance for a constant,
   of which first derivatives see nothing;
-- the gradient of bilinear resizing is a constant itself;
+- the gradient of bilinear resizing is a constant itself, and that of other resizing and of softsign has none;
 - the gradient of max-pool's gradient overwrites what it has yet to read, where stride 1 and padding "same" leave
   images their size.
 """
+
+import functools
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import ops
 
 _MOMENTS = tf.nn.moments
+_SAMPLED = ("align_corners", "half_pixel_centers")
+_RESIZINGS = {
+    "ResizeBilinear": _SAMPLED,
+    "ResizeBicubic": _SAMPLED,
+    "ResizeNearestNeighbor": _SAMPLED,
+    "ScaleAndTranslate": ("kernel_type", "antialias"),
+}
+_OWN = {name: ops.gradient_registry.lookup(name) for name in _RESIZINGS}
 
 
 def mend() -> None:
     """Have TensorFlow differentiate right in this process; values and first derivatives stay what they are."""
     tf.nn.moments = moments
-    for name, function in {"ResizeBilinear": _resized_back, "MaxPoolGrad": _pooled_again}.items():
+    for name, function in _GRADIENTS.items():
         ops.gradient_registry._registry.pop(name)  # no public function takes the place of a gradient
         tf.RegisterGradient(name)(function)
 
@@ -35,18 +45,20 @@ def moments(x, axes, shift=None, keepdims=False, name=None):
     return mean, variance - tf.square(mean - tf.stop_gradient(mean))
 
 
-def _resized_back(op, upstream):
+def _resized_back(name, op, upstream):
     """The gradient of resizing, which is linear: the gradient's own gradient resizes again."""
-    options = {name: op.get_attr(name) for name in ("align_corners", "half_pixel_centers")}
 
     @tf.custom_gradient
     def back(upstream):
         def again(second):
-            return tf.raw_ops.ResizeBilinear(images=second, size=tf.shape(upstream)[1:3], **options)
+            given = {each: op.get_attr(each) for each in _RESIZINGS[name]}
+            if name == "ScaleAndTranslate":
+                given |= {"scale": op.inputs[2], "translation": op.inputs[3]}
+            return getattr(tf.raw_ops, name)(images=second, size=tf.shape(upstream)[1:3], **given)
 
-        return tf.raw_ops.ResizeBilinearGrad(grads=upstream, original_image=op.inputs[0], **options), again
+        return _OWN[name](op, upstream)[0], again
 
-    return back(upstream), None
+    return back(upstream), *[None] * (len(op.inputs) - 1)
 
 
 def _pooled_again(op, upstream):
@@ -67,3 +79,14 @@ def _pooled_again(op, upstream):
         data_format=data_format,
     )
     return *zeros, again
+
+
+def _softsign_back(op, upstream):
+    return upstream / tf.square(1.0 + tf.abs(op.inputs[0]))
+
+
+_GRADIENTS = {
+    **{name: functools.partial(_resized_back, name) for name in _RESIZINGS},
+    "MaxPoolGrad": _pooled_again,
+    "Softsign": _softsign_back,
+}
