@@ -1,23 +1,16 @@
-"""Sums in a fixed order, products with all digits of float32, and right derivatives of derivatives.
-
-The same seed gives the same weights, to the bit.
-"""
+"""Sums in a fixed order and products with all digits of float32: the same seed gives the same weights, to the bit."""
 
 import functools
 
 import tensorflow as tf
 
-from rar_tf import derivatives
-
 
 @functools.cache
 def settle() -> None:
-    """Have TensorFlow add in order, multiply in float32 and differentiate twice; done once, so that what is set
-    afterwards stays.
+    """Have TensorFlow add in order and multiply in float32; done once, so that what is set afterwards stays.
 
-    See `sum_in_order`, `allow_tensor_float_32` and `derivatives.mend`.
+    See `sum_in_order` and `allow_tensor_float_32`.
     """
-    derivatives.mend()
     sum_in_order()
     allow_tensor_float_32(False)
 

@@ -40,7 +40,7 @@ def moments(x, axes, shift=None, keepdims=False, name=None):
     These are of training steps, which no attribution differentiates, and keep their gradients' last bits.
     """
     mean, variance = _MOMENTS(x, axes, shift, keepdims, name)
-    if 0 in np.ravel(tf.get_static_value(tf.convert_to_tensor(axes))):
+    if axes is None or 0 in np.ravel(tf.get_static_value(tf.convert_to_tensor(axes))):
         return mean, variance
     return mean, variance - tf.square(mean - tf.stop_gradient(mean))
 

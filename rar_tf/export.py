@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-from rar_tf import arithmetic, files, inputs, models
+from rar_tf import files, inputs, models
 from rar_tf.attributions.path_integral import integrated_gradients
 from rar_tf.attributions.targets import Target
 from rar_tf.errors import UsageError, brief
@@ -24,7 +24,6 @@ def export_saved_model(network: keras.Model, path: str | os.PathLike) -> None:
     integrated_gradients: images, labels int64 [N] -> attributions [N, H, W, C] of the label's logit from black, right
     Riemann sum of 50 steps. Both work in a process without this package.
     """
-    arithmetic.settle()
     inputs.check_network(network)
     if not getattr(network, "inputs", None):
         raise UsageError("a network is exported that knows its input's shape: build it as Sequential or functional")
