@@ -28,7 +28,7 @@ SPLIT_NAMES = {"train": "train", "test": "test", "valid": "valid", "val": "valid
 
 
 def record_files(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
-    """Return a folder's TFRecord and ArrayRecord files, by the split that their names say: train, valid, test.
+    """Return a folder's TFRecord and ArrayRecord files, by the split that their names say last: train, valid, test.
 
     Files without such a name are `train`'s. Raises: UsageError where there are some, and none of `train`.
     """
@@ -36,7 +36,7 @@ def record_files(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if _FILES.search(path.name) and path.is_file() and not path.name.startswith("."):
             words = re.split(r"[^a-z]+", path.name.lower())
-            split = next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), "train")
+            split = next((SPLIT_NAMES[word] for word in reversed(words) if word in SPLIT_NAMES), "train")
             found.setdefault(split, []).append(path)
     if found and "train" not in found:
         raise UsageError(f"{folder}: no record files of training images, only of {' and '.join(found)}")

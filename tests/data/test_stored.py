@@ -127,7 +127,8 @@ def test_files_in_a_folder_that_may_not_be_written_are_read_all_the_same(folder,
 
 
 def test_splits_of_record_files_by_their_names(folder, tmp_path):
-    names = ("arrays-train-00000-of-00001.tfrecord", "arrays-validation.tfrecord")  # of arrays, and no ArrayRecord
+    # Of a data set "train arrays": no ArrayRecord, and not all of train.
+    names = ("train_arrays-train-00000-of-00001.tfrecord", "train_arrays-validation.tfrecord")
     record, _, streamed = both(write_tfrecords(folder, tmp_path / "a", names, alternate=True))
     assert [split.count for split in streamed] == [18, 2, 20]  # what is called validation is tested on
     (tmp_path / "a" / names[1]).rename(tmp_path / "a" / "test-00000-of-00001")
