@@ -164,17 +164,13 @@ class StepLog(StepCallback):
             pace["examples_per_second"],
             100 * pace["share_waiting_for_data"],
         )
-        row = {
-            "step": self.step,
-            **means,
-            "learning_rate": float(tf.convert_to_tensor(self.model.optimizer.learning_rate)),
-        }
-        self.table.append(row)
+        row = {**means, "learning_rate": float(tf.convert_to_tensor(self.model.optimizer.learning_rate))}
+        self.table.append({"step": self.step, **row})
         with self.writer.as_default(step=self.step):
             for name, value in {**row, **pace}.items():
                 tf.summary.scalar(f"train/{name}", value)
         if self.report is not None:
-            self.report({**row, **pace})
+            self.report({"step": self.step, **row, **pace})
 
 
 class Checkpointing(StepCallback):

@@ -266,8 +266,8 @@ class RobustModel(keras.Model):
     def save(self, filepath, *args, **kwargs):
         """Save the network, as `keras.Model.save` does: what is trained here is the network, and nothing else is kept.
 
-        So does `keras.callbacks.ModelCheckpoint`, which calls this. `save_weights` is Keras's own and keeps the state of
-        training, the optimizer's with it; for the network's weights alone there is `network.save_weights`.
+        So does `keras.callbacks.ModelCheckpoint`, which calls this. `save_weights` is Keras's own and keeps the state
+        of training, the optimizer's with it; for the network's weights alone there is `network.save_weights`.
         """
         self.network.save(filepath, *args, **kwargs)
 

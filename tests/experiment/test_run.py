@@ -223,6 +223,7 @@ class TestRuns:
             "monitor/natural_accuracy",
             "monitor/adversarial_accuracy",
         } <= tags
+        assert "train/step" not in tags
 
     def test_a_finished_run_is_left_as_it_is_and_anew_only_its_own_files_go(self, finished, tmp_path):
         before, folder = contents(finished.folder), tmp_path / "run"
