@@ -5,12 +5,13 @@ A record is a serialised tf.train.Example with an encoded image and a label, und
 index, so the files are read once from end to end; where each record begins, and the labels, are kept beside them.
 """
 
+import contextlib
 import hashlib
 import io
 import os
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -69,6 +70,17 @@ class TFRecords:
         if file not in self._open:
             self._open[file] = os.open(self.paths[file], os.O_RDONLY)
         return os.pread(self._open[file], size, offset)  # several threads share the descriptor
+
+
+def cut(path: pathlib.Path, keep: Callable[[bytes], bool]) -> None:
+    """Drop from a TFRecord file the first record that is not to be kept, or is torn, and all that is behind it."""
+    kept = 0
+    with contextlib.suppress(UsageError):
+        for _, offset, record in TFRecords([path]).scan():
+            if not keep(record):
+                break
+            kept = offset + len(record) + 4  # its checksum
+    os.truncate(path, kept)
 
 
 class ArrayRecords:

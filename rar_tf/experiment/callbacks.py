@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import math
-import os
 import pathlib
 import signal
 import time
@@ -15,8 +14,8 @@ import tensorflow as tf
 from absl import logging
 
 from rar_tf import files
+from rar_tf.data import record_files
 from rar_tf.data.pipeline import Waiting
-from rar_tf.data.record_files import TFRecords
 from rar_tf.errors import UsageError, brief
 from rar_tf.experiment.checkpoints import Checkpoints
 from rar_tf.files import atomic_write
@@ -92,13 +91,7 @@ def event_writer(folder: pathlib.Path, step: int) -> tf.summary.SummaryWriter:
     """Return a writer of TensorBoard events, after dropping those that `StepTable.cut` drops of a table."""
     for path in folder.glob("events.out.tfevents.*"):
         with files.guarded(path):
-            kept = 0
-            with contextlib.suppress(UsageError):  # of a torn record
-                for _, offset, record in TFRecords([path]).scan():
-                    if tf.compat.v1.Event.FromString(record).step > step:
-                        break
-                    kept = offset + len(record) + 4
-            os.truncate(path, kept)
+            record_files.cut(path, lambda event: tf.compat.v1.Event.FromString(event).step <= step)
     return tf.summary.create_file_writer(str(folder))
 
 
